@@ -1,0 +1,1 @@
+"""The byteor supervisor, its shims and its workers."""

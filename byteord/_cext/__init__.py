@@ -1,0 +1,1 @@
+"""Compiled extensions: regions, rings, worker loops, stages, adapters."""

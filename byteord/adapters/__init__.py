@@ -1,0 +1,1 @@
+"""The adapter catalogue and the opening of sources and sinks."""

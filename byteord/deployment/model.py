@@ -1,0 +1,167 @@
+"""The deployment as values: immutable, complete after defaults and flags.
+
+Owns the shape of the document and the seams through which its validation learns about adapters. It must not open
+anything.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from byteord.spec.model import ConfigKey, ConfigProblem, Scalar
+
+
+class Environment(enum.StrEnum):
+    """Where a run happens; the daemon's configuration decides."""
+
+    DEV = "dev"
+    STAGING = "staging"
+    PROD = "prod"
+
+
+class Wait(enum.StrEnum):
+    """What a role does while it has nothing to do."""
+
+    SPIN = "spin"
+    BACKOFF = "backoff"
+    PARK = "park"
+
+
+class Fuse(enum.StrEnum):
+    """Whether adjacent native roles share a worker and are called in turn."""
+
+    AUTO = "auto"
+    NEVER = "never"
+    ALWAYS = "always"
+
+
+class FailurePolicy(enum.StrEnum):
+    """What a stage error does."""
+
+    STOP_PIPELINE = "stop_pipeline"
+    SKIP = "skip"
+    RESTART = "restart"
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """An adapter bound to an endpoint: a kind and its options (flattened as in `Stage.config`)."""
+
+    kind: str
+    options: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How the run is to be placed and how it waits."""
+
+    profile: str = "default"
+    wait: Wait = Wait.BACKOFF
+    pin: str | tuple[int, ...] = "none"
+    """`none`, `balanced`, `physical`, or a list of CPUs given to workers in order."""
+    fuse: Fuse = Fuse.AUTO
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What happens when a stage fails or a worker dies."""
+
+    policy: FailurePolicy = FailurePolicy.STOP_PIPELINE
+    restarts_max: int = 5
+    """Restarts of one worker within `restart_window_s`; one more stops the run."""
+    restart_window_s: int = 60
+    restart_backoff_ms: int = 100
+    """Doubles with each restart in the window, to 10 s."""
+    stage_timeout_s: int = 30
+    """A stage call that takes longer is a hang: its worker is killed and the stage named."""
+    drain_timeout_s: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the loop."""
+
+    max_batch: int = 256
+    undo_bytes: int = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A valid deployment after defaults and flags. `sha256` covers its canonical form."""
+
+    environment: Environment
+    adapters: Mapping[str, Adapter]
+    """By endpoint name."""
+    tuning: Tuning
+    failure: Failure
+    limits: Limits
+    kv: bytes
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterInfo:
+    """What the catalogue knows about one kind of adapter."""
+
+    kind: str
+    summary: str
+    ingress: bool
+    egress: bool
+    keys: tuple[ConfigKey, ...]
+    finite: bool
+    """Its input can end by itself."""
+    resumable: bool
+    """A restarted worker continues where the last commit was."""
+
+
+class AdapterCatalogue(Protocol):
+    """What validation asks about adapters; implemented by `byteord.adapters.catalogue`."""
+
+    def kinds(self) -> Sequence[str]:
+        """Return the kinds of adapters."""
+
+    def info(self, kind: str) -> AdapterInfo | None:
+        """Return what is known of a kind, or None."""
+
+    def check(
+        self, kind: str, options: Mapping[str, Scalar], *, ingress: bool, payload_max: int
+    ) -> list[ConfigProblem]:
+        """Return every problem of an adapter's options."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """What the daemon's own configuration allows; a deployment may narrow it, never widen it."""
+
+    environment: Environment = Environment.DEV
+    code_dirs: tuple[str, ...] = ()
+    """Directories that `python:`, `cabi:` and `numba:` code may come from; each is one place to look for modules."""
+    read_dirs: tuple[str, ...] = ()
+    write_dirs: tuple[str, ...] = ()
+    listen: tuple[str, ...] = ()
+    """`host:port` patterns (either part may be `*`) and `unix:/dir` prefixes that adapters may bind."""
+    connect: tuple[str, ...] = ()
+    """The same for addresses that adapters may connect or send to."""
+    runs_max: int = 64
+    workers_max: int = 256
+    region_bytes_max: int = 8 << 30
+    uploads_max: int = 64
+    watches_max: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What planning and validation know of the host."""
+
+    cpus_online: tuple[int, ...]
+    cpus_allowed: tuple[int, ...]
+    physical_cores: tuple[tuple[int, ...], ...]
+    """CPUs of each physical core, siblings together."""
+    shm_free_bytes: int
+    memory_available_bytes: int
+    membarrier: bool
+    clock: str
+    """`tsc` or `monotonic`."""

@@ -1,0 +1,1 @@
+"""Run directories in shared memory: create, attach, read, sweep."""

@@ -1,0 +1,1 @@
+"""The life of runs: placement, start, supervision, stop."""

@@ -1,0 +1,1 @@
+"""The small parent process of one run's workers."""

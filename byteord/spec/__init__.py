@@ -1,0 +1,1 @@
+"""What is computed: the spec document, its canonical form and its validation."""

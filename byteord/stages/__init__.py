@@ -1,0 +1,1 @@
+"""The stage catalogue and the loaders of each kind of stage."""

@@ -1,0 +1,1 @@
+"""Logs, events, metrics and the service manager."""

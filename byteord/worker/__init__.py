@@ -1,0 +1,1 @@
+"""A worker process: the roles it hosts and the batch API of Python stages."""

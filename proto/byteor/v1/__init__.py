@@ -1,0 +1,1 @@
+"""Generated API of byteor, version 1."""

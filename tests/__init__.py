@@ -1,0 +1,1 @@
+"""Tests of byteor, one directory per layer."""
