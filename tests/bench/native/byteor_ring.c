@@ -1,0 +1,2 @@
+#include "pair.h"
+const candidate byteor_candidates[] = {{NULL, NULL, NULL, NULL}};
