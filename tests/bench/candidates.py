@@ -1,7 +1,8 @@
 """Everything that can be measured, by name, and how a round over all of it runs.
 
-A native candidate runs inside the pair server, probes and all. A guest (JVM, Python, the workers of a real run) stands
-still while the server probes the same two CPUs right before and right after its sample.
+A native candidate runs inside the pair server, probes and all. A guest (JVM, Python, the workers of
+a real run) stands still while the server probes the same two CPUs right before and right after its
+sample.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Self
 
 from tests.bench.disruptor import SHAPES, Disruptor
 from tests.bench.method import Round, Sample
@@ -27,10 +29,12 @@ REST_S_MIN = 0.01
 
 
 class Bench:
-    """All candidates that work here; those that do not are in `missing` with the reason. Use in a `with` block."""
+    """All candidates that work here; `missing` says why others do not. Use in a `with` block."""
 
-    def __init__(self, directory: Path, cpus: tuple[int, int], *, wanted: str = "", sides: str = "process") -> None:
-        """Build and start everything whose name contains `wanted`; the native pair itself must work."""
+    def __init__(
+        self, directory: Path, cpus: tuple[int, int], *, wanted: str = "", sides: str = "process"
+    ) -> None:
+        """Build and start what has `wanted` in its name; the native pair itself must work."""
         self.missing: dict[str, str] = {}
         self.samplers: dict[str, Sampler] = {}
         self._wanted = wanted
@@ -45,7 +49,7 @@ class Bench:
             self._add_python()
             undo.pop_all()
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> Self:
         """Return itself."""
         return self
 
@@ -61,7 +65,9 @@ class Bench:
         """Add a candidate that runs in processes of its own, pinned to the same two CPUs."""
         self.samplers[name] = partial(self._guest_sample, name, sample)
 
-    def _guest_sample(self, name: str, sample: Callable[[float], dict[str, float]], ms: float) -> Sample:
+    def _guest_sample(
+        self, name: str, sample: Callable[[float], dict[str, float]], ms: float
+    ) -> Sample:
         before = self.pair.probe()
         values = sample(ms * GUEST_MS_FACTOR)
         return Sample(name, before, self.pair.probe(), values)
@@ -72,7 +78,9 @@ class Bench:
                 self.samplers[name] = partial(self.pair.sample, name)
 
     def _add_disruptor(self, directory: Path) -> None:
-        names = {f"disruptor.{shape}": shape for shape in SHAPES if self.wants(f"disruptor.{shape}")}
+        names = {
+            f"disruptor.{shape}": shape for shape in SHAPES if self.wants(f"disruptor.{shape}")
+        }
         if not names:
             return
         try:
@@ -94,9 +102,12 @@ class Bench:
         if not self.wants(name):
             return
         try:
-            self.add_guest(name, self._stack.enter_context(make()).sample)
+            guest = make()
         except BenchError as error:
             self.missing[name] = str(error)
+            return
+        self._stack.enter_context(guest)
+        self.add_guest(name, guest.sample)
 
     def round(self, ms: float, order: Random) -> Round:
         """Sample every candidate once, in a new order, with a rest after each."""

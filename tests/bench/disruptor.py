@@ -1,6 +1,7 @@
-"""The LMAX Disruptor as a peer: fetched with Maven, compiled with javac, run as a guest on the same two CPUs.
+"""The LMAX Disruptor as a peer: fetched by Maven, compiled by javac, a guest on the same CPUs.
 
-Where there is no JDK, or no jar and no registry to take it from, `open_disruptor` says so and the bench goes on without.
+Where there is no JDK, or no jar and no registry to take it from, `open_disruptor` says so and the
+bench goes on without.
 """
 
 from __future__ import annotations
@@ -10,11 +11,20 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import Self
 
 from tests.bench.native import HERE, BenchError, run_tool
 
 VERSION = "4.0.0"
-SHAPES = ("ping", "single.256k", "single.4m", "batch16.256k", "batch16.4m", "chain3.single", "chain3.batch16")
+SHAPES = (
+    "ping",
+    "single.256k",
+    "single.4m",
+    "batch16.256k",
+    "batch16.4m",
+    "chain3.single",
+    "chain3.batch16",
+)
 THREADS = 4
 FETCH_TIMEOUT_S = 120
 WARM_UP_ROUNDS = 6
@@ -26,12 +36,15 @@ def _jar() -> Path:
         if shutil.which("mvn") is None:
             message = f"{jar.name} is not in the local Maven repository and mvn is not installed"
             raise BenchError(message)
-        run_tool(["mvn", "-q", "dependency:get", f"-Dartifact=com.lmax:disruptor:{VERSION}"], FETCH_TIMEOUT_S)
+        run_tool(
+            ["mvn", "-q", "dependency:get", f"-Dartifact=com.lmax:disruptor:{VERSION}"],
+            FETCH_TIMEOUT_S,
+        )
     return jar
 
 
 class Disruptor:
-    """A JVM that runs one shape at a time; its threads block between samples. Use in a `with` block."""
+    """A JVM that runs one shape at a time and blocks in between. Use in a `with` block."""
 
     def __init__(self, directory: Path, cpus: tuple[int, int]) -> None:
         """Fetch, compile and start; BenchError says what is missing."""
@@ -40,14 +53,25 @@ class Disruptor:
                 message = f"{tool} is not installed"
                 raise BenchError(message)
         jar = _jar()
-        run_tool(["javac", "-cp", str(jar), "-d", str(directory), str(HERE / "java" / "DisruptorBench.java")])
+        run_tool(
+            [
+                "javac",
+                "-cp",
+                str(jar),
+                "-d",
+                str(directory),
+                str(HERE / "java" / "DisruptorBench.java"),
+            ]
+        )
         heap = ["-Xms512m", "-Xmx512m", "-XX:+AlwaysPreTouch", "-XX:+UseSerialGC"]
         command = ["java", *heap, "-cp", f"{jar}{os.pathsep}{directory}", "DisruptorBench"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self._answer()
         self._pin(cpus)
 
-    def __enter__(self) -> Disruptor:
+    def __enter__(self) -> Self:
         """Return itself."""
         return self
 
@@ -64,7 +88,7 @@ class Disruptor:
         return answer.strip()
 
     def _pin(self, cpus: tuple[int, int]) -> None:
-        """Pin bench-N to the CPUs in turn, and raise the priority of all threads where that is allowed."""
+        """Pin bench-N to the CPUs in turn; raise the priority of all threads where allowed."""
         tasks = Path(f"/proc/{self._process.pid}/task")
         pinned = 0
         for task in tasks.iterdir():

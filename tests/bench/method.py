@@ -1,8 +1,9 @@
 """The rules of measuring: classes, kept samples, ratios inside a round, medians with p10 and p90.
 
-Pure: no process is started here. Two CPUs of a shared machine may be neighbours in one second and strangers in the next,
-and everything lock-free moves with that by 4 to 20 times. So each sample is taken between two probes of a bare cache line,
-is kept only if both probes fall in one class, and is divided by the anchors of its own probes.
+Pure: no process is started here. Two CPUs of a shared machine may be neighbours in one second and
+strangers in the next, and everything lock-free moves with that by 4 to 20 times. So each sample is
+taken between two probes of a bare cache line, is kept only if both probes fall in one class, and is
+divided by the anchors of its own probes.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Probe:
 class Sample:
     """One measurement of one candidate, between two probes.
 
-    `values` holds `rate` (messages per second) or `p50_ns` and `p99_ns` (one way), and what else the candidate counts.
+    `values` holds `rate` (messages per second) or `p50_ns` and `p99_ns` (one way), and what else
+    the candidate counts.
     """
 
     candidate: str
@@ -76,8 +78,12 @@ class Sample:
         return (self.before.lines_per_s + self.after.lines_per_s) / 2
 
     def over_anchor(self, key: str) -> float:
-        """Return `values[key]` in units of its anchor: A_str for rates, A_lat for `p50_ns`, the anchor's p99 for `p99_ns`."""
-        anchors = {"p50_ns": self.a_lat_ns, "p99_ns": self.a_lat_p99_ns, "p99_over_median": self.a_lat_ns}
+        """Return `values[key]` over its anchor: A_str, A_lat for `p50_ns`, its p99 for `p99_ns`."""
+        anchors = {
+            "p50_ns": self.a_lat_ns,
+            "p99_ns": self.a_lat_p99_ns,
+            "p99_over_median": self.a_lat_ns,
+        }
         value = self.values["p99_ns" if key == "p99_over_median" else key]
         return value / anchors.get(key, self.a_str)
 
@@ -119,21 +125,29 @@ def kept(rounds: Iterable[Round], candidate: str, wanted: PairClass) -> list[Sam
     return [sample for sample in found if sample is not None and sample.pair_class is wanted]
 
 
-def absolute(rounds: Iterable[Round], candidate: str, key: str, wanted: PairClass) -> Summary | None:
+def absolute(
+    rounds: Iterable[Round], candidate: str, key: str, wanted: PairClass
+) -> Summary | None:
     """Summarise a candidate's own figures in one class."""
     return summarise(s.values[key] for s in kept(rounds, candidate, wanted) if key in s.values)
 
 
-def over_anchor(rounds: Iterable[Round], candidate: str, key: str, wanted: PairClass) -> Summary | None:
+def over_anchor(
+    rounds: Iterable[Round], candidate: str, key: str, wanted: PairClass
+) -> Summary | None:
     """Summarise a candidate's figures over the anchors of their own samples."""
     found = (s for s in kept(rounds, candidate, wanted))
     return summarise(
-        s.over_anchor(key) for s in found if key in s.values or (key == "p99_over_median" and "p99_ns" in s.values)
+        s.over_anchor(key)
+        for s in found
+        if key in s.values or (key == "p99_over_median" and "p99_ns" in s.values)
     )
 
 
-def over_peer(rounds: Iterable[Round], candidate: str, peer: str, key: str, wanted: PairClass) -> Summary | None:
-    """Summarise the ratio of two candidates, formed inside each round where both were kept in the class."""
+def over_peer(
+    rounds: Iterable[Round], candidate: str, peer: str, key: str, wanted: PairClass
+) -> Summary | None:
+    """Summarise the ratio of two candidates, formed inside the rounds where both were kept."""
     ratios = []
     for each in rounds:
         ours, theirs = each.get(candidate), each.get(peer)

@@ -1,6 +1,7 @@
 """The native side of the bench: builds `native/` and talks to its server.
 
-All C and C++ of the bench, peers and byteor alike, is compiled with the same FLAGS, those of byteor's own extensions.
+All C and C++ of the bench, peers and byteor alike, is compiled with the same FLAGS, those of
+byteor's own extensions.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 from tests.bench.method import Probe, Sample
 
@@ -26,7 +28,9 @@ class BenchError(Exception):
 def run_tool(command: Sequence[str], timeout_s: float = BUILD_TIMEOUT_S) -> str:
     """Run a tool and return its output; raise BenchError with its errors when it fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         message = f"{command[0]}: {error}"
         raise BenchError(message) from error
@@ -51,14 +55,16 @@ def build_pair(directory: Path) -> Path:
 
 
 class NativePair:
-    """Two pinned native sides that probe the machine and run native candidates. Use in a `with` block."""
+    """Two pinned native sides: the probe and the native candidates. Use in a `with` block."""
 
     def __init__(self, program: Path, cpus: tuple[int, int], sides: str = "process") -> None:
         """Start the server; `sides` is `process` (two processes) or `thread`."""
         command = [str(program), str(cpus[0]), str(cpus[1]), sides]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
-    def __enter__(self) -> NativePair:
+    def __enter__(self) -> Self:
         """Return itself."""
         return self
 
@@ -79,8 +85,8 @@ class NativePair:
             pass
         answer = self._process.stdout.readline()
         if not answer.startswith("ok=1"):
-            code = self._process.poll()
-            message = f"{command}: {answer.strip() or f'the pair server is gone (exit {code}); a burst over 0.78 s is killed'}"
+            gone = f"the pair server is gone (exit {self._process.poll()}): bursts end at 0.78 s"
+            message = f"{command}: {answer.strip() or gone}"
             raise BenchError(message)
         return [(key, value) for key, _, value in (word.partition("=") for word in answer.split())]
 

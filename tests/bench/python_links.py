@@ -1,7 +1,8 @@
-"""Ways to send 64-byte messages from one Python process to another: what the standard library and PyPI offer.
+"""Sending 64-byte messages from one Python process to another: the standard library and PyPI.
 
-A link is made before the two processes are forked. Its sender and receiver are loops over `count` messages, each written
-the way its own documentation does it; the receiver returns how many bytes it saw, so that nothing can be skipped.
+A link is made before the two processes are forked. Its sender and receiver are loops over `count`
+messages, each written the way its own documentation does it; the receiver returns how many bytes it
+saw, so that nothing can be skipped.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MESSAGES = tuple(index.to_bytes(8, "little") * (MESSAGE_BYTES // 8) for index in
 
 
 class Link(Protocol):
-    """One way; `open_*`, `sender` and `receiver` run in the process that uses them, after the fork."""
+    """One way; `sender` and `receiver` are called in the process that uses them."""
 
     name: str
 
@@ -50,7 +51,7 @@ def messages(count: int) -> Iterator[bytes]:
 
 
 class OneByOne:
-    """A link whose unit is one message: subclasses give the call that puts one and the call that gets one."""
+    """A link whose unit is one message: subclasses give the calls that put and get one."""
 
     name = ""
 
@@ -114,7 +115,7 @@ class OsPipe(OneByOne):
 
 
 class JoinedPipe(OsPipe):
-    """`os.pipe` with 256 messages joined into one write, split again into `bytes` by the reader."""
+    """`os.pipe` with 256 messages joined into one write, split again by the reader."""
 
     name = "os.pipe.joined"
 

@@ -25,7 +25,7 @@ PING_MESSAGE = bytes(MESSAGE_BYTES)
 
 
 class Sides:
-    """The two forked processes of a link or two; ended before the links are closed. Use in a `with` block."""
+    """Forked processes on a link or two, ended before the links. Use in a `with` block."""
 
     def __init__(self, name: str) -> None:
         """Start with nothing."""
@@ -115,7 +115,7 @@ class PythonPing(Sides):
         return median, p99, count / seconds
 
     def sample(self, ms: float) -> dict[str, float]:
-        """Ping for about `ms` milliseconds; return half the round trip's p50 and p99 in nanoseconds."""
+        """Ping for about `ms` milliseconds; return half the round trip, p50 and p99 in ns."""
         count = min(TRIP_COUNT_MAX, max(100, int(self._trips_per_s * ms / 1e3)))
         median, p99, self._trips_per_s = self._run(count)
         return {"p50_ns": median / 2, "p99_ns": p99 / 2}

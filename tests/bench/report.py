@@ -25,11 +25,15 @@ ANCHORED = {"A_lat": "p50_ns", "A_lat p99": "p99_ns", "A_str": "rate"}
 
 def headline_class(rounds: Sequence[Round]) -> PairClass:
     """Return the middle class, or, when no sample was kept in it, the one with the most."""
-    counts = {each: sum(len(kept(rounds, name, each)) for name in _names(rounds)) for each in PairClass}
+    counts = {
+        each: sum(len(kept(rounds, name, each)) for name in _names(rounds)) for each in PairClass
+    }
     return HEADLINE if counts[HEADLINE] else max(counts, key=lambda each: counts[each])
 
 
-def in_unit(rounds: Sequence[Round], target: Target, candidate: str, wanted: PairClass) -> Summary | None:
+def in_unit(
+    rounds: Sequence[Round], target: Target, candidate: str, wanted: PairClass
+) -> Summary | None:
     """Return a candidate's figure in the unit of a target."""
     if target.base in ANCHORED:
         return over_anchor(rounds, candidate, target.key, wanted)
@@ -39,14 +43,22 @@ def in_unit(rounds: Sequence[Round], target: Target, candidate: str, wanted: Pai
 
 
 def judge(rounds: Sequence[Round], target: Target, wanted: PairClass) -> dict[str, Any]:
-    """Return one row: what was wanted, what each of ours and each peer did, and the verdict of the first of ours."""
+    """Return one row: what was wanted, what ours and the peers did, the verdict on ours."""
     ours = {name: _plain(in_unit(rounds, target, name, wanted)) for name in target.ours}
     peers = {name: _plain(in_unit(rounds, target, name, wanted)) for name in target.peers}
     found = [(name, value) for name, value in ours.items() if value is not None]
     row: dict[str, Any] = {
-        "shape": target.shape, "unit": target.base, "reach": target.reach, "dream": target.dream,
-        "smaller_is_better": target.smaller_is_better, "ours": ours, "peers": peers,
-        "verdict": "not measured", "best_peer": None, "over_best_peer": None, "wanted_over_peer": target.wanted_over_peer,
+        "shape": target.shape,
+        "unit": target.base,
+        "reach": target.reach,
+        "dream": target.dream,
+        "smaller_is_better": target.smaller_is_better,
+        "ours": ours,
+        "peers": peers,
+        "verdict": "not measured",
+        "best_peer": None,
+        "over_best_peer": None,
+        "wanted_over_peer": target.wanted_over_peer,
     }
     if found:
         row["verdict"] = "reached" if target.met(found[0][1]["p50"]) else "missed"
@@ -65,13 +77,17 @@ def as_json(rounds: Sequence[Round], facts: Mapping[str, Any]) -> dict[str, Any]
         "headline_class": wanted.value,
         "targets": [judge(rounds, target, wanted) for target in TARGETS],
         "classes": {each.value: _class_summary(rounds, each) for each in PairClass},
-        "rounds": [{name: _sample_json(sample) for name, sample in each.items()} for each in rounds],
+        "rounds": [
+            {name: _sample_json(sample) for name, sample in each.items()} for each in rounds
+        ],
     }
 
 
 def as_text(report: Mapping[str, Any]) -> str:
-    """Return the report for people: the conditions, the targets, then every candidate in each class."""
-    lines = [f"{key}: {report[key]}" for key in ("cpus", "flags", "fifo", "rounds_run", "headline_class")]
+    """Return the report for people: conditions, targets, then every candidate in each class."""
+    lines = [
+        f"{key}: {report[key]}" for key in ("cpus", "flags", "fifo", "rounds_run", "headline_class")
+    ]
     lines += [f"not measured: {name}: {why}" for name, why in report.get("missing", {}).items()]
     lines += ["", "Targets (medians [p10 p90] of ratios formed inside each sample or round)"]
     for row in report["targets"]:
@@ -92,7 +108,11 @@ def _best(peers: Mapping[str, Any], *, smaller: bool) -> str | None:
     found = {name: value["p50"] for name, value in peers.items() if value is not None}
     if not found:
         return None
-    return min(found, key=lambda name: found[name]) if smaller else max(found, key=lambda name: found[name])
+    return (
+        min(found, key=lambda name: found[name])
+        if smaller
+        else max(found, key=lambda name: found[name])
+    )
 
 
 def _plain(summary: Summary | None) -> dict[str, float] | None:
@@ -104,8 +124,11 @@ def _plain(summary: Summary | None) -> dict[str, float] | None:
 def _sample_json(sample: Sample) -> dict[str, Any]:
     wanted = sample.pair_class
     return {
-        "class": wanted.value if wanted else None, "a_lat_ns": sample.a_lat_ns, "a_lat_p99_ns": sample.a_lat_p99_ns,
-        "a_str": sample.a_str, **sample.values,
+        "class": wanted.value if wanted else None,
+        "a_lat_ns": sample.a_lat_ns,
+        "a_lat_p99_ns": sample.a_lat_p99_ns,
+        "a_str": sample.a_str,
+        **sample.values,
     }
 
 
@@ -119,12 +142,24 @@ def _class_summary(rounds: Sequence[Round], wanted: PairClass) -> dict[str, Any]
         rows[name] = {
             "kept": len(samples),
             "values": {key: _plain(absolute(rounds, name, key, wanted)) for key in keys},
-            "over_anchor": {key: _plain(over_anchor(rounds, name, key, wanted)) for key in keys if key in ("rate", "p50_ns", "p99_ns")},
+            "over_anchor": {
+                key: _plain(over_anchor(rounds, name, key, wanted))
+                for key in keys
+                if key in ("rate", "p50_ns", "p99_ns")
+            },
         }
     every = [sample for each in rounds for sample in each.values() if sample.pair_class is wanted]
     if every:
-        figures = {"a_lat_ns": [s.a_lat_ns for s in every], "a_lat_p99_ns": [s.a_lat_p99_ns for s in every], "a_str": [s.a_str for s in every]}
-        rows["anchor"] = {"kept": len(every), "values": {key: _plain(summarise(found)) for key, found in figures.items()}, "over_anchor": {}}
+        figures = {
+            "a_lat_ns": [s.a_lat_ns for s in every],
+            "a_lat_p99_ns": [s.a_lat_p99_ns for s in every],
+            "a_str": [s.a_str for s in every],
+        }
+        rows["anchor"] = {
+            "kept": len(every),
+            "values": {key: _plain(summarise(found)) for key, found in figures.items()},
+            "over_anchor": {},
+        }
     return rows
 
 
@@ -142,12 +177,20 @@ def _spread(summary: Mapping[str, float] | None) -> str:
 
 def _target_lines(row: Mapping[str, Any]) -> list[str]:
     sign = "<=" if row["smaller_is_better"] else ">="
-    lines = [f"  {row['shape']}: want {sign} {row['reach']:g} {row['unit']} (dream {row['dream']:g}): {row['verdict'].upper()}"]
-    lines += [f"      ours  {name:28} {_spread(value)}" for name, value in row["ours"].items() if value]
-    lines += [f"      peer  {name:28} {_spread(value)}" for name, value in row["peers"].items() if value]
+    want = f"want {sign} {row['reach']:g} {row['unit']} (dream {row['dream']:g})"
+    lines = [f"  {row['shape']}: {want}: {row['verdict'].upper()}"]
+    lines += [
+        f"      ours  {name:28} {_spread(value)}" for name, value in row["ours"].items() if value
+    ]
+    lines += [
+        f"      peer  {name:28} {_spread(value)}" for name, value in row["peers"].items() if value
+    ]
     if row["over_best_peer"]:
         wanted = f", wanted {row['wanted_over_peer']:.2f}" if row["wanted_over_peer"] else ""
-        lines.append(f"      over {row['best_peer']} in the same rounds: {_spread(row['over_best_peer'])}{wanted}")
+        lines.append(
+            f"      over {row['best_peer']} in the same rounds: "
+            f"{_spread(row['over_best_peer'])}{wanted}"
+        )
     return lines
 
 

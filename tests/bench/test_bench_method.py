@@ -21,14 +21,19 @@ from tests.bench.targets import TARGETS, Target
 
 
 def sample(name: str, before_ns: float, after_ns: float, **values: float) -> Sample:
-    """Return a sample whose anchors are one line per 10 ns and the given round trips, p99 twice the median."""
+    """Return a sample with these round trips, p99 twice the median, and a line per 10 ns."""
     probes = [Probe(ns, 2 * ns, 1e8) for ns in (before_ns, after_ns)]
     return Sample(name, probes[0], probes[1], values)
 
 
 @pytest.mark.parametrize(
     ("round_trip_ns", "expected"),
-    [(79.9, PairClass.NEAR), (80.0, PairClass.MIDDLE), (200.0, PairClass.MIDDLE), (200.1, PairClass.FAR)],
+    [
+        (79.9, PairClass.NEAR),
+        (80.0, PairClass.MIDDLE),
+        (200.0, PairClass.MIDDLE),
+        (200.1, PairClass.FAR),
+    ],
 )
 def test_classes_split_at_80_and_200_ns(round_trip_ns: float, expected: PairClass) -> None:
     """A round trip falls in exactly one of the three classes."""
@@ -43,14 +48,18 @@ def test_a_sample_between_two_classes_is_thrown_away() -> None:
 
 
 def test_each_figure_is_over_the_anchor_of_its_kind() -> None:
-    """Rates go over A_str, medians over half the bare round trip, tails over the bare line's tail."""
+    """Rates go over A_str, medians over half the round trip, tails over the bare line's tail."""
     rounds = [{"x": sample("x", 100, 100, rate=5e7, p50_ns=75.0, p99_ns=150.0)}]
     found = {key: over_anchor(rounds, "x", key, HEADLINE) for key in ("rate", "p50_ns", "p99_ns")}
-    assert {key: value.p50 for key, value in found.items() if value} == {"rate": 0.5, "p50_ns": 1.5, "p99_ns": 1.5}
+    assert {key: value.p50 for key, value in found.items() if value} == {
+        "rate": 0.5,
+        "p50_ns": 1.5,
+        "p99_ns": 1.5,
+    }
 
 
 def test_ratios_are_formed_inside_a_round() -> None:
-    """Two candidates are divided round by round, and rounds where one of them was not kept do not count."""
+    """Two candidates are divided round by round; a round without one of them does not count."""
     rounds = [
         {"a": sample("a", 100, 100, rate=2.0), "b": sample("b", 100, 100, rate=1.0)},
         {"a": sample("a", 100, 100, rate=90.0), "b": sample("b", 100, 100, rate=30.0)},
@@ -62,7 +71,7 @@ def test_ratios_are_formed_inside_a_round() -> None:
 
 
 def test_quantiles_are_interpolated() -> None:
-    """The median of an even number of values lies between the two in the middle; nothing gives nothing."""
+    """The median of an even number of values lies between two of them; nothing gives nothing."""
     assert quantile([4.0, 1.0, 3.0, 2.0], 0.5) == 2.5
     assert summarise([]) is None
 
@@ -77,8 +86,17 @@ def test_a_missed_target_is_said_to_be_missed(value: float, verdict: str) -> Non
 
 def test_the_report_shows_every_target_with_both_sides() -> None:
     """Each target is a row of the table, with what was reached beside what was wanted."""
-    rounds = [{name: sample(name, 100, 100, rate=3e7, p50_ns=90.0, p99_ns=300.0)} for name in ("byteor.single.256k",)]
-    facts = {"cpus": [0, 1], "flags": "-O3", "fifo": True, "rounds_run": 1, "missing": {"disruptor": "no javac"}}
+    rounds = [
+        {name: sample(name, 100, 100, rate=3e7, p50_ns=90.0, p99_ns=300.0)}
+        for name in ("byteor.single.256k",)
+    ]
+    facts = {
+        "cpus": [0, 1],
+        "flags": "-O3",
+        "fifo": True,
+        "rounds_run": 1,
+        "missing": {"disruptor": "no javac"},
+    }
     text = as_text(as_json(rounds, facts))
     assert all(target.shape in text for target in TARGETS)
     assert "want >= 0.6 A_str (dream 0.72): MISSED" in text
