@@ -120,7 +120,7 @@ def sniff(source: Source, text: str) -> str:
 
 def read(source: Source, found: Collector) -> Document:
     """Return the tree of a document; every syntax error becomes a finding and leaves it unreadable."""
-    from byteord.spec import kv, toml  # noqa: PLC0415  # they import this module's types
+    from byteord.spec import kv, toml  # they import this module's types
 
     text = decode(source, found)
     if text is None:

@@ -97,7 +97,7 @@ class Collector:
         self.bad: set[Path] = set()
         self._places = places
 
-    def add(  # noqa: PLR0913  # a finding has that many parts
+    def add(  # a finding has that many parts
         self,
         code: str,
         path: Path = (),

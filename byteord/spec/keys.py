@@ -18,8 +18,19 @@ STATE_BYTES_MAX = 1 << 30
 
 SPEC_KEYS: tuple[Key, ...] = (
     Key("version", "integer", "Version of the spec format; this build reads 1.", default=VERSION),
-    Key("name", "string", "Name of the pipeline: a letter, then letters, digits, `_`, `-`, 63 at most.", required=True),
-    Key("model", "string", "Execution model: `single_ring` (or `lane_graph`, which this build cannot execute). Never guessed.", required=True, missing="SPEC_MODEL_MISSING"),
+    Key(
+        "name",
+        "string",
+        "Name of the pipeline: a letter, then letters, digits, `_`, `-`, 63 at most.",
+        required=True,
+    ),
+    Key(
+        "model",
+        "string",
+        "Execution model: `single_ring` (or `lane_graph`, which this build cannot execute). Never guessed.",
+        required=True,
+        missing="SPEC_MODEL_MISSING",
+    ),
     Key(
         "ring.capacity",
         "integer",
@@ -36,12 +47,22 @@ SPEC_KEYS: tuple[Key, ...] = (
         minimum=SLOT_BYTES_MIN,
         maximum=SLOT_BYTES_MAX,
     ),
-    Key("ring.producer", "string", "Producers of the ring: `single` (`mpmc` is refused).", default="single"),
-    Key("ring.scheduling", "string", "How stages get messages: `dedicated` (`work_queue` is refused).", default="dedicated"),
+    Key(
+        "ring.producer",
+        "string",
+        "Producers of the ring: `single` (`mpmc` is refused).",
+        default="single",
+    ),
+    Key(
+        "ring.scheduling",
+        "string",
+        "How stages get messages: `dedicated` (`work_queue` is refused).",
+        default="dedicated",
+    ),
     Key(
         "ring.shards",
         "integer",
-        "Rings that work side by side; several need `ordering = \"per_key\"`.",
+        'Rings that work side by side; several need `ordering = "per_key"`.',
         default=1,
         minimum=1,
         maximum=SHARDS_MAX,
@@ -53,8 +74,17 @@ SPEC_KEYS: tuple[Key, ...] = (
         default="strict",
         choices=("strict", "per_key"),
     ),
-    Key("ring.shard_key", "range", "Payload bytes that choose the shard: `{ offset, length }`; needed by `per_key`."),
-    Key("stages.*.name", "string", "Name of the stage, unique among stages and endpoints.", required=True),
+    Key(
+        "ring.shard_key",
+        "range",
+        "Payload bytes that choose the shard: `{ offset, length }`; needed by `per_key`.",
+    ),
+    Key(
+        "stages.*.name",
+        "string",
+        "Name of the stage, unique among stages and endpoints.",
+        required=True,
+    ),
     Key(
         "stages.*.stage",
         "string",
@@ -73,15 +103,25 @@ SPEC_KEYS: tuple[Key, ...] = (
         "Whether it follows the producer alone; to be said by stages other than the first that have no `depends_on`.",
         default_text="`true` for the first stage",
     ),
-    Key("stages.*.config", "config", "Configuration of the stage, as its catalogue entry or its own code defines it.", default_text="empty"),
+    Key(
+        "stages.*.config",
+        "config",
+        "Configuration of the stage, as its catalogue entry or its own code defines it.",
+        default_text="empty",
+    ),
     Key(
         "stages.*.mutates",
         "ranges",
-        "Payload bytes that it changes in place: `\"all\"` or `[{ offset, length }]`; `length` 0 is to the end.",
+        'Payload bytes that it changes in place: `"all"` or `[{ offset, length }]`; `length` 0 is to the end.',
         default_text="none",
     ),
     Key("stages.*.drops", "boolean", "Whether it drops messages.", default_text="`false`"),
-    Key("stages.*.resizes", "boolean", "Whether it changes the length of messages.", default_text="`false`"),
+    Key(
+        "stages.*.resizes",
+        "boolean",
+        "Whether it changes the length of messages.",
+        default_text="`false`",
+    ),
     Key(
         "stages.*.state",
         "string",
@@ -92,21 +132,42 @@ SPEC_KEYS: tuple[Key, ...] = (
     Key(
         "stages.*.state_bytes",
         "integer",
-        "Bytes of shared memory for `state = \"state\"`.",
+        'Bytes of shared memory for `state = "state"`.',
         minimum=0,
         maximum=STATE_BYTES_MAX,
         default_text="0",
     ),
-    Key("stages.*.deterministic", "boolean", "Whether the same input always gives the same output.", default_text="`false`"),
+    Key(
+        "stages.*.deterministic",
+        "boolean",
+        "Whether the same input always gives the same output.",
+        default_text="`false`",
+    ),
     Key(
         "stages.*.effects",
         "strings",
         "Capabilities it uses outside the pipeline; `[]` declares it effect-free. Not declared counts as side-effecting.",
         default_text="not declared",
     ),
-    Key("stages.*.digest", "string", "Pin of its code: `sha256:` and 64 hex digits; staging and prod demand it.", default_text="not pinned"),
-    Key("endpoints.*.name", "string", "Name of the endpoint, to which the deployment binds an adapter.", required=True),
-    Key("endpoints.*.kind", "string", "Direction: exactly one of each.", required=True, choices=("ingress", "egress")),
+    Key(
+        "stages.*.digest",
+        "string",
+        "Pin of its code: `sha256:` and 64 hex digits; staging and prod demand it.",
+        default_text="not pinned",
+    ),
+    Key(
+        "endpoints.*.name",
+        "string",
+        "Name of the endpoint, to which the deployment binds an adapter.",
+        required=True,
+    ),
+    Key(
+        "endpoints.*.kind",
+        "string",
+        "Direction: exactly one of each.",
+        required=True,
+        choices=("ingress", "egress"),
+    ),
 )
 """Keys of `model = "single_ring"`. For a built-in stage the catalogue declares `mutates` to `effects`; a spec may repeat
 but not contradict it."""

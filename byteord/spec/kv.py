@@ -37,7 +37,7 @@ from byteord.spec.findings import Collector, Path, Place, dotted, shown
 INTEGER_PATTERN = re.compile(r"(?:0|-?[1-9][0-9]{0,18})\Z")
 EMPTY_ARRAY = "[]"
 
-_PLAIN = re.compile(r'[!#-~](?:[ -~]*[!-~])?\Z')
+_PLAIN = re.compile(r"[!#-~](?:[ -~]*[!-~])?\Z")
 _NOT_PLAIN = frozenset(("true", "false", EMPTY_ARRAY))
 
 
@@ -52,7 +52,9 @@ def infer(text: Bare) -> str | int | bool:
 
 def order(path: str) -> tuple[tuple[int, int, str], ...]:
     """Return the sorting key of a dotted key path."""
-    return tuple((0, int(part), part) if part.isdecimal() else (1, 0, part) for part in path.split("."))
+    return tuple(
+        (0, int(part), part) if part.isdecimal() else (1, 0, part) for part in path.split(".")
+    )
 
 
 def write_value(value: str | int | bool | tuple[()]) -> str:  # noqa: FBT001  # a scalar, not a flag
@@ -139,7 +141,11 @@ class _Line:
             )
         elif not text.strip():
             self._wrong(
-                "DOCUMENT_WHITESPACE", 1, seen="an empty line", wanted="key=value", fix="delete the line"
+                "DOCUMENT_WHITESPACE",
+                1,
+                seen="an empty line",
+                wanted="key=value",
+                fix="delete the line",
             )
         elif "=" not in text:
             self._wrong(

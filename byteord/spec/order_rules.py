@@ -51,7 +51,7 @@ def _check_declared(index: int, row: Mapping[str, Any], found: Collector) -> Non
         )
 
 
-def _check_reference(  # noqa: PLR0913, PLR0917  # a reference has that much around it
+def _check_reference(  # noqa: PLR0917  # a reference has that much around it
     index: int, place: int, depends: Sequence[int], path: Path, count: int, found: Collector
 ) -> None:
     ref = depends[place]
@@ -60,7 +60,9 @@ def _check_reference(  # noqa: PLR0913, PLR0917  # a reference has that much aro
             "SPEC_DEPENDENCY_UNKNOWN",
             path,
             seen=str(ref),
-            wanted=f"an index of an earlier stage, 0 to {index - 1}" if index else "nothing: it is the first stage",
+            wanted=f"an index of an earlier stage, 0 to {index - 1}"
+            if index
+            else "nothing: it is the first stage",
             fix="refer to stages by their place in the document, from 0",
         )
     elif ref >= index:
@@ -69,7 +71,9 @@ def _check_reference(  # noqa: PLR0913, PLR0917  # a reference has that much aro
             path,
             seen=f"{ref} in stage {index}",
             wanted="references to earlier stages: stages stand in topological order",
-            fix="move the stage behind the ones it follows" if ref > index else "a stage cannot follow itself",
+            fix="move the stage behind the ones it follows"
+            if ref > index
+            else "a stage cannot follow itself",
         )
     elif ref in depends[:place]:
         found.add(
@@ -89,7 +93,9 @@ def _check_reference(  # noqa: PLR0913, PLR0917  # a reference has that much aro
         )
 
 
-def check_concurrency(stages: Sequence[Stage | None], rows: Sequence[Mapping[str, Any]], found: Collector) -> None:
+def check_concurrency(
+    stages: Sequence[Stage | None], rows: Sequence[Mapping[str, Any]], found: Collector
+) -> None:
     """Report stages that may hold a message together and would disturb each other."""
     for earlier, later in concurrent([row["depends_on"] for row in rows]):
         left, right = stages[earlier], stages[later]
@@ -102,7 +108,10 @@ def check_concurrency(stages: Sequence[Stage | None], rows: Sequence[Mapping[str
 
 
 def _unsure(index: int, found: Collector) -> bool:
-    return any(found.is_bad(("stages", str(index), key)) for key in ("depends_on", "mutates", "drops", "resizes"))
+    return any(
+        found.is_bad(("stages", str(index), key))
+        for key in ("depends_on", "mutates", "drops", "resizes")
+    )
 
 
 def _check_headers(subject: tuple[int, Stage], other: tuple[int, Stage], found: Collector) -> None:
@@ -143,7 +152,9 @@ def _check_mutators(left: tuple[int, Stage], right: tuple[int, Stage], found: Co
             )
 
 
-def _check_release(stages: Sequence[Stage | None], rows: Sequence[Mapping[str, Any]], found: Collector) -> None:
+def _check_release(
+    stages: Sequence[Stage | None], rows: Sequence[Mapping[str, Any]], found: Collector
+) -> None:
     """Report a changer that the final stage does not follow: the egress would read half-changed messages."""
     last = len(stages) - 1
     before = ancestors([row["depends_on"] for row in rows])

@@ -16,7 +16,7 @@ from byteord.spec.nearest import did_you_mean
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}\Z")
 
-LANE_GRAPH_ADVICE = "use model = \"lane_graph\" on a byteor that executes it, or split the pipeline"
+LANE_GRAPH_ADVICE = 'use model = "lane_graph" on a byteor that executes it, or split the pipeline'
 
 
 def check_model(tree: Mapping[str, Any], found: Collector) -> bool:

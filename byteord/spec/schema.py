@@ -193,7 +193,9 @@ class Reader:
                 path,
                 seen=shown(value),
                 wanted=f"one of {', '.join(key.choices)}",
-                fix=did_you_mean(value, key.choices, otherwise=f"choose one of {', '.join(key.choices)}"),
+                fix=did_you_mean(
+                    value, key.choices, otherwise=f"choose one of {', '.join(key.choices)}"
+                ),
             )
             return key.default
         if "\0" in value:
@@ -306,7 +308,9 @@ class Reader:
         if isinstance(value, float) and math.isfinite(value):
             value = repr(value)
         if isinstance(value, str) and "\0" in value:
-            self.malformed(path, value, "text without NUL", "write the bytes as hex where the key allows it")
+            self.malformed(
+                path, value, "text without NUL", "write the bytes as hex where the key allows it"
+            )
             return None
         too_big = isinstance(value, int) and integer_of(value) is None
         if too_big or not isinstance(value, str | int | bool):
@@ -341,7 +345,14 @@ TYPE_WORDS = {
 
 _RANGE = compile_keys(
     (
-        Key("offset", "integer", "first byte of the payload", required=True, minimum=0, maximum=65_535),
+        Key(
+            "offset",
+            "integer",
+            "first byte of the payload",
+            required=True,
+            minimum=0,
+            maximum=65_535,
+        ),
         Key("length", "integer", "bytes; 0 is to the end", default=0, minimum=0, maximum=65_535),
     )
 )
@@ -358,7 +369,13 @@ def integer_of(value: object) -> int | None:
 
 def kind_of(value: object) -> str:
     """Return what kind of value this is, in words."""
-    kinds = ((bool, "boolean"), (Bare, "text"), (str, "string"), (int, "integer"), (float, "fraction"))
+    kinds = (
+        (bool, "boolean"),
+        (Bare, "text"),
+        (str, "string"),
+        (int, "integer"),
+        (float, "fraction"),
+    )
     for kind, word in (*kinds, (dict, "table"), (list, "array")):
         if isinstance(value, kind):
             return word
@@ -376,7 +393,9 @@ def _wanted(key: Key) -> str:
 
 def _type_fix(value: object, wanted: str) -> str:
     if isinstance(value, str) and re.match(r"an integer|true or", wanted):
-        return "write it without quotes, in decimal" if "integer" in wanted else "write true or false"
+        return (
+            "write it without quotes, in decimal" if "integer" in wanted else "write true or false"
+        )
     if wanted.startswith("a string") and not isinstance(value, dict | list):
         return "put it in quotes"
     return f"write {wanted}"

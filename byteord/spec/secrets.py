@@ -21,7 +21,7 @@ _KNOWN_FORMS = (
     (re.compile(r"\bBearer [A-Za-z0-9._~+/-]{16,}"), "a bearer token"),
 )
 _KEY_NAMES = frozenset(
-    "password passwd passphrase secret secret_key api_key apikey access_key private_key auth_token access_token".split()
+    ["password", "passwd", "passphrase", "secret", "secret_key", "api_key", "apikey", "access_key", "private_key", "auth_token", "access_token"]
 )
 
 

@@ -19,7 +19,9 @@ _FORMS = {
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}\Z")
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}(?:\.[A-Za-z_][A-Za-z0-9_]{0,254}){0,15}\Z")
-_LIBRARY = re.compile(r"(?:[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,254}/){0,15}[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,250}\.so(?:\.[0-9]+)*\Z")
+_LIBRARY = re.compile(
+    r"(?:[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,254}/){0,15}[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,250}\.so(?:\.[0-9]+)*\Z"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,9 @@ def parse_key(key: str) -> StageKey:
         return StageKey(BUILTIN, key)
     form = _FORMS.get(kind)
     if form is None:
-        raise StageKeyError(key, f"a built-in name without a target, or one of {', '.join(_FORMS.values())}")
+        raise StageKeyError(
+            key, f"a built-in name without a target, or one of {', '.join(_FORMS.values())}"
+        )
     module, _, symbol = target.partition(":")
     module_form = _LIBRARY if kind == "cabi" else _MODULE
     if not module_form.match(module) or not _IDENTIFIER.match(symbol):

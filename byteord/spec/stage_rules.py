@@ -34,7 +34,11 @@ UNKNOWN_KEY_CODES = ("KEY_UNKNOWN",)
 
 
 def read_stage(
-    row: Mapping[str, Any], path: Path, payload_max: int, catalogue: StageCatalogue, found: Collector
+    row: Mapping[str, Any],
+    path: Path,
+    payload_max: int,
+    catalogue: StageCatalogue,
+    found: Collector,
 ) -> Stage | None:
     """Return the stage that a row describes; None, with findings, when nothing sure can be said of it."""
     if not isinstance(row["stage"], str):
@@ -49,7 +53,9 @@ def read_stage(
     return _user(row, path, key, found)
 
 
-def _read_key(text: str, path: Path, catalogue: StageCatalogue, found: Collector) -> StageKey | None:
+def _read_key(
+    text: str, path: Path, catalogue: StageCatalogue, found: Collector
+) -> StageKey | None:
     known = sorted(catalogue.names())
     try:
         key = parse_key(text)
@@ -57,7 +63,9 @@ def _read_key(text: str, path: Path, catalogue: StageCatalogue, found: Collector
         kind = text.partition(":")[0]
         in_catalogue = kind in known
         found.add(
-            "SPEC_STAGE_KEY_INVALID" if in_catalogue or kind in USER_KINDS else "SPEC_STAGE_UNKNOWN",
+            "SPEC_STAGE_KEY_INVALID"
+            if in_catalogue or kind in USER_KINDS
+            else "SPEC_STAGE_UNKNOWN",
             (*path, "stage"),
             seen=shown(text),
             wanted=f'"{kind}" without a target' if in_catalogue else error.wanted,
@@ -73,13 +81,18 @@ def _read_key(text: str, path: Path, catalogue: StageCatalogue, found: Collector
             (*path, "stage"),
             seen=shown(text),
             wanted=f"one of {', '.join(known)}, or python:, cabi:, numba: with a target",
-            fix=form or did_you_mean(key.name, known, otherwise="see `byteorctl capabilities` for the stages"),
+            fix=form
+            or did_you_mean(
+                key.name, known, otherwise="see `byteorctl capabilities` for the stages"
+            ),
         )
         return None
     return key
 
 
-def check_ranges(ranges: tuple[ByteRange, ...], path: Path, payload_max: int, found: Collector) -> None:
+def check_ranges(
+    ranges: tuple[ByteRange, ...], path: Path, payload_max: int, found: Collector
+) -> None:
     """Report byte ranges that no message can hold."""
     for index, item in enumerate(ranges):
         if item.offset >= payload_max or item.offset + item.length > payload_max:
@@ -93,7 +106,11 @@ def check_ranges(ranges: tuple[ByteRange, ...], path: Path, payload_max: int, fo
 
 
 def _builtin(
-    row: Mapping[str, Any], path: Path, payload_max: int, catalogue: StageCatalogue, found: Collector
+    row: Mapping[str, Any],
+    path: Path,
+    payload_max: int,
+    catalogue: StageCatalogue,
+    found: Collector,
 ) -> Stage | None:
     name, config = row["stage"], row["config"] or {}
     if row["digest"] is not None:
@@ -168,7 +185,10 @@ def _check_declared(row: Mapping[str, Any], path: Path, info: StageInfo, found: 
             continue
         truth: object = getattr(info, key)
         if key == "mutates":
-            said, truth = _ranges_text(said), _ranges_text([(r.offset, r.length) for r in info.mutates])
+            said, truth = (
+                _ranges_text(said),
+                _ranges_text([(r.offset, r.length) for r in info.mutates]),
+            )
         elif key == "effects":
             said, truth = sorted(set(said)), sorted(info.effects)
         if said != truth:

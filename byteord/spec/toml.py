@@ -12,7 +12,10 @@ import tomllib
 from byteord.spec.document import KEYS_MAX, NESTING_MAX, Document, place_at
 from byteord.spec.findings import Collector, Path, Place, dotted
 
-_AT = re.compile(r"(?P<what>.*?) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)\Z", re.DOTALL)
+_AT = re.compile(
+    r"(?P<what>.*?) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)\Z",
+    re.DOTALL,
+)
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _SPACE = re.compile(r"[ \t]*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")

@@ -28,7 +28,9 @@ def concurrent(depends: Sequence[Sequence[int]]) -> Iterator[tuple[int, int]]:
                 yield earlier, later
 
 
-def overlap(left: Sequence[ByteRange], right: Sequence[ByteRange]) -> tuple[ByteRange, ByteRange] | None:
+def overlap(
+    left: Sequence[ByteRange], right: Sequence[ByteRange]
+) -> tuple[ByteRange, ByteRange] | None:
     """Return the first two ranges that share a byte, or None."""
     for a in left:
         for b in right:
@@ -41,4 +43,8 @@ def overlap(left: Sequence[ByteRange], right: Sequence[ByteRange]) -> tuple[Byte
 
 def range_text(item: ByteRange) -> str:
     """Return a byte range as people write it."""
-    return f"bytes {item.offset} to {item.offset + item.length - 1}" if item.length else f"bytes from {item.offset}"
+    return (
+        f"bytes {item.offset} to {item.offset + item.length - 1}"
+        if item.length
+        else f"bytes from {item.offset}"
+    )

@@ -66,7 +66,8 @@ class SpecCheck:
         rules.check_ring(spec["ring"], found)
         payload_max = spec["ring"]["slot_bytes"] - SLOT_HEADER_BYTES
         self.stages = [
-            read_stage(row, ("stages", str(i)), payload_max, stages, found) for i, row in enumerate(spec["stages"])
+            read_stage(row, ("stages", str(i)), payload_max, stages, found)
+            for i, row in enumerate(spec["stages"])
         ]
         self._rows = spec
         return True
@@ -91,7 +92,9 @@ class SpecCheck:
     def endpoints(self) -> dict[str, EndpointKind]:
         """Return the endpoints that could be read, by name, whatever else is wrong."""
         rows = self._rows["endpoints"] if self._rows is not None else ()
-        return {row["name"]: EndpointKind(row["kind"]) for row in rows if row["name"] and row["kind"]}
+        return {
+            row["name"]: EndpointKind(row["kind"]) for row in rows if row["name"] and row["kind"]
+        }
 
     def payload_max(self) -> int:
         """Return the longest message of the ring as far as it is known."""
@@ -133,7 +136,9 @@ def ring_of(row: Mapping[str, Any]) -> Ring:
     )
 
 
-def flatten(name: str, ring: Ring, stages: tuple[Stage, ...], endpoints: tuple[Endpoint, ...]) -> FlatDocument:
+def flatten(
+    name: str, ring: Ring, stages: tuple[Stage, ...], endpoints: tuple[Endpoint, ...]
+) -> FlatDocument:
     """Return the canonical keys and values of a spec: every default spelled out, what a catalogue declares left out."""
     flat: FlatDocument = {"version": VERSION, "name": name, "model": str(Model.SINGLE_RING)}
     for key in ("capacity", "slot_bytes", "producer", "scheduling", "shards"):
