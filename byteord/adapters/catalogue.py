@@ -43,7 +43,15 @@ class Catalogue:
         if known is None:
             return None
         keys = tuple(option.key() for option in known.options)
-        return AdapterInfo(known.name, known.summary, known.ingress, known.egress, keys, known.finite, known.resumable)
+        return AdapterInfo(
+            known.name,
+            known.summary,
+            known.ingress,
+            known.egress,
+            keys,
+            known.finite,
+            known.resumable,
+        )
 
     def check(
         self, kind: str, options: Mapping[str, Scalar], *, ingress: bool, payload_max: int
@@ -62,7 +70,7 @@ def read_checked(
     known = KINDS.get(kind)
     if known is None:
         near = get_close_matches(kind, KINDS, n=1, cutoff=0.4)
-        fix = f"write kind = \"{near[0]}\"" if near else "choose one of them"
+        fix = f'write kind = "{near[0]}"' if near else "choose one of them"
         return {}, [problem("kind", "KIND", kind, f"one of {', '.join(KINDS)}", fix)]
     if not (known.ingress if ingress else known.egress):
         return {}, [_wrong_end(kind, ingress=ingress)]
@@ -99,12 +107,21 @@ def as_stream(kind: str, options: Mapping[str, Scalar], *, ingress: bool) -> dic
 
 def _wrong_end(kind: str, *, ingress: bool) -> ConfigProblem:
     end, other = ("ingress", "egress") if ingress else ("egress", "ingress")
-    fitting = [known.name for known in KINDS.values() if (known.ingress if ingress else known.egress)]
-    return problem("kind", "END", f"{kind} at an {end}", f"one of {', '.join(fitting)}",
-                   f"bind {kind} to an {other}, or choose another kind")
+    fitting = [
+        known.name for known in KINDS.values() if (known.ingress if ingress else known.egress)
+    ]
+    return problem(
+        "kind",
+        "END",
+        f"{kind} at an {end}",
+        f"one of {', '.join(fitting)}",
+        f"bind {kind} to an {other}, or choose another kind",
+    )
 
 
-def _check_together(known: Kind, values: Mapping[str, Any], *, payload_max: int) -> list[ConfigProblem]:
+def _check_together(
+    known: Kind, values: Mapping[str, Any], *, payload_max: int
+) -> list[ConfigProblem]:
     """Return problems of options that are right one by one but not together."""
     found = []
     if known.name == "generator":
@@ -112,16 +129,45 @@ def _check_together(known: Kind, values: Mapping[str, Any], *, payload_max: int)
         least = _CONTENT_BYTES.get(content, 0)
         size = least if content == "trades" else max(int(values["size"]), int(values["size_max"]))
         if content == "checksummed" and values["size"] < least:
-            found.append(problem("size", "RANGE", str(values["size"]), f"at least {least} for content checksummed",
-                                 f"write size = {least} or more"))
+            found.append(
+                problem(
+                    "size",
+                    "RANGE",
+                    str(values["size"]),
+                    f"at least {least} for content checksummed",
+                    f"write size = {least} or more",
+                )
+            )
         if content != "text" and size > payload_max:
-            found.append(problem("size", "RANGE", str(size), f"at most {payload_max}, what a slot holds",
-                                 "write a smaller size, or a larger slot_bytes in the spec's ring"))
+            found.append(
+                problem(
+                    "size",
+                    "RANGE",
+                    str(size),
+                    f"at most {payload_max}, what a slot holds",
+                    "write a smaller size, or a larger slot_bytes in the spec's ring",
+                )
+            )
     if values.get("follow") and values.get("gzip") == "always":
-        found.append(problem("gzip", "CONFLICT", "always with follow", "one of the two",
-                             "a gzip file cannot be followed: remove one"))
+        found.append(
+            problem(
+                "gzip",
+                "CONFLICT",
+                "always with follow",
+                "one of the two",
+                "a gzip file cannot be followed: remove one",
+            )
+        )
     if known.name in STREAM_KINDS and values.get("framing") != "pcap":
         given = [name for name in ("port",) if values.get(name)]
-        found.extend(problem(name, "CONFLICT", f"{name} without framing pcap", "framing = \"pcap\"",
-                             f"remove {name}, or write framing = \"pcap\"") for name in given)
+        found.extend(
+            problem(
+                name,
+                "CONFLICT",
+                f"{name} without framing pcap",
+                'framing = "pcap"',
+                f'remove {name}, or write framing = "pcap"',
+            )
+            for name in given
+        )
     return found

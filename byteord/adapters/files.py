@@ -52,7 +52,8 @@ def _open_gzip(path: str, descriptor: int, framing: Framing, offset: int) -> nat
     except (EOFError, ValueError, native.InflateError) as error:
         raise DataError(
             f"file {path}: it does not inflate as far as byte {offset}, where this run had got to ({error}); was it changed?",
-            reason="ADAPTER_INPUT_CHANGED", details={"path": path, "offset": str(offset)},
+            reason="ADAPTER_INPUT_CHANGED",
+            details={"path": path, "offset": str(offset)},
         ) from error
 
 
@@ -66,7 +67,8 @@ def _resume_offset(path: str, descriptor: int, resume: Resume | None, *, inflate
         raise DataError(
             f"file {path}: inode {found.st_ino} with {found.st_size} bytes; this run had read {offset} bytes of inode {inode}. "
             "It was replaced or cut while being read: start the run again, or use follow = true for files that rotate",
-            reason="ADAPTER_INPUT_CHANGED", details={"path": path, "offset": str(offset)},
+            reason="ADAPTER_INPUT_CHANGED",
+            details={"path": path, "offset": str(offset)},
         )
     return offset
 
@@ -77,7 +79,9 @@ def _open_followed(
     with parent_of(path, context.read_dirs) as (directory, name):
         current = open_regular_at(path, directory, name, os.O_RDONLY)
         try:
-            descriptor, offset = _follow_from(values["follow_from"], directory, current, context.resume)
+            descriptor, offset = _follow_from(
+                values["follow_from"], directory, current, context.resume
+            )
         except BaseException:
             os.close(current)
             raise
@@ -101,7 +105,9 @@ def _followed_resume(descriptor: int, offset: int, resume: Resume | None) -> Res
     return Resume((offset, inode, 0, 0), resume.bytes_total, resume.rejected)
 
 
-def _follow_from(begin: str, directory: int, current: int, resume: Resume | None) -> tuple[int, int]:
+def _follow_from(
+    begin: str, directory: int, current: int, resume: Resume | None
+) -> tuple[int, int]:
     """Return the descriptor and offset to begin at: after a restart, the file read before, wherever it was rotated to."""
     found = os.fstat(current)
     if resume is None or resume.position[1] == 0:
@@ -154,7 +160,8 @@ def _output_end(path: str, descriptor: int, mode: str, resume: Resume | None) ->
     if size < offset:
         raise DataError(
             f"file {path}: {size} bytes, but this run had written {offset}: somebody cut it; start the run again",
-            reason="ADAPTER_OUTPUT_CHANGED", details={"path": path, "offset": str(offset)},
+            reason="ADAPTER_OUTPUT_CHANGED",
+            details={"path": path, "offset": str(offset)},
         )
     return offset
 
@@ -167,6 +174,7 @@ def _lock(path: str, descriptor: int) -> None:
         if error.errno not in {errno.EAGAIN, errno.EACCES}:
             return  # a file system without locks
         raise AdapterError(
-            f"path {path}: another run writes this file; stop it, or choose another path", reason="PATH_IN_USE",
+            f"path {path}: another run writes this file; stop it, or choose another path",
+            reason="PATH_IN_USE",
             details={"path": path},
         ) from error

@@ -22,7 +22,9 @@ __all__ = ["OpenContext", "Resume", "open_sink", "open_source"]
 _CONTENTS = ("counter", "random", "checksummed", "text", "trades")
 
 
-def open_source(kind: str, options: Mapping[str, Scalar], context: OpenContext) -> native.SourceHandle:
+def open_source(
+    kind: str, options: Mapping[str, Scalar], context: OpenContext
+) -> native.SourceHandle:
     """Return an ingress ready to be polled, at its committed position when there is one.
 
     Raise InvalidDocumentError for options that validation would refuse; NotFoundError, DeniedError, AdapterError,
@@ -54,7 +56,10 @@ def _open_source(kind: str, values: Mapping[str, Any], context: OpenContext) -> 
     if kind == "generator":
         return native.open_generator(
             content=_CONTENTS.index(values["content"]),
-            size=values["size"], size_max=values["size_max"], count=values["count"], rate=values["rate"],
+            size=values["size"],
+            size_max=values["size_max"],
+            count=values["count"],
+            rate=values["rate"],
             seed=values["seed"],
         )
     raise _not_opened(kind, context)
@@ -73,9 +78,12 @@ def _values(
 ) -> dict[str, Any]:
     values, problems = read_checked(kind, options, ingress=ingress, payload_max=context.payload_max)
     if problems:
-        texts = "; ".join(f"{found.key}: {found.seen}, wanted {found.wanted}: {found.fix}" for found in problems)
+        texts = "; ".join(
+            f"{found.key}: {found.seen}, wanted {found.wanted}: {found.fix}" for found in problems
+        )
         raise InvalidDocumentError(
-            f"adapter {context.name or kind} ({kind}): {texts}", reason=problems[0].code,
+            f"adapter {context.name or kind} ({kind}): {texts}",
+            reason=problems[0].code,
             details={"adapter": context.name, "kind": kind},
         )
     return values
@@ -86,7 +94,8 @@ def _stream_fd(context: OpenContext) -> int:
         raise AdapterError(
             f"adapter {context.name}: it is the run's client, but none is attached; give the run --input or --output, or "
             "bind another kind of adapter",
-            reason="ADAPTER_NO_CLIENT", details={"adapter": context.name},
+            reason="ADAPTER_NO_CLIENT",
+            details={"adapter": context.name},
         )
     return context.stream_fd
 
@@ -94,5 +103,6 @@ def _stream_fd(context: OpenContext) -> int:
 def _not_opened(kind: str, context: OpenContext) -> AdapterError:
     return AdapterError(
         f"adapter {context.name}: kind {kind} works in shared memory and is not opened by a worker",
-        reason="ADAPTER_KIND", details={"adapter": context.name, "kind": kind},
+        reason="ADAPTER_KIND",
+        details={"adapter": context.name, "kind": kind},
     )

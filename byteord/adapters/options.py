@@ -16,7 +16,16 @@ from typing import Any
 from byteord.spec.model import ConfigKey, ConfigProblem, Scalar
 
 UINT64_MAX = (1 << 64) - 1
-_SIZE_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 1000, "MB": 10**6, "GB": 10**9}
+_SIZE_UNITS = {
+    "": 1,
+    "B": 1,
+    "KIB": 1 << 10,
+    "MIB": 1 << 20,
+    "GIB": 1 << 30,
+    "KB": 1000,
+    "MB": 10**6,
+    "GB": 10**9,
+}
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -69,7 +78,13 @@ def read_options(
         if name not in options:
             if option.required:
                 problems.append(
-                    problem(name, "MISSING", "nothing", option.doc, f'add {name} = ... to this {kind} adapter')
+                    problem(
+                        name,
+                        "MISSING",
+                        "nothing",
+                        option.doc,
+                        f"add {name} = ... to this {kind} adapter",
+                    )
                 )
             continue
         try:
@@ -91,10 +106,14 @@ def _unknown(
     end, other = ("ingress", "egress") if ingress else ("egress", "ingress")
     if any(option.name == name for option in table):
         wanted = f"an option of {kind} at the {end}: {', '.join(known) or 'it has none'}"
-        return problem(name, "UNKNOWN", f"{name} at the {end}", wanted, f"remove it; {name} is for the {other}")
+        return problem(
+            name, "UNKNOWN", f"{name} at the {end}", wanted, f"remove it; {name} is for the {other}"
+        )
     near = get_close_matches(name, known, n=1, cutoff=0.5)
     fix = f"write {near[0]} instead of {name}, or remove it" if near else "remove it"
-    return problem(name, "UNKNOWN", name, f"one of {', '.join(known)}" if known else "no options", fix)
+    return problem(
+        name, "UNKNOWN", name, f"one of {', '.join(known)}" if known else "no options", fix
+    )
 
 
 def _default(option: Option) -> Any:  # noqa: ANN401 (a value of any type that a table can name)
@@ -114,7 +133,9 @@ def _read(option: Option, value: Scalar) -> Any:  # noqa: ANN401
         raise _BadValueError("a text that is not empty")
     if option.choices and value not in option.choices:
         near = get_close_matches(value, option.choices, n=1)
-        raise _BadValueError("one of " + ", ".join(option.choices) + (f" ({near[0]}?)" if near else ""))
+        raise _BadValueError(
+            "one of " + ", ".join(option.choices) + (f" ({near[0]}?)" if near else "")
+        )
     if "\0" in value:
         raise _BadValueError("a text without a null character")
     return value

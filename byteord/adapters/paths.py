@@ -25,23 +25,26 @@ def beneath(path: str, dirs: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     if ".." in parts:
         raise DeniedError(
             f"path {path}: it goes up by '..'; wanted a path that only goes down from an allowed directory",
-            reason="PATH_NOT_ALLOWED", details={"path": path},
+            reason="PATH_NOT_ALLOWED",
+            details={"path": path},
         )
     if not dirs:
         raise DeniedError(
             f"path {path}: the daemon's configuration allows no directory for this; add the directory to it",
-            reason="PATH_NOT_ALLOWED", details={"path": path},
+            reason="PATH_NOT_ALLOWED",
+            details={"path": path},
         )
     if not path.startswith("/"):
         return dirs[0], parts
     for allowed in dirs:
         base = PurePosixPath(os.path.normpath(allowed)).parts
         if parts[: len(base)] == base and len(parts) > len(base):
-            return allowed, parts[len(base):]
+            return allowed, parts[len(base) :]
     raise DeniedError(
         f"path {path}: outside of the allowed directories {', '.join(dirs)}; move the file, or have the directory added to "
         "the daemon's configuration",
-        reason="PATH_NOT_ALLOWED", details={"path": path, "allowed": ":".join(dirs)},
+        reason="PATH_NOT_ALLOWED",
+        details={"path": path, "allowed": ":".join(dirs)},
     )
 
 
@@ -86,7 +89,8 @@ def open_regular_at(path: str, directory: int, name: str, flags: int, *, mode: i
     if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
         raise AdapterError(
-            f"path {path}: it is {_kind_of(found.st_mode)}; wanted a regular file", reason="PATH_NOT_A_FILE",
+            f"path {path}: it is {_kind_of(found.st_mode)}; wanted a regular file",
+            reason="PATH_NOT_A_FILE",
             details={"path": path},
         )
     os.set_blocking(descriptor, True)
@@ -100,28 +104,56 @@ def path_error(path: str, error: OSError, *, at: str) -> ByteorError:
     text = os.strerror(error.errno or 0)
     match error.errno:
         case errno.ENOENT:
-            return NotFoundError(f"{where}: there is no such file or directory; create it, or correct the path",
-                                 reason="PATH_NOT_FOUND", details=details)
+            return NotFoundError(
+                f"{where}: there is no such file or directory; create it, or correct the path",
+                reason="PATH_NOT_FOUND",
+                details=details,
+            )
         case errno.ENOTDIR | errno.ELOOP:
-            return DeniedError(f"{where}: a link, or no directory, stands in the way ({text}); links are not followed: "
-                               "write the real path", reason="PATH_IS_LINK", details=details)
+            return DeniedError(
+                f"{where}: a link, or no directory, stands in the way ({text}); links are not followed: "
+                "write the real path",
+                reason="PATH_IS_LINK",
+                details=details,
+            )
         case errno.EACCES | errno.EPERM | errno.EROFS:
-            return DeniedError(f"{where}: this worker's user (uid {os.geteuid()}) may not open it ({text}); change its "
-                               "permissions, or choose another path", reason="PATH_DENIED", details=details)
+            return DeniedError(
+                f"{where}: this worker's user (uid {os.geteuid()}) may not open it ({text}); change its "
+                "permissions, or choose another path",
+                reason="PATH_DENIED",
+                details=details,
+            )
         case errno.EEXIST:
-            return AdapterError(f"{where}: it exists already and mode is create; remove it, or write mode = \"truncate\" or "
-                                "\"append\"", reason="PATH_EXISTS", details=details)
+            return AdapterError(
+                f'{where}: it exists already and mode is create; remove it, or write mode = "truncate" or '
+                '"append"',
+                reason="PATH_EXISTS",
+                details=details,
+            )
         case errno.EISDIR:
-            return AdapterError(f"{where}: it is a directory; wanted a regular file", reason="PATH_NOT_A_FILE",
-                                details=details)
+            return AdapterError(
+                f"{where}: it is a directory; wanted a regular file",
+                reason="PATH_NOT_A_FILE",
+                details=details,
+            )
         case errno.ENOSPC | errno.EDQUOT | errno.EMFILE | errno.ENFILE:
-            return ResourceError(f"{where}: {text}; make room, then try again", reason="PATH_NO_ROOM", details=details)
+            return ResourceError(
+                f"{where}: {text}; make room, then try again",
+                reason="PATH_NO_ROOM",
+                details=details,
+            )
         case _:
-            return AdapterError(f"{where}: cannot be opened: {text}", reason="PATH_FAILED", details=details)
+            return AdapterError(
+                f"{where}: cannot be opened: {text}", reason="PATH_FAILED", details=details
+            )
 
 
 def _kind_of(mode: int) -> str:
-    for test, text in ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket")):
+    for test, text in (
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISFIFO, "a pipe"),
+        (stat.S_ISSOCK, "a socket"),
+    ):
         if test(mode):
             return text
     return "a device"

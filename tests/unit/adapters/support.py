@@ -17,7 +17,9 @@ RESUME, DATA, END, FAILED, ACK = 1, 2, 3, 4, 5
 HEADER = struct.Struct("<IIQQ")
 
 
-def context(directory: Path, *, payload_max: int = 240, resume: Resume | None = None, stream_fd: int = -1) -> OpenContext:
+def context(
+    directory: Path, *, payload_max: int = 240, resume: Resume | None = None, stream_fd: int = -1
+) -> OpenContext:
     """Return a context that allows one directory for everything."""
     allowed = (str(directory),)
     return OpenContext(payload_max, stream_fd, allowed, allowed, resume, "end")

@@ -11,7 +11,14 @@ import pytest
 
 from byteord._cext import adapters as native
 from byteord.adapters.open import Resume, open_sink, open_source
-from byteord.errors import AdapterError, ByteorError, DataError, DeniedError, InvalidDocumentError, NotFoundError
+from byteord.errors import (
+    AdapterError,
+    ByteorError,
+    DataError,
+    DeniedError,
+    InvalidDocumentError,
+    NotFoundError,
+)
 from tests.unit.adapters.support import context, resume_from, sink, source
 
 
@@ -40,7 +47,9 @@ def test_line_options(tmp_path: Path) -> None:
 
 def test_an_oversize_line_is_counted_with_its_beginning_and_passed_over(tmp_path: Path) -> None:
     """A line larger than a slot costs itself alone, however large it is."""
-    messages, report = read(tmp_path, b"a\n" + b"x" * 2_000_000 + b"\n" + b"y" * 240 + b"\n" + b"z" * 241)
+    messages, report = read(
+        tmp_path, b"a\n" + b"x" * 2_000_000 + b"\n" + b"y" * 240 + b"\n" + b"z" * 241
+    )
     assert messages == [b"a", b"y" * 240]
     assert report["rejected"]["oversize"] == 2
     assert report["samples"]["oversize"] == b"x" * 96
@@ -57,7 +66,11 @@ def test_a_truncated_record_is_counted(tmp_path: Path) -> None:
 
 def test_length_prefixes(tmp_path: Path) -> None:
     """Either byte order, with and without itself; oversize skipped, cut off counted, nonsense fails by name."""
-    assert read(tmp_path, b"\x01a\x00\x02bc", framing="length_prefixed", length_bytes=1)[0] == [b"a", b"", b"bc"]
+    assert read(tmp_path, b"\x01a\x00\x02bc", framing="length_prefixed", length_bytes=1)[0] == [
+        b"a",
+        b"",
+        b"bc",
+    ]
     content = (5).to_bytes(4, "big") + b"a" + (4).to_bytes(4, "big")
     options = {"framing": "length_prefixed", "length_endian": "big", "length_includes_prefix": True}
     assert read(tmp_path, content, **options)[0] == [b"a", b""]
@@ -66,7 +79,11 @@ def test_length_prefixes(tmp_path: Path) -> None:
     assert messages == [b"y"]
     assert (report["rejected"]["oversize"], report["rejected"]["truncated"]) == (1, 1)
     messages, report = read(tmp_path, content + b"\0\0\0\1", **options)
-    assert (messages, report["status"], report["rejected"]["malformed"]) == ([b"a", b""], native.FAILED, 1)
+    assert (messages, report["status"], report["rejected"]["malformed"]) == (
+        [b"a", b""],
+        native.FAILED,
+        1,
+    )
     assert report["error_text"] == "a length prefix is smaller than itself, at byte 9 of the input"
 
 
@@ -74,7 +91,10 @@ def test_gzip_members_follow_each_other(tmp_path: Path) -> None:
     """A gzip file of several members, even padded, reads as one; `never` reads its bytes as they are."""
     content = gzip.compress(b"a\nb") + gzip.compress(b"") + gzip.compress(b"c\nd") + b"\0" * 512
     assert read(tmp_path, content)[0] == [b"a", b"bc", b"d"]
-    assert read(tmp_path, gzip.compress(b"a"), gzip="never", framing="fixed", record_bytes=2)[0][0] == b"\x1f\x8b"
+    assert (
+        read(tmp_path, gzip.compress(b"a"), gzip="never", framing="fixed", record_bytes=2)[0][0]
+        == b"\x1f\x8b"
+    )
 
 
 def test_damaged_gzip(tmp_path: Path) -> None:
@@ -86,7 +106,11 @@ def test_damaged_gzip(tmp_path: Path) -> None:
     assert report["rejected"]["truncated"] == 1
     assert messages == lines.split(b"\n")[: len(messages) - 1] + [messages[-1]]
     messages, report = read(tmp_path, whole + b"garbage")
-    assert (len(messages), report["rejected"]["malformed"], report["samples"]["malformed"]) == (5000, 1, b"garbage")
+    assert (len(messages), report["rejected"]["malformed"], report["samples"]["malformed"]) == (
+        5000,
+        1,
+        b"garbage",
+    )
     damaged = whole[:-8] + bytes(4) + whole[-4:]
     _messages, report = read(tmp_path, damaged)
     assert (report["status"], report["rejected"]["corrupt"]) == (native.FAILED, 1)
@@ -96,7 +120,11 @@ def test_damaged_gzip(tmp_path: Path) -> None:
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_restart_reads_on_where_the_commit_was(tmp_path: Path, compressed: bool) -> None:
     """From the position of any batch the rest follows, nothing twice and nothing missing, totals included."""
-    content = b"".join(b"%d" % number * (number % 7) + b"\n" for number in range(200)) + b"x" * 300 + b"\ntail"
+    content = (
+        b"".join(b"%d" % number * (number % 7) + b"\n" for number in range(200))
+        + b"x" * 300
+        + b"\ntail"
+    )
     path = tmp_path / "in"
     path.write_bytes(gzip.compress(content) if compressed else content)
     resume, got = None, []
@@ -132,13 +160,24 @@ def test_output_framings(tmp_path: Path) -> None:
         ({"delimiter": "\0"}, b"a\0\0last\0"),
         ({"framing": "raw"}, b"alast"),
         ({"framing": "fixed", "record_bytes": 4}, b"last"),
-        ({"framing": "length_prefixed", "length_bytes": 2, "length_endian": "big"}, b"\0\1a\0\0\0\4last"),
-        ({"framing": "length_prefixed", "length_bytes": 1, "length_includes_prefix": True}, b"\2a\1\5last"),
+        (
+            {"framing": "length_prefixed", "length_bytes": 2, "length_endian": "big"},
+            b"\0\1a\0\0\0\4last",
+        ),
+        (
+            {"framing": "length_prefixed", "length_bytes": 1, "length_includes_prefix": True},
+            b"\2a\1\5last",
+        ),
     )
     for number, (options, wanted) in enumerate(framings):
         path = tmp_path / f"out-{number}"
         with sink("file", context(tmp_path), path=str(path), **options) as handle:
-            assert native.push(handle, [b"a", b"dropped", b"", b"last", b""], flags=[0, 1, 0, 0x10, 0x10]) == 5
+            assert (
+                native.push(
+                    handle, [b"a", b"dropped", b"", b"last", b""], flags=[0, 1, 0, 0x10, 0x10]
+                )
+                == 5
+            )
             assert native.finish(handle) == native.ENDED
             report = handle.report()
         assert path.read_bytes() == wanted
@@ -148,11 +187,18 @@ def test_output_framings(tmp_path: Path) -> None:
 
 def test_what_a_framing_cannot_hold_is_counted(tmp_path: Path) -> None:
     """A message that the output's format has no room for is left out and counted."""
-    with sink("file", context(tmp_path, payload_max=1008), path=str(tmp_path / "a"), framing="length_prefixed",
-              length_bytes=1) as handle:
+    with sink(
+        "file",
+        context(tmp_path, payload_max=1008),
+        path=str(tmp_path / "a"),
+        framing="length_prefixed",
+        length_bytes=1,
+    ) as handle:
         assert native.push(handle, [b"x" * 256, b"y"], slot_bytes=1024) == 2
         assert handle.report()["rejected"]["oversize"] == 1
-    with sink("file", context(tmp_path), path=str(tmp_path / "b"), framing="fixed", record_bytes=2) as handle:
+    with sink(
+        "file", context(tmp_path), path=str(tmp_path / "b"), framing="fixed", record_bytes=2
+    ) as handle:
         assert native.push(handle, [b"x", b"yy"]) == 2
         assert handle.report()["rejected"]["malformed"] == 1
     assert (tmp_path / "a").read_bytes() == b"\1y"
@@ -179,18 +225,25 @@ def test_a_restart_before_the_first_commit(tmp_path: Path) -> None:
     """A worker that died before its first commit opens the file that it made, and append never loses what was there."""
     never = Resume((0, 0, 0, 0), 0, (0,) * 8)
     (tmp_path / "made").write_bytes(b"uncommitted")
-    with sink("file", context(tmp_path, resume=never), path=str(tmp_path / "made"), mode="create") as handle:
+    with sink(
+        "file", context(tmp_path, resume=never), path=str(tmp_path / "made"), mode="create"
+    ) as handle:
         native.push(handle, [b"x"])
     assert (tmp_path / "made").read_bytes() == b"x\n"
     (tmp_path / "log").write_bytes(b"before\n")
-    with sink("file", context(tmp_path, resume=never), path=str(tmp_path / "log"), mode="append") as handle:
+    with sink(
+        "file", context(tmp_path, resume=never), path=str(tmp_path / "log"), mode="append"
+    ) as handle:
         native.push(handle, [b"x"])
     assert (tmp_path / "log").read_bytes() == b"before\nx\n"
 
 
 def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
     """The second one is told."""
-    with sink("file", context(tmp_path), path=str(tmp_path / "out")), pytest.raises(AdapterError) as caught:
+    with (
+        sink("file", context(tmp_path), path=str(tmp_path / "out")),
+        pytest.raises(AdapterError) as caught,
+    ):
         open_sink("file", {"path": str(tmp_path / "out"), "mode": "append"}, context(tmp_path))
     assert caught.value.reason == "PATH_IN_USE"
 

@@ -21,7 +21,9 @@ def test_the_same_seed_gives_the_same_content(tmp_path: Path) -> None:
         with source("generator", context(tmp_path), content=content, count=100, seed=7) as handle:
             first = native.drain(handle, limit=33, max_batch=5)
             resume = resume_from(handle.report())
-        with source("generator", context(tmp_path, resume=resume), content=content, count=100, seed=7) as handle:
+        with source(
+            "generator", context(tmp_path, resume=resume), content=content, count=100, seed=7
+        ) as handle:
             assert first + native.drain(handle, max_batch=1) == whole
         with source("generator", context(tmp_path), content=content, count=100, seed=8) as handle:
             assert native.drain(handle) != whole
@@ -33,7 +35,9 @@ def test_sizes(tmp_path: Path) -> None:
     for size in (0, 3, 8, 71, 240):
         with source("generator", context(tmp_path), size=size, count=3) as handle:
             assert [len(message) for message in native.drain(handle)] == [size] * 3
-    with source("generator", context(tmp_path), content="checksummed", size=12, size_max=16, count=200) as handle:
+    with source(
+        "generator", context(tmp_path), content="checksummed", size=12, size_max=16, count=200
+    ) as handle:
         assert {len(message) for message in native.drain(handle)} == {12, 13, 14, 15, 16}
 
 
@@ -45,7 +49,9 @@ def test_a_rate_stamps_the_intended_time(tmp_path: Path) -> None:
         assert native.drain(handle, now_ns=start + 999_999, stamped=True) == []
         assert handle.report()["status"] == native.WAITING
         late = native.drain(handle, now_ns=start + 20_500_000, stamped=True)
-        assert [time_ns - start for _payload, time_ns in late] == [number * 1_000_000 for number in range(1, 21)]
+        assert [time_ns - start for _payload, time_ns in late] == [
+            number * 1_000_000 for number in range(1, 21)
+        ]
         assert len(native.drain(handle, now_ns=start + 10**12)) == 9
         assert handle.report()["status"] == native.ENDED
 
@@ -63,12 +69,16 @@ def test_text_lines_and_trades_look_real(tmp_path: Path) -> None:
     assert {record[0] for record in records} == {14}
     assert {record[10] for record in records} == {b"A", b"C", b"M", b"F", b"T"}
     assert 60 < sum(record[10] == b"T" for record in records) < 150
-    assert all(earlier[12] < later[12] for earlier, later in zip(records, records[1:], strict=False))
+    assert all(
+        earlier[12] < later[12] for earlier, later in zip(records, records[1:], strict=False)
+    )
 
 
 def test_discard_proves_what_came(tmp_path: Path) -> None:
     """The generator's checksummed messages pass as they are, and nothing else does."""
-    with source("generator", context(tmp_path), content="checksummed", count=50, size=20, size_max=90) as handle:
+    with source(
+        "generator", context(tmp_path), content="checksummed", count=50, size=20, size_max=90
+    ) as handle:
         messages = native.drain(handle)
     with sink("discard", context(tmp_path), verify=True) as handle:
         assert native.push(handle, [*messages, b""], flags=[0] * 50 + [0x10]) == 51

@@ -69,7 +69,10 @@ def test_input_from_resume_to_a_verified_end(daemon: DaemonEnd, tmp_path: Path) 
         ([(END, 3, 0, b"")], "ended at byte 3, but 2 bytes arrived"),
         ([(END, 2, 5, b"")], "was changed on its way"),
         ([(DATA, 3, 0, b"x")], "has a gap: byte 3 came, 2 was next"),
-        ([(FAILED, 0, 0, b"client cancelled")], "ended before its end mark, at byte 2: client cancelled"),
+        (
+            [(FAILED, 0, 0, b"client cancelled")],
+            "ended before its end mark, at byte 2: client cancelled",
+        ),
         ([(9, 0, 0, b"")], "unknown type"),
         ([], "ended before its end mark, at byte 2: the daemon or the client went away"),
     ],
@@ -115,7 +118,9 @@ def test_commits_are_acknowledged_and_a_restart_resumes(daemon: DaemonEnd, tmp_p
 
 def test_acks_come_about_every_256_kib(daemon: DaemonEnd, tmp_path: Path) -> None:
     """The daemon can let go of what is committed."""
-    with source("stream", context(tmp_path, stream_fd=daemon.worker_fd), framing="fixed", record_bytes=100) as handle:
+    with source(
+        "stream", context(tmp_path, stream_fd=daemon.worker_fd), framing="fixed", record_bytes=100
+    ) as handle:
         native.drain(handle)
         acked = []
         for packet in range(20):
@@ -123,14 +128,18 @@ def test_acks_come_about_every_256_kib(daemon: DaemonEnd, tmp_path: Path) -> Non
             native.drain(handle)
             acked += [got.offset for got in daemon.receive() if got.type == ACK]
     assert len(acked) == 4
-    assert all(later - earlier >= 256 * 1024 for earlier, later in zip(acked, acked[1:], strict=False))
+    assert all(
+        later - earlier >= 256 * 1024 for earlier, later in zip(acked, acked[1:], strict=False)
+    )
 
 
 def test_output_from_resume_to_end(daemon: DaemonEnd, tmp_path: Path) -> None:
     """Offsets follow each other, the end carries length and CRC32C; a message larger than a packet goes in pieces."""
     large = bytes(range(256)) * 255 + bytes(200)
     wanted = b"a\nb\n" + large + b"\nc\n"
-    with sink("stream", context(tmp_path, stream_fd=daemon.worker_fd, payload_max=65_520)) as handle:
+    with sink(
+        "stream", context(tmp_path, stream_fd=daemon.worker_fd, payload_max=65_520)
+    ) as handle:
         assert native.push(handle, [b"a", b"b", large, b"c"], slot_bytes=65_536) == 4
         assert native.finish(handle) == native.ENDED
         position = handle.report()["position"]
@@ -166,7 +175,9 @@ def test_output_to_a_daemon_that_does_not_read(daemon: DaemonEnd, tmp_path: Path
         got, offset = got + packet.data, offset + len(packet.data)
     assert waited > 0
     assert got == b"".join(payloads) * 100
-    with sink("stream", context(tmp_path, stream_fd=daemon.worker_fd, resume=committed), framing="raw") as handle:
+    with sink(
+        "stream", context(tmp_path, stream_fd=daemon.worker_fd, resume=committed), framing="raw"
+    ) as handle:
         assert native.finish(handle) == native.ENDED
     assert [packet.offset for packet in daemon.receive()] == [len(got), len(got)]
 
