@@ -1,4 +1,4 @@
-"""Where the daemon listens: explicit address, environment, or the default socket; and whether anything answers there.
+"""Where the daemon listens: an explicit address or the default one; and whether it answers.
 
 Plain sockets only, so that "nothing runs here" is told in a millisecond and without gRPC.
 """
@@ -38,7 +38,7 @@ class Answer(enum.Enum):
 
 
 def resolve(option: str | None) -> Address:
-    """Return the address of `--address` or `BYTEOR_SOCKET`, else the default socket; raises `CliError` (exit 2)."""
+    """Return `--address`, else `BYTEOR_SOCKET`, else the default; raises `CliError` (exit 2)."""
     if option:
         return Address(parse(option), explicit=True)
     variable = os.environ.get("BYTEOR_SOCKET")
@@ -49,10 +49,13 @@ def resolve(option: str | None) -> Address:
 
 def parse(text: str) -> str:
     """Return the path in `unix:/path`, `unix:///path` or `/path`."""
-    path = text.removeprefix("unix://") if text.startswith("unix:///") else text.removeprefix("unix:")
+    path = (
+        text.removeprefix("unix://") if text.startswith("unix:///") else text.removeprefix("unix:")
+    )
     if not path.startswith("/"):
         raise CliError(
-            f"address {text!r}: wanted unix:/absolute/path; remote daemons are not served by this version",
+            f"address {text!r}: wanted unix:/absolute/path; "
+            "remote daemons are not served by this version",
             Exit.USAGE,
         )
     if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
@@ -65,7 +68,7 @@ def parse(text: str) -> str:
 
 
 def default_socket() -> str:
-    """Return where byteord listens unless told otherwise: the system's socket for root, else the user's own."""
+    """Return where byteord listens by default: the system's socket for root, else the user's."""
     if os.geteuid() == 0:
         return "/run/byteor/byteord.sock"
     runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
@@ -90,10 +93,11 @@ def probe(path: str) -> Answer:
 
 
 def unreachable(address: Address, answer: Answer, hint: str) -> CliError:
-    """Return the error for a daemon that does not answer: 77 when permission is missing, else 69."""
+    """Return the error for a daemon that does not answer: 77 without permission, else 69."""
     if answer is Answer.DENIED:
         return CliError(
-            f"byteord at {address}: the socket {answer.value}; wanted membership of the group that owns its directory",
+            f"byteord at {address}: the socket {answer.value}; "
+            "wanted membership of the group that owns its directory",
             Exit.DENIED,
         )
     return CliError(f"byteord at {address}: the socket {answer.value}; {hint}", Exit.UNAVAILABLE)

@@ -32,8 +32,9 @@ class App:
     ) -> Iterator[Client]:
         """Yield a client of the daemon.
 
-        When none runs, `private` (not None) allows a private one, which may take code from and open paths in those
-        directories. Raises `CliError`: 69 when there is none (with `hint`), 77 when the socket may not be opened.
+        When none runs, `private` (not None) allows a private one, which may take code from and open
+        paths in those directories. Raises `CliError`: 69 when there is none (with `hint`), 77 when
+        the socket may not be opened.
         """
         from byteorctl import address as addresses
 
@@ -66,7 +67,9 @@ class FormatType(click.ParamType):
 
     name = "format"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Format:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Format:
         """Parse; a bad one is a usage error."""
         if isinstance(value, Format):
             return value
@@ -75,7 +78,9 @@ class FormatType(click.ParamType):
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[Any]:
         """Offer the names."""
         from click.shell_completion import CompletionItem
 
@@ -83,10 +88,17 @@ class FormatType(click.ParamType):
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
+def example(*lines: str) -> str:
+    """Return the epilog of a verb's help; `\\b` keeps click from joining the lines."""
+    return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines)])
+
+
 def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--address` and `-o` to a command and hand it the `App` as first argument."""
 
-    @click.option("-o", "format_", type=FormatType(), help="table, json, yaml, jsonl or jsonpath=EXPR.")
+    @click.option(
+        "-o", "format_", type=FormatType(), help="table, json, yaml, jsonl or jsonpath=EXPR."
+    )
     @click.option("--address", metavar="unix:PATH", help="Socket of byteord [env: BYTEOR_SOCKET].")
     @click.pass_context
     @functools.wraps(function)
@@ -101,7 +113,9 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return with_app
 
 
-def timeout_option(default_s: float | None, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def timeout_option(
+    default_s: float | None, text: str
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add `--timeout SECONDS` as `timeout_s`."""
     shown = "" if default_s is None else f" [default: {default_s:g}]"
     return click.option(

@@ -1,7 +1,7 @@
-"""Staying with a run: feeds its input, takes its output, watches it, and stops it when a person or a limit says so.
+"""Staying with a run: feeds its input, takes its output, watches it, stops it when asked to.
 
-Three threads (feed, take, watch) and the signal handlers post events to one queue; the main thread alone decides. The run
-is over when the daemon says that it ended and both streams are done.
+Three threads (feed, take, watch) and the signal handlers post events to one queue; the main thread
+alone decides. The run is over when the daemon says that it ended and both streams are done.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ class Outcome:
 
 
 class Interrupts:
-    """SIGINT and SIGTERM as events of a queue, from before the run is started until the verb is done.
+    """SIGINT and SIGTERM as events of a queue, from before the run starts to the verb's end.
 
-    Use as a context manager in the main thread. The third one raises KeyboardInterrupt wherever the main thread is.
+    Use as a context manager in the main thread. The third one raises KeyboardInterrupt wherever the
+    main thread is.
     """
 
     LEAVE = 3
@@ -109,7 +110,7 @@ class Attached:
         self._first_error: CliError | None = None
 
     def follow(self) -> Outcome:
-        """Stay until the run has ended and its output is taken; never raises for what the run does."""
+        """Stay until the run has ended and its output is taken; never raises for it."""
         try:
             self._start_threads()
             while self._pending:
@@ -130,7 +131,10 @@ class Attached:
         self._streams[what] = stream
         self._pending.add(what)
         threading.Thread(
-            target=self._guarded, args=(what, body, stream, *more), name=f"byteorctl-{what}", daemon=True
+            target=self._guarded,
+            args=(what, body, stream, *more),
+            name=f"byteorctl-{what}",
+            daemon=True,
         ).start()
 
     def _guarded(self, what: str, body: Callable[..., None], *arguments: Any) -> None:
@@ -154,8 +158,8 @@ class Attached:
             if event["kind"] == "going_down":
                 break
         raise CallError(
-            f"byteord at {self._client.address}: is going down; the run may go on without this client: "
-            f"byteorctl status {self._run['id']}",
+            f"byteord at {self._client.address}: is going down; the run may go on "
+            f"without this client: byteorctl status {self._run['id']}",
             Exit.UNAVAILABLE,
             status="UNAVAILABLE",
         )
@@ -221,7 +225,9 @@ class Attached:
             self._stop(abort=True)
 
     def _stop(self, *, abort: bool) -> None:
-        threading.Thread(target=self._call_stop, args=(abort,), name="byteorctl-stop", daemon=True).start()
+        threading.Thread(
+            target=self._call_stop, args=(abort,), name="byteorctl-stop", daemon=True
+        ).start()
 
     def _call_stop(self, abort: bool) -> None:  # noqa: FBT001  a thread's argument
         try:
@@ -240,17 +246,20 @@ class Attached:
         error = event.error
         if event.what == "feed" and self._feeder is not None and self._feeder.error is not None:
             error = CliError(
-                f"input: reading failed after {self._feeder.bytes_read:,} bytes ({self._feeder.error.strerror})",
+                f"input: reading failed after {self._feeder.bytes_read:,} bytes "
+                f"({self._feeder.error.strerror})",
                 Exit.DATA,
             )
         if error is None:
             return
         if isinstance(error, OSError):
-            error = CliError("output: its reader has gone (broken pipe); the run was aborted", Exit.FAILED)
+            error = CliError(
+                "output: its reader has gone (broken pipe); the run was aborted", Exit.FAILED
+            )
         self._stream_broke(event.what, error)
 
     def _stream_broke(self, what: str, error: CliError) -> None:
-        """Decide what a broken stream means for the others: without a watch nothing more can be known."""
+        """Decide what a broken stream means: without a watch nothing more can be known."""
         ended = self._run.get("state") in ENDED_STATES
         if not ended and not (what == "feed" and self._stopping()):
             self._first_error = self._first_error or error
@@ -279,7 +288,9 @@ class Attached:
             return Outcome(self._run, Exit.INTERRUPTED, None if state in ENDED_STATES else error)
         if self._timed_out:
             return Outcome(
-                self._run, Exit.DEADLINE, CliError("run: did not end in the time allowed", Exit.DEADLINE)
+                self._run,
+                Exit.DEADLINE,
+                CliError("run: did not end in the time allowed", Exit.DEADLINE),
             )
         if state == "failed":
             return Outcome(self._run, Exit.FAILED, _failure_error(self._run))
@@ -289,7 +300,9 @@ class Attached:
 
     def _good_outcome(self, state: str) -> Outcome:
         if not self._output_whole:
-            text = f"output: ended without its end mark although the run is {state}; it is incomplete"
+            text = (
+                f"output: ended without its end mark although the run is {state}; it is incomplete"
+            )
             return Outcome(self._run, Exit.DATA, CliError(text, Exit.DATA))
         if state == "stopped" and self._feeder is not None and not self._feeder.ended:
             text = "run: was stopped before all of its input was fed"
@@ -312,8 +325,8 @@ def _failure_error(run: Plain) -> CliError:
         where += f" at sequence {failure['sequence']}"
     if failure.get("message_sha256"):
         where += f", message sha256 {failure['message_sha256']}"
-    text = f"run {run['id']} failed: {failure.get('reason') or 'unknown'}: {where}: {failure.get('message') or '-'}"
-    return CliError(text, Exit.FAILED)
+    reason, said = failure.get("reason") or "unknown", failure.get("message") or "-"
+    return CliError(f"run {run['id']} failed: {reason}: {where}: {said}", Exit.FAILED)
 
 
 def _check_end(chunk: OutputChunk, running: Running) -> None:
@@ -324,7 +337,9 @@ def _check_end(chunk: OutputChunk, running: Running) -> None:
 
 
 def _damaged(seen: str, wanted: str) -> CliError:
-    return CliError(f"output: damaged on its way: seen {seen}, wanted {wanted}; run again", Exit.DATA)
+    return CliError(
+        f"output: damaged on its way: seen {seen}, wanted {wanted}; run again", Exit.DATA
+    )
 
 
 def say_on_stderr(text: str) -> None:

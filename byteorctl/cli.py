@@ -1,7 +1,7 @@
-"""The command line itself: verbs, found lazily, and the one place where errors become text and exit codes.
+"""The command line: verbs, found lazily; the one place where errors become text and exit codes.
 
-Must stay cheap to import: `--help`, completion and usage errors answer within 150 ms. gRPC and rich are imported inside
-the verbs that need them.
+Must stay cheap to import: `--help`, completion and usage errors answer within 150 ms. gRPC and rich
+are imported inside the verbs that need them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ VERBS = {
     "version": "Show the versions of client and daemon.",
     "completion": "Print the completion script of a shell.",
 }
-"""Each is `byteorctl.commands.VERB:command`; the text equals the first line of its help (a test checks it)."""
+"""Each is `byteorctl.commands.VERB:command`; the text is the first line of its help (tested)."""
 
 EPILOG = """\b
 Example:
@@ -89,7 +89,7 @@ def cli(ctx: click.Context, address: str | None, format_: Format | None) -> None
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code; everything that goes wrong is said on standard error."""
+    """Run one command line and return its exit code; what goes wrong is said on standard error."""
     try:
         result = cli.main(
             list(sys.argv[1:] if arguments is None else arguments),

@@ -1,7 +1,8 @@
 """The daemon over gRPC: the one module that imports grpc and the generated API.
 
-Requests are made from plain values and answers come back as plain data (`byteorctl.plain`), so that no verb knows of
-protobuf. Every unary call has a deadline. Every failure is a `CallError` with the exit code of the one table.
+Requests are made from plain values and answers come back as plain data (`byteorctl.plain`), so that
+no verb knows of protobuf. Every unary call has a deadline. Every failure is a `CallError` with the
+exit code of the one table.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class OutputChunk:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotChunk:
-    """A piece of a snapshot; `crc32c` is of all data so far, `sha256` of the whole and only in the last one."""
+    """A piece of a snapshot; `crc32c` is of all so far, `sha256` of the whole, in the last one."""
 
     data: bytes
     crc32c: int
@@ -68,9 +69,11 @@ class StartRequest:
 
 
 class Stream(Generic[T]):
-    """Answers of a streaming call, converted one by one; raises `CallError` where the call breaks."""
+    """Answers of a streaming call, one by one; raises `CallError` where the call breaks."""
 
-    def __init__(self, call: Any, convert: Callable[[Any], T], broken: Callable[[Any], CallError]) -> None:
+    def __init__(
+        self, call: Any, convert: Callable[[Any], T], broken: Callable[[Any], CallError]
+    ) -> None:
         """Wrap a running call."""
         self._call = call
         self._convert = convert
@@ -104,7 +107,9 @@ class Upload:
         except grpc.RpcError as error:
             raise self._broken(error) from error
         except grpc.FutureCancelledError as error:
-            raise CallError("FeedInput: cancelled", exit_for("CANCELLED"), status="CANCELLED") from error
+            raise CallError(
+                "FeedInput: cancelled", exit_for("CANCELLED"), status="CANCELLED"
+            ) from error
 
     def cancel(self) -> None:
         """End the call; may be called from any thread."""
@@ -128,7 +133,10 @@ class Client:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Close the connection; running calls are cancelled."""
         self._channel.close()
@@ -186,8 +194,10 @@ class Client:
         )
         return self._unary("StartRun", request, timeout_s)
 
-    def stop_run(self, run_id: str, *, abort: bool, drain_timeout_s: int, timeout_s: float) -> Plain:
-        """Stop a run and return it once it has ended; `drain_timeout_s` 0 means as its deployment says."""
+    def stop_run(
+        self, run_id: str, *, abort: bool, drain_timeout_s: int, timeout_s: float
+    ) -> Plain:
+        """Stop a run and return it once it has ended; `drain_timeout_s` 0: as deployed."""
         request = runs_pb2.StopRunRequest(
             request_id=str(uuid.uuid4()),
             run_id=run_id,
@@ -214,11 +224,15 @@ class Client:
 
     def capabilities(self, *, timeout_s: float) -> Plain:
         """Return what the daemon can run."""
-        return self._unary("GetCapabilities", control_service_pb2.GetCapabilitiesRequest(), timeout_s)
+        return self._unary(
+            "GetCapabilities", control_service_pb2.GetCapabilitiesRequest(), timeout_s
+        )
 
     def compatibility(self, *, timeout_s: float) -> Plain:
         """Return versions that work together."""
-        return self._unary("GetCompatibility", control_service_pb2.GetCompatibilityRequest(), timeout_s)
+        return self._unary(
+            "GetCompatibility", control_service_pb2.GetCompatibilityRequest(), timeout_s
+        )
 
     def version(self, *, timeout_s: float) -> Plain:
         """Return what is running there."""
@@ -236,9 +250,7 @@ class Client:
 
     def snapshot_run(self, run_id: str, *, timeout_s: float) -> Stream[SnapshotChunk]:
         """Return the pieces of a snapshot, a JSON document."""
-        call = self._stub.SnapshotRun(
-            runs_pb2.SnapshotRunRequest(run_id=run_id), timeout=timeout_s
-        )
+        call = self._stub.SnapshotRun(runs_pb2.SnapshotRunRequest(run_id=run_id), timeout=timeout_s)
         return self._stream("SnapshotRun", call, _snapshot_chunk)
 
     def feed_input(self, run_id: str, chunks: Iterable[InputChunk]) -> Upload:
@@ -278,12 +290,18 @@ class Client:
     def _transport_error(self, method: str, status: str, message: str) -> tuple[str, list[str]]:
         """Return message and notes of an error that does not come from byteor itself."""
         if status == "UNAVAILABLE":
-            text = f"byteord at {self._address}: went away during {method} ({message}); is it still running?"
-            return text, self._last_words()
+            text = f"went away during {method} ({message}); is it still running?"
+            return f"byteord at {self._address}: {text}", self._last_words()
         if status == "DEADLINE_EXCEEDED":
-            return f"byteord at {self._address}: {method} took longer than allowed; see --timeout", []
+            return (
+                f"byteord at {self._address}: {method} took longer than allowed; see --timeout",
+                [],
+            )
         if status == "UNIMPLEMENTED":
-            return f"byteord at {self._address}: does not know {method}; is it older than this client?", []
+            return (
+                f"byteord at {self._address}: does not know {method}; is it older?",
+                [],
+            )
         return f"byteord at {self._address}: {method} failed with {status}: {message}", []
 
 
@@ -295,7 +313,7 @@ class _Details:
 
 
 def _details(error: Any) -> _Details:
-    """Decode `google.rpc` details; none when the error is the transport's own or does not decode."""
+    """Decode `google.rpc` details; none when the error is the transport's own."""
     reason, findings, retry_after_s = "", [], 0.0
     status = None
     with contextlib.suppress(ValueError):
@@ -328,7 +346,9 @@ def _document(file: DocumentFile | None) -> documents_pb2.Document | None:
     return None if file is None else documents_pb2.Document(name=file.name, content=file.content)
 
 
-def _feed_requests(run_id: str, chunks: Iterable[InputChunk]) -> Iterator[runs_pb2.FeedInputRequest]:
+def _feed_requests(
+    run_id: str, chunks: Iterable[InputChunk]
+) -> Iterator[runs_pb2.FeedInputRequest]:
     """Turn chunks into requests; the first names the run, also when it is the end mark already."""
     for chunk in chunks:
         yield runs_pb2.FeedInputRequest(

@@ -1,7 +1,8 @@
-"""Which ends of a run the client has to serve: told from the documents, leniently, without the daemon.
+"""Which ends of a run the client has to serve: told from the documents, leniently.
 
-A run whose ingress is bound to `stdin` or `stream` is fed by the attached client, one whose egress is bound to `stdout` or
-`stream` is taken by it. Documents that cannot be read here are left to the daemon, whose findings say why.
+A run whose ingress is bound to `stdin` or `stream` is fed by the attached client, one whose egress
+is bound to `stdout` or `stream` is taken by it. Documents that cannot be read here are left to the
+daemon, whose findings say why.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class ClientEnds:
 def client_ends(
     spec: DocumentFile, deployment: DocumentFile | None, overrides: Mapping[str, str]
 ) -> ClientEnds:
-    """Return the ends that the deployment leaves to the client; both when there is no deployment at all."""
+    """Return the ends that the deployment leaves to the client; both without a deployment."""
     kinds = _endpoint_kinds(spec)
     bound = _adapter_kinds(deployment, overrides)
     if deployment is None:

@@ -10,14 +10,14 @@ from typing import Any
 from byteorctl.exit_codes import Exit
 
 Plain = dict[str, Any]
-"""A message of the API as plain data: field names as in the proto files, enums in lower case without prefix."""
+"""A message of the API as plain data: proto field names, enums in lower case without prefix."""
 
 
 class CliError(Exception):
     """Ends the verb with `exit_code`.
 
-    `message` names the thing, the value seen, the value wanted and the next step; `findings` are the daemon's, printed
-    one a line; `notes` are further lines, such as a dead daemon's last words.
+    `message` names the thing, the value seen, the value wanted and the next step; `findings` are
+    the daemon's, printed one a line; `notes` are further lines, such as a dead daemon's last words.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class CallError(CliError):
         findings: list[Plain] | None = None,
         notes: list[str] | None = None,
     ) -> None:
-        """Keep the gRPC `status` by name and the `reason` of its ErrorInfo (empty: the transport's own error)."""
+        """Keep the gRPC `status` and the `reason` of its ErrorInfo (empty: the transport's own)."""
         super().__init__(message, exit_code, findings=findings, notes=notes)
         self.status = status
         self.reason = reason

@@ -1,7 +1,7 @@
 """Exit codes of `byteorctl`, and the one table that maps gRPC statuses and reasons to them.
 
-Pure data: imports nothing that costs start-up time. `tests/unit/test_cli_exit_codes.py` checks that every gRPC status has
-an entry.
+Pure data: imports nothing that costs start-up time. `tests/unit/test_cli_exit_codes.py` checks that
+every gRPC status has an entry.
 """
 
 from __future__ import annotations
@@ -69,5 +69,5 @@ BY_RUN_STATE: dict[str, Exit] = {
 
 
 def exit_for(status: str, reason: str = "") -> Exit:
-    """Return the exit code of a call that ended with gRPC `status` and `reason`; unknown ones are internal errors."""
+    """Return the exit code of a call that ended so; an unknown status is an internal error."""
     return BY_REASON.get((status, reason), BY_STATUS.get(status, Exit.INTERNAL))

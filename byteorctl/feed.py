@@ -29,8 +29,8 @@ class InputChunk:
 class Feeder:
     """Chunks of a descriptor, which it owns, in order and gapless.
 
-    `bytes_read` and `error` may be read from other threads. `cancel` makes the iteration end without its end mark, even
-    while it waits for a terminal or a pipe.
+    `bytes_read` and `error` may be read from other threads. `cancel` makes the iteration end
+    without its end mark, even while it waits for a terminal or a pipe.
     """
 
     def __init__(self, fd: int) -> None:

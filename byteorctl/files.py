@@ -1,4 +1,4 @@
-"""Files of the person at the terminal: documents that are read, outputs that appear whole or not at all.
+"""Files of the person at the terminal: documents to read, outputs that appear whole or not.
 
 Every failure is a `CliError` with the right exit code. Never opens anything for a daemon.
 """
@@ -42,13 +42,14 @@ def unreadable(what: str, path: str, error: OSError) -> CliError:
     """Return the error for a file of the client that cannot be read (exit 66)."""
     seen = error.strerror or str(error)
     return CliError(
-        f"{what} {path}: cannot be read ({seen}); wanted a readable file: check the path and its permissions",
+        f"{what} {path}: cannot be read ({seen}); wanted a readable file: "
+        "check the path and its permissions",
         Exit.NO_INPUT,
     )
 
 
 def unwritable(what: str, path: str, error: OSError) -> CliError:
-    """Return the error for a file that cannot be written: no space 75, no permission 77, else 66."""
+    """Return the error for an unwritable file: no space 75, no permission 77, else 66."""
     codes = {
         errno.ENOSPC: Exit.TRY_AGAIN,
         errno.EDQUOT: Exit.TRY_AGAIN,
@@ -58,13 +59,14 @@ def unwritable(what: str, path: str, error: OSError) -> CliError:
     }
     seen = error.strerror or str(error)
     return CliError(
-        f"{what} {path}: cannot be written ({seen}); wanted a path in an existing directory that you may write to",
+        f"{what} {path}: cannot be written ({seen}); "
+        "wanted a path in an existing directory that you may write to",
         codes.get(error.errno or 0, Exit.NO_INPUT),
     )
 
 
 def read_document(what: str, path: str) -> DocumentFile:
-    """Read a spec or deployment; one that is over 1 MiB is cut there plus one byte, so that the daemon can say so."""
+    """Read a spec or deployment; of one over 1 MiB just enough that the daemon can say so."""
     try:
         with open(path, "rb") as file:
             return DocumentFile(path, file.read(DOCUMENT_BYTES_MAX + 1))
@@ -97,8 +99,9 @@ def open_input(path: str) -> int:
 class OutputFile:
     """Bytes on their way to a file or standard output.
 
-    A regular file gets its name only by `commit`: until then the bytes are in a temporary file beside it, which
-    `discard` removes. Standard output, devices and FIFOs are written through at once. Not thread-safe.
+    A regular file gets its name only by `commit`: until then the bytes are in a temporary file
+    beside it, which `discard` removes. Standard output, devices and FIFOs are written through at
+    once. Not thread-safe.
     """
 
     def __init__(self, path: str, what: str = "output") -> None:
@@ -189,5 +192,3 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-

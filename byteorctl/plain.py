@@ -19,8 +19,9 @@ TIMESTAMP = "google.protobuf.Timestamp"
 def to_plain(message: Message) -> Plain:
     """Return all fields by their proto names, unset ones with their defaults.
 
-    Enums become lower case without their type's prefix (`completed`), an unspecified one the empty string; timestamps
-    RFC 3339 in UTC; bytes text if they are UTF-8, else hex; absent messages and optional fields None.
+    Enums become lower case without their type's prefix (`completed`), an unspecified one the empty
+    string; timestamps RFC 3339 in UTC; bytes text if they are UTF-8, else hex; absent messages and
+    optional fields None.
     """
     return {field.name: _field(message, field) for field in message.DESCRIPTOR.fields}
 
@@ -51,7 +52,7 @@ def _value(value: Any, field: FieldDescriptor) -> Any:
 
 
 def enum_text(enum: EnumDescriptor, number: int) -> str:
-    """Return the name of a value in lower case without the enum's prefix; of a number from the future, the number."""
+    """Return a value's name in lower case without the enum's prefix; an unknown number as it is."""
     value = enum.values_by_number.get(number)
     if value is None:
         return str(number)

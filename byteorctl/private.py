@@ -1,7 +1,8 @@
-"""A byteord of one's own for the length of a call, so that the first command a newcomer types works.
+"""A byteord of one's own for the length of a call, so that a newcomer's first command works.
 
-Owns the child process and its 0700 directory. The child runs in its own session (a Ctrl-C of the terminal reaches only the
-client, which then drains), lives as long as the client's end of a socketpair, and is waited for before the directory goes.
+Owns the child process and its 0700 directory. The child runs in its own session (a Ctrl-C of the
+terminal reaches only the client, which then drains), lives as long as the client's end of a
+socketpair, and is waited for before the directory goes.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class PrivateDaemon:
             )
 
     def wait_ready(self) -> None:
-        """Return when it listens; raises `CliError` (exit 69) with its last words if it does not."""
+        """Return when it listens; raises `CliError` (69) with its last words if it does not."""
         process = self._process
         if process is None:
             raise RuntimeError("wait_ready before start")
@@ -73,7 +74,7 @@ class PrivateDaemon:
                 )
             if time.monotonic() > deadline:
                 raise CliError(
-                    f"private byteord: not ready within {READY_TIMEOUT_S:.0f} s; is the host overloaded?",
+                    f"private byteord: not ready within {READY_TIMEOUT_S:.0f} s; host overloaded?",
                     Exit.UNAVAILABLE,
                     notes=self.last_words(),
                 )
@@ -119,7 +120,8 @@ def _make_directory() -> str:
         if fits and os.access(str(parent), os.W_OK | os.X_OK):
             return tempfile.mkdtemp(prefix="byteor-", dir=parent)
     raise CliError(
-        "private byteord: found no directory for its socket; set TMPDIR to a writable directory with a short path",
+        "private byteord: found no directory for its socket; "
+        "set TMPDIR to a writable directory with a short path",
         Exit.UNAVAILABLE,
     )
 

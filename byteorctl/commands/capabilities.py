@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import click
 
-from byteorctl.app import App, call_timeout, shared_options
+from byteorctl.app import App, call_timeout, example, shared_options
 from byteorctl.errors import Plain
 from byteorctl.output.formats import emit
 from byteorctl.output.screen import Screen
 
 
-@click.command("capabilities")
-@click.option("--keys", is_flag=True, help="Also every configuration key of every stage and adapter.")
+@click.command("capabilities", epilog=example("byteorctl capabilities --keys"))
+@click.option(
+    "--keys", is_flag=True, help="Also every configuration key of every stage and adapter."
+)
 @call_timeout
 @shared_options
 def command(app: App, *, keys: bool, timeout_s: float) -> None:
     """Show what the daemon can run.
 
     Models with what serves them, stages, adapters, wait strategies and what the host offers.
-
-    \b
-    Example:
-      byteorctl capabilities --keys
     """
     with app.connect(private=[]) as client:
         answer = client.capabilities(timeout_s=timeout_s)
@@ -31,9 +29,14 @@ def command(app: App, *, keys: bool, timeout_s: float) -> None:
 def _show(screen: Screen, answer: Plain, *, keys: bool) -> None:
     screen.table(["model", "served by"], [[name, text] for name, text in answer["models"].items()])
     screen.line()
-    screen.table(["stage", "kind", "state", "effects", "available", "summary"], [_stage(each) for each in answer["stages"]])
+    screen.table(
+        ["stage", "kind", "state", "effects", "available", "summary"],
+        [_stage(each) for each in answer["stages"]],
+    )
     screen.line()
-    screen.table(["adapter", "ends", "resumable", "summary"], [_adapter(each) for each in answer["adapters"]])
+    screen.table(
+        ["adapter", "ends", "resumable", "summary"], [_adapter(each) for each in answer["adapters"]]
+    )
     if keys:
         screen.line()
         screen.table(["of", "key", "type", "default", "choices", "meaning"], list(_keys(answer)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from byteorctl.app import App, call_timeout, shared_options
+from byteorctl.app import App, call_timeout, example, shared_options
 from byteorctl.output.formats import emit
 
 NAMES = {
@@ -16,17 +16,13 @@ NAMES = {
 }
 
 
-@click.command("compatibility")
+@click.command("compatibility", epilog=example("byteorctl compatibility -o yaml"))
 @call_timeout
 @shared_options
 def command(app: App, *, timeout_s: float) -> None:
     """Show which versions work together.
 
     Spec, region, API, stage ABI and plan versions that this daemon reads and writes.
-
-    \b
-    Example:
-      byteorctl compatibility -o yaml
     """
     with app.connect(private=[]) as client:
         answer = client.compatibility(timeout_s=timeout_s)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import click
 
+from byteorctl.app import example
+
 PROGRAM = "byteorctl"
 VARIABLE = "_BYTEORCTL_COMPLETE"
 
 
-@click.command("completion")
+@click.command(
+    "completion",
+    epilog=example(
+        "byteorctl completion bash > ~/.local/share/bash-completion/completions/byteorctl",
+        'byteorctl completion zsh > "${fpath[1]}/_byteorctl"',
+        "byteorctl completion fish > ~/.config/fish/completions/byteorctl.fish",
+    ),
+)
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def command(shell: str) -> None:
-    """Print the completion script of a shell.
-
-    \b
-    Example:
-      byteorctl completion bash > ~/.local/share/bash-completion/completions/byteorctl
-      byteorctl completion zsh > "${fpath[1]}/_byteorctl"
-      byteorctl completion fish > ~/.config/fish/completions/byteorctl.fish
-    """
+    """Print the completion script of a shell."""
     from click.shell_completion import get_completion_class
 
     from byteorctl.cli import cli

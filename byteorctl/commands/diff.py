@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from byteorctl.app import App, call_timeout, shared_options
+from byteorctl.app import App, call_timeout, example, shared_options
 from byteorctl.errors import Plain
 from byteorctl.exit_codes import Exit
 from byteorctl.files import read_document
@@ -12,11 +12,13 @@ from byteorctl.output.formats import emit
 from byteorctl.output.screen import Screen
 
 
-@click.command("diff")
+@click.command("diff", epilog=example("byteorctl diff old/spec.toml new/spec.toml"))
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
 @click.option(
-    "--kind", type=click.Choice(("spec", "deployment")), help="What they are [default: told from the content]."
+    "--kind",
+    type=click.Choice(("spec", "deployment")),
+    help="What they are [default: told from the content].",
 )
 @click.option("--exit-code", is_flag=True, help="Exit 1 if anything changed.")
 @call_timeout
@@ -26,11 +28,8 @@ def command(  # noqa: PLR0913  one parameter per option
 ) -> int:
     """Compare two specs or deployments by meaning.
 
-    Prints each changed key and whether it can be reloaded or needs a restart; how a document is written does not matter.
-
-    \b
-    Example:
-      byteorctl diff old/spec.toml new/spec.toml
+    Prints each changed key and whether it can be reloaded or needs a restart; how a document is
+    written does not matter.
     """
     old_file, new_file = read_document("old document", old), read_document("new document", new)
     with app.connect(private=[old_file.directory, new_file.directory]) as client:
@@ -44,7 +43,8 @@ def _show(screen: Screen, answer: Plain) -> None:
         screen.line(f"no difference in meaning (sha256 {answer['new_sha256']})")
         return
     rows = [
-        [each["path"], _shown(each["old"]), _shown(each["new"]), each["takes"]] for each in answer["changes"]
+        [each["path"], _shown(each["old"]), _shown(each["new"]), each["takes"]]
+        for each in answer["changes"]
     ]
     screen.table(["key", "old", "new", "takes"], rows)
     screen.line()

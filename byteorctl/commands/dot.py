@@ -6,7 +6,7 @@ import subprocess
 
 import click
 
-from byteorctl.app import App, call_timeout, shared_options
+from byteorctl.app import App, call_timeout, example, shared_options
 from byteorctl.errors import CliError
 from byteorctl.exit_codes import Exit
 from byteorctl.files import STDIO, read_document, write_whole
@@ -15,20 +15,21 @@ from byteorctl.output.formats import emit
 RENDER_TIMEOUT_S = 60
 
 
-@click.command("dot")
+@click.command(
+    "dot",
+    epilog=example("byteorctl dot --svg --out pipeline.svg deploy/examples/es-trades/spec.toml"),
+)
 @click.argument("spec", metavar="SPEC")
 @click.option("--svg", is_flag=True, help="Render with Graphviz.")
-@click.option("--out", metavar="PATH", default=STDIO, help="Where to write [default: standard output].")
+@click.option(
+    "--out", metavar="PATH", default=STDIO, help="Where to write [default: standard output]."
+)
 @call_timeout
 @shared_options
 def command(app: App, spec: str, *, svg: bool, out: str, timeout_s: float) -> None:
     """Draw the topology.
 
     Writes the DOT language, or with --svg a picture, for which Graphviz must be installed here.
-
-    \b
-    Example:
-      byteorctl dot --svg --out pipeline.svg deploy/examples/es-trades/spec.toml
     """
     spec_file = read_document("spec", spec)
     with app.connect(private=[spec_file.directory]) as client:
@@ -45,11 +46,15 @@ def render_svg(dot: str, program: str = "dot") -> str:
     """Return SVG of a DOT text; raises `CliError`: 69 without Graphviz, 70 when it fails."""
     try:
         done = subprocess.run(
-            [program, "-Tsvg"], input=dot.encode(), capture_output=True, timeout=RENDER_TIMEOUT_S, check=False
+            [program, "-Tsvg"],
+            input=dot.encode(),
+            capture_output=True,
+            timeout=RENDER_TIMEOUT_S,
+            check=False,
         )
     except FileNotFoundError:
-        text = f"{program}: is not on PATH; --svg needs Graphviz: install it, or leave --svg out and render elsewhere"
-        raise CliError(text, Exit.UNAVAILABLE) from None
+        text = "is not on PATH; --svg needs Graphviz: install it, or leave --svg out"
+        raise CliError(f"{program}: {text}", Exit.UNAVAILABLE) from None
     except subprocess.TimeoutExpired:
         raise CliError(f"{program}: took longer than {RENDER_TIMEOUT_S} s", Exit.DEADLINE) from None
     if done.returncode:

@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from byteorctl.app import App, shared_options, timeout_option
+from byteorctl.app import App, example, shared_options, timeout_option
 from byteorctl.errors import Plain
 from byteorctl.exit_codes import Exit
-from byteorctl.files import STDIO, DocumentFile, OutputFile, find_deployment, open_input, read_document
+from byteorctl.files import (
+    STDIO,
+    DocumentFile,
+    OutputFile,
+    find_deployment,
+    open_input,
+    read_document,
+)
 
 if TYPE_CHECKING:
     from byteorctl.attached import Outcome
@@ -20,12 +27,14 @@ if TYPE_CHECKING:
     from byteorctl.feed import Feeder
 
 START_TIMEOUT_S = 60.0
-NO_DAEMON_HINT = "start byteord, or use `run --sp`, which brings a private one for the length of the call"
+NO_DAEMON_HINT = (
+    "start byteord, or use `run --sp`, which brings a private one for the length of the call"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The options of `run` after the documents were read; None as path: this client does not serve that end."""
+    """The options of `run`, documents read; None as path: this client does not serve that end."""
 
     spec: DocumentFile
     deployment: DocumentFile | None
@@ -52,17 +61,35 @@ def _settings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) ->
     return overrides
 
 
-@click.command("run")
+@click.command(
+    "run",
+    epilog=example(
+        "byteorctl run --sp deploy/examples/es-trades/spec.toml --input trades.bin --output sum.jsonl"
+    ),
+)
 @click.argument("spec", metavar="SPEC")
-@click.option("--deployment", metavar="PATH", help="Deployment [default: deployment.toml beside SPEC].")
-@click.option("--input", "input_", metavar="PATH", help="Feed the ingress from this file; - is standard input.")
-@click.option("--output", metavar="PATH", help="Take the egress into this file; - is standard output.")
-@click.option("--sp", is_flag=True, help="All in one worker process; brings a private byteord if none runs.")
+@click.option(
+    "--deployment", metavar="PATH", help="Deployment [default: deployment.toml beside SPEC]."
+)
+@click.option(
+    "--input",
+    "input_",
+    metavar="PATH",
+    help="Feed the ingress from this file; - is standard input.",
+)
+@click.option(
+    "--output", metavar="PATH", help="Take the egress into this file; - is standard output."
+)
+@click.option(
+    "--sp", is_flag=True, help="All in one worker process; brings a private byteord if none runs."
+)
 @click.option("--detach", is_flag=True, help="Print the run's id and leave it running.")
 @click.option("--set", "overrides", multiple=True, callback=_settings, metavar="KEY=VALUE",
               help="Override a key of the deployment; may be repeated.")  # fmt: skip
 @click.option("--validate-only", is_flag=True, help="Check everything, start nothing.")
-@timeout_option(None, "How long the run may take; then it is aborted, exit 124 [default: no limit].")
+@timeout_option(
+    None, "How long the run may take; then it is aborted, exit 124 [default: no limit]."
+)
 @shared_options
 def command(  # noqa: PLR0913  one parameter per option
     app: App,
@@ -79,15 +106,12 @@ def command(  # noqa: PLR0913  one parameter per option
 ) -> int:
     """Start a run and stay with it.
 
-    Feeds the input, takes the output (which gets its name only when it is whole), and prints the figures on standard error
-    at the end. Without --input and --output the deployment's adapters serve the ends; those bound to stdin, stdout or
-    stream, and both ends when there is no deployment, are this client's standard input and output.
+    Feeds the input, takes the output (which gets its name only when it is whole), and prints the
+    figures on standard error at the end. Without --input and --output the deployment's adapters
+    serve the ends; those bound to stdin, stdout or stream, and both ends when there is no
+    deployment, are this client's standard input and output.
 
     Interrupt once to drain the run, twice to abort it. Exit 0 when it completed, 1 when it failed.
-
-    \b
-    Example:
-      byteorctl run --sp deploy/examples/es-trades/spec.toml --input trades.bin --output summary.jsonl
     """
     spec_file = read_document("spec", spec)
     deployment_file = find_deployment(spec_file, deployment)
@@ -95,7 +119,10 @@ def command(  # noqa: PLR0913  one parameter per option
     if detach:
         return _run_detached(app, wanted, validate_only=validate_only)
     if wanted.output == STDIO and not app.format.for_people and not validate_only:
-        raise click.UsageError(f"-o {app.format.kind} and the run's output both want standard output; give --output PATH")
+        raise click.UsageError(
+            f"-o {app.format.kind} and the run's output both want standard output; "
+            "give --output PATH"
+        )
     with _opened(wanted, nothing=validate_only) as (feeder, sink):
         private = wanted.directories if sp else None
         with app.connect(private=private, hint=NO_DAEMON_HINT) as client:
@@ -144,7 +171,7 @@ def _start_request(wanted: Wanted, *, validate_only: bool = False) -> StartReque
 
 @contextlib.contextmanager
 def _opened(wanted: Wanted, *, nothing: bool) -> Iterator[tuple[Feeder | None, OutputFile | None]]:
-    """Open the client's ends before anything is started; an output that is not committed is removed."""
+    """Open the client's ends before anything starts; remove an output that is not committed."""
     from byteorctl.feed import Feeder
 
     feeder, sink = None, None
@@ -176,13 +203,16 @@ def _run_detached(app: App, wanted: Wanted, *, validate_only: bool) -> int:
 
     if wanted.input is not None or wanted.output is not None:
         raise click.UsageError(
-            "--detach: this run's input or output is this client, which must stay; bind both endpoints to other adapters"
+            "--detach: this run's input or output is this client, which must stay; "
+            "bind both endpoints to other adapters"
         )
     hint = "start byteord: a detached run needs a daemon that stays"
     with app.connect(hint=hint) as client:
         if validate_only:
             return _check(app, client, wanted)
-        answer = client.start_run(_start_request(wanted), timeout_s=wanted.timeout_s or START_TIMEOUT_S)
+        answer = client.start_run(
+            _start_request(wanted), timeout_s=wanted.timeout_s or START_TIMEOUT_S
+        )
     _print_findings(answer)
     emit(app.format, answer["run"], lambda screen: screen.line(answer["run"]["id"]))
     return Exit.OK
@@ -207,7 +237,11 @@ def _run_attached(
             timeout_s=wanted.timeout_s,
         )
         outcome = attached.follow()
-        if sink is not None and attached.output_whole and outcome.run["state"] in {"completed", "stopped"}:
+        if (
+            sink is not None
+            and attached.output_whole
+            and outcome.run["state"] in {"completed", "stopped"}
+        ):
             sink.commit()
     _print_figures(app, outcome, feeder, sink)
     if outcome.error is not None:
@@ -215,7 +249,9 @@ def _run_attached(
     return outcome.exit_code
 
 
-def _print_figures(app: App, outcome: Outcome, feeder: Feeder | None, sink: OutputFile | None) -> None:
+def _print_figures(
+    app: App, outcome: Outcome, feeder: Feeder | None, sink: OutputFile | None
+) -> None:
     """Print what the run came to: for people on standard error, for programs on standard output."""
     import sys
 
@@ -239,5 +275,3 @@ def _print_findings(answer: Plain) -> None:
 
     for finding in answer["findings"]:
         click.echo(finding_line(finding), err=True)
-
-

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from byteorctl.app import App, call_timeout, shared_options
+from byteorctl.app import App, call_timeout, example, shared_options
 from byteorctl.errors import CliError
 from byteorctl.exit_codes import Exit
 from byteorctl.files import write_whole
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from byteorctl.client import SnapshotChunk
 
 
-@click.command("snapshot")
+@click.command("snapshot", epilog=example("byteorctl snapshot es-trades --out snapshot.json"))
 @click.argument("run", metavar="RUN")
 @click.option("--out", metavar="PATH", help="Write the JSON document there, whole or not at all.")
 @call_timeout
@@ -28,12 +28,9 @@ if TYPE_CHECKING:
 def command(app: App, run: str, out: str | None, *, timeout_s: float) -> None:
     """Read the state of a run's rings from shared memory.
 
-    Of a live, wedged or ended run: capacity, cursor, gating sequences, lag, who holds the ring, heartbeats, counters. The
-    document's digest is verified. RUN is an id, or a name that only one live run has.
-
-    \b
-    Example:
-      byteorctl snapshot es-trades --out snapshot.json
+    Of a live, wedged or ended run: capacity, cursor, gating sequences, lag, who holds the ring,
+    heartbeats, counters. The document's digest is verified. RUN is an id, or a name that only one
+    live run has.
     """
     with app.connect() as client:
         document = assemble(client.snapshot_run(run, timeout_s=timeout_s))
@@ -46,7 +43,7 @@ def command(app: App, run: str, out: str | None, *, timeout_s: float) -> None:
 
 
 def assemble(chunks: Iterable[SnapshotChunk]) -> bytes:
-    """Join the chunks; raises `CliError` (exit 65) when a checksum or the final digest is not right."""
+    """Join the chunks; raises `CliError` (65) when a checksum or the digest is not right."""
     from byteorctl.checksum import Running
 
     running = Running()
@@ -56,14 +53,22 @@ def assemble(chunks: Iterable[SnapshotChunk]) -> bytes:
         parts.append(chunk.data)
         running.add(chunk.data)
         if chunk.crc32c != running.crc32c:
-            raise _damaged(f"CRC32C {running.crc32c:08x} after {running.total_bytes} bytes", f"{chunk.crc32c:08x}")
+            raise _damaged(
+                f"CRC32C {running.crc32c:08x} after {running.total_bytes} bytes",
+                f"{chunk.crc32c:08x}",
+            )
         digest = chunk.sha256
     document = b"".join(parts)
     seen = hashlib.sha256(document)
     if digest != seen.digest():
-        raise _damaged(f"SHA-256 {seen.hexdigest()}", digest.hex() or "one in the last chunk: the stream was cut")
+        raise _damaged(
+            f"SHA-256 {seen.hexdigest()}",
+            digest.hex() or "one in the last chunk: the stream was cut",
+        )
     return document
 
 
 def _damaged(seen: str, wanted: str) -> CliError:
-    return CliError(f"snapshot: damaged on its way: seen {seen}, wanted {wanted}; try again", Exit.DATA)
+    return CliError(
+        f"snapshot: damaged on its way: seen {seen}, wanted {wanted}; try again", Exit.DATA
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from byteorctl.app import App, call_timeout, shared_options
+from byteorctl.app import App, call_timeout, example, shared_options
 from byteorctl.errors import Plain
 from byteorctl.exit_codes import Exit
 from byteorctl.files import find_deployment, read_document
@@ -15,10 +15,17 @@ from byteorctl.output.screen import Screen
 LEVELS = ("syntax", "schema", "topology", "policy", "host")
 
 
-@click.command("validate")
+@click.command("validate", epilog=example("byteorctl validate deploy/examples/es-trades/spec.toml"))
 @click.argument("spec", metavar="SPEC")
-@click.option("--deployment", metavar="PATH", help="Deployment [default: deployment.toml beside SPEC].")
-@click.option("--level", type=click.Choice(LEVELS), default="host", help="Stop after this level [default: host].")
+@click.option(
+    "--deployment", metavar="PATH", help="Deployment [default: deployment.toml beside SPEC]."
+)
+@click.option(
+    "--level",
+    type=click.Choice(LEVELS),
+    default="host",
+    help="Stop after this level [default: host].",
+)
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @call_timeout
 @shared_options
@@ -27,12 +34,9 @@ def command(  # noqa: PLR0913  one parameter per option
 ) -> int:
     """Check a spec and its deployment.
 
-    Reports every finding, not only the first, with its code, key path and line, what was seen, what was wanted and the
-    fix, then what each level of checks left out. Exit 78 if any finding is an error. Executes nobody's code.
-
-    \b
-    Example:
-      byteorctl validate deploy/examples/es-trades/spec.toml
+    Reports every finding, not only the first, with its code, key path and line, what was seen, what
+    was wanted and the fix, then what each level of checks left out. Exit 78 if any finding is an
+    error. Executes nobody's code.
     """
     spec_file = read_document("spec", spec)
     deployment_file = find_deployment(spec_file, deployment)
@@ -53,12 +57,16 @@ def _show(screen: Screen, spec: str, answer: Plain) -> None:
         screen.line(finding_line(finding))
     counts = summary(answer["findings"])
     verdict = "valid" if answer["ok"] else "invalid"
-    screen.line(f"{spec}: {verdict} in {answer['environment']}" + (f" ({counts})" if counts else ""))
+    screen.line(
+        f"{spec}: {verdict} in {answer['environment']}" + (f" ({counts})" if counts else "")
+    )
     screen.fields(
         [("spec sha256", answer["spec_sha256"]), ("deployment sha256", answer["deployment_sha256"])]
     )
     for level in answer["levels"]:
         if not level["ran"]:
-            screen.line(f"not checked: {level['name']}: {level['not_checked'] or 'an earlier level failed'}")
+            screen.line(
+                f"not checked: {level['name']}: {level['not_checked'] or 'an earlier level failed'}"
+            )
         elif level["not_checked"]:
             screen.line(f"{level['name']} leaves out: {level['not_checked']}")

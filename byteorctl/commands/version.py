@@ -7,23 +7,21 @@ from importlib.metadata import version as distribution_version
 
 import click
 
-from byteorctl.app import App, call_timeout, shared_options
+from byteorctl.app import App, call_timeout, example, shared_options
 from byteorctl.errors import Plain
 from byteorctl.output.formats import emit
 
 
-@click.command("version")
+@click.command("version", epilog=example("byteorctl version --client"))
 @click.option("--client", "client_only", is_flag=True, help="Only the client's; asks no daemon.")
 @call_timeout
 @shared_options
 def command(app: App, *, client_only: bool, timeout_s: float) -> None:
-    """Show the versions of client and daemon.
-
-    \b
-    Example:
-      byteorctl version --client
-    """
-    client_version = {"version": distribution_version("byteor"), "python": platform.python_version()}
+    """Show the versions of client and daemon."""
+    client_version = {
+        "version": distribution_version("byteor"),
+        "python": platform.python_version(),
+    }
     answer: Plain = {"client": client_version, "daemon": None}
     if not client_only:
         with app.connect(private=[]) as client:

@@ -6,7 +6,7 @@ from byteorctl.errors import Plain
 
 
 def finding_line(finding: Plain) -> str:
-    """Return `error CODE key.path (line 12): seen ..., wanted ...; fix`, leaving out what is empty."""
+    """Return `error CODE key.path (line 12): seen ..., wanted ...; fix`, without empty parts."""
     head = [finding.get("severity") or "error", finding.get("code", "")]
     head.append(finding.get("path") or finding.get("document") or "")
     if finding.get("line"):

@@ -18,7 +18,7 @@ KINDS = ("table", "json", "yaml", "jsonl", "jsonpath")
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One of `table` (for people), `json`, `yaml`, `jsonl` (a line per item) and `jsonpath` with its expression."""
+    """`table` (for people), `json`, `yaml`, `jsonl` (a line per item), `jsonpath`."""
 
     kind: str = "table"
     expression: str = ""
@@ -33,7 +33,9 @@ def parse_format(text: str) -> Format:
     """Parse the value of `-o`; raises ValueError with what was wanted."""
     kind, separator, expression = text.partition("=")
     if kind not in KINDS or bool(separator) != (kind == "jsonpath"):
-        raise ValueError(f"{text!r} is not an output format; wanted table, json, yaml, jsonl or jsonpath=EXPR")
+        raise ValueError(
+            f"{text!r} is not an output format; wanted table, json, yaml, jsonl or jsonpath=EXPR"
+        )
     if kind == "jsonpath":
         from byteorctl.output.jsonpath import compile_template
 
@@ -46,7 +48,8 @@ def emit(
 ) -> None:
     """Print `data` on standard output as `chosen` says; `people` draws the tables.
 
-    `items` names the field of `data` whose elements are the lines of `jsonl`; without it the whole is one line.
+    `items` names the field of `data` whose elements are the lines of `jsonl`; without it the whole
+    is one line.
     """
     if chosen.for_people:
         from byteorctl.output.screen import Screen

@@ -1,11 +1,12 @@
 """A small JSONPath for `-o jsonpath=EXPR`, with kubectl's templates.
 
-`EXPR` is either one path (`$.runs[*].id`, `.runs[*].id`), whose values are printed one a line, or text with paths and
-string literals in braces (`{.runs[*].id}{"\\n"}`), whose values are separated by spaces as kubectl does.
+`EXPR` is either one path (`$.runs[*].id`, `.runs[*].id`), whose values are printed one a line, or
+text with paths and string literals in braces (`{.runs[*].id}{"\\n"}`), whose values are separated
+by spaces as kubectl does.
 
-A path is made of `.name`, `['name']`, `[0]`, `[-1]`, `[0:2]`, `[*]`, `.*` and filters `[?(@.state=="running")]` with
-`==`, `!=`, `<`, `<=`, `>`, `>=` or nothing (the field exists and is not empty). A missing field gives nothing. Strings are
-printed as they are, everything else as JSON.
+A path is made of `.name`, `['name']`, `[0]`, `[-1]`, `[0:2]`, `[*]`, `.*` and filters
+`[?(@.state=="running")]` with `==`, `!=`, `<`, `<=`, `>`, `>=` or nothing (the field exists and is
+not empty). A missing field gives nothing. Strings are printed as they are, everything else as JSON.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ _TOKEN = re.compile(
       | \[\?\((?P<filter>.*?)\)\]""",
     re.VERBOSE,
 )
-_FILTER = re.compile(r"\s*@(?P<path>[^=!<>\s]*)\s*(?:(?P<op>==|!=|<=|>=|<|>)\s*(?P<value>.+?))?\s*\Z")
+_FILTER = re.compile(
+    r"\s*@(?P<path>[^=!<>\s]*)\s*(?:(?P<op>==|!=|<=|>=|<|>)\s*(?P<value>.+?))?\s*\Z"
+)
 _PART = re.compile(r"\{(?P<inside>(?:\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^{}\"'])*)\}")
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
@@ -42,7 +45,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def compile_template(expression: str) -> Template:
-    """Return a function from data to text; raises ValueError that shows where `expression` goes wrong."""
+    """Return a function from data to text; raises ValueError that shows what is wrong."""
     if "{" not in expression:
         path = compile_path(expression)
         return lambda data: "\n".join(_texts(path(data)))
@@ -84,7 +87,9 @@ def _walk(data: Any, steps: list[Step]) -> Iterator[Any]:
 def _step(match: re.Match[str]) -> Step:
     name = match["name"] or match["key"]
     if name is not None:
-        return lambda value: iter([value[name]] if isinstance(value, dict) and name in value else [])
+        return lambda value: iter(
+            [value[name]] if isinstance(value, dict) and name in value else []
+        )
     if match["all"] or match["each"]:
         return _each
     if match["filter"] is not None:
@@ -136,7 +141,9 @@ def _value(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ValueError(f"jsonpath filter value {text!r}: wanted a number, true, false, null or a quoted string") from error
+        raise ValueError(
+            f"jsonpath filter value {text!r}: wanted a number, true, false, null or a quoted string"
+        ) from error
 
 
 def _braces(inside: str) -> Template:
@@ -152,4 +159,7 @@ def _literal(text: str) -> Template:
 
 
 def _texts(values: Iterable[Any]) -> list[str]:
-    return [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values]
+    return [
+        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for value in values
+    ]

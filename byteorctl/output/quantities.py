@@ -10,7 +10,11 @@ def duration(nanoseconds: int) -> str:
     """Return for example `1.23 ms`; `-` for 0, which means unknown."""
     for unit, name in _UNITS_NS:
         if nanoseconds >= unit:
-            return f"{nanoseconds / unit:.3g} {name}" if nanoseconds < 1000 * unit else f"{nanoseconds // unit:,} {name}"
+            return (
+                f"{nanoseconds / unit:.3g} {name}"
+                if nanoseconds < 1000 * unit
+                else f"{nanoseconds // unit:,} {name}"
+            )
     return "-"
 
 

@@ -20,7 +20,9 @@ def show_run(screen: Screen, run: Plain) -> None:
     show_workers(screen, run)
 
 
-def show_figures(screen: Screen, run: Plain, *, input_bytes: int | None, output_bytes: int | None) -> None:
+def show_figures(
+    screen: Screen, run: Plain, *, input_bytes: int | None, output_bytes: int | None
+) -> None:
     """Draw what a run came to: times, throughput, roles."""
     screen.fields(
         [
@@ -69,7 +71,13 @@ def show_roles(screen: Screen, run: Plain) -> None:
     columns += ["#service p50", "#p99", "#latency p50", "#p99"]
     _table(screen, columns, rows)
     errors = [
-        [role["name"], each["code"], count(each["count"]), _sequence(each["first_sequence"]), each["text"]]
+        [
+            role["name"],
+            each["code"],
+            count(each["count"]),
+            _sequence(each["first_sequence"]),
+            each["text"],
+        ]
         for role in run["roles"]
         for each in role["errors"]
     ]
@@ -93,12 +101,21 @@ def show_workers(screen: Screen, run: Plain) -> None:
         ]
         for worker in run["workers"]
     ]
-    columns = ["#worker", "#pid", "state", "roles", "cpus", "#restarts", "#heartbeat", "#longest cycle"]
+    columns = [
+        "#worker",
+        "#pid",
+        "state",
+        "roles",
+        "cpus",
+        "#restarts",
+        "#heartbeat",
+        "#longest cycle",
+    ]
     _table(screen, [*columns, "#memory", "exit"], rows)
 
 
 def throughput(run: Plain) -> str:
-    """Return messages and bytes a second at the ingress from ready to end; empty when that cannot be told."""
+    """Return messages and bytes a second at the ingress, from ready to end; empty if unknown."""
     elapsed_s = elapsed_ns(run) / NS_PER_S - run["ready_ns"] / NS_PER_S
     ingress = [role for role in run["roles"] if role["kind"] == "ingress"]
     if elapsed_s <= 0 or not ingress:
@@ -149,7 +166,9 @@ def _times(run: Plain) -> str:
 
 
 def _role_row(role: Plain) -> list[str]:
-    rejected = ", ".join(f"{reason} {count(number)}" for reason, number in role["rejected"].items() if number)
+    rejected = ", ".join(
+        f"{reason} {count(number)}" for reason, number in role["rejected"].items() if number
+    )
     return [
         role["name"],
         role["stage"],

@@ -1,4 +1,4 @@
-"""What people see: lines, fields and tables; drawn by rich on a terminal, plain aligned text elsewhere.
+"""What people see: lines, fields, tables; drawn by rich on a terminal, plain text elsewhere.
 
 Colour is off with `NO_COLOR` or without a terminal.
 """
@@ -45,7 +45,7 @@ class Screen:
             self.line(f"{name:<{width}}  {value}")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Write a table. A column whose name begins with `#` holds numbers and is aligned to the right."""
+        """Write a table; a column whose name begins with `#` is aligned to the right."""
         if self._terminal:
             self._rich_table(columns, rows)
         else:
@@ -71,7 +71,10 @@ class Screen:
         for column in columns:
             number = column.startswith("#")
             table.add_column(
-                column.lstrip("#"), justify="right" if number else "left", overflow="fold", no_wrap=number
+                column.lstrip("#"),
+                justify="right" if number else "left",
+                overflow="fold",
+                no_wrap=number,
             )
         for row in rows:
             table.add_row(*(Text(cell, style=STATE_STYLES.get(cell, "")) for cell in row))

@@ -37,7 +37,9 @@ def _is_numeric(rows: list[Mapping[str, Any]], column: str) -> bool:
 
 
 def _is_table(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(each, Mapping) for each in value)
+    return (
+        isinstance(value, list) and bool(value) and all(isinstance(each, Mapping) for each in value)
+    )
 
 
 def _is_part(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""YAML of plain data: block style, strings quoted as in JSON unless no reader could take them for anything else."""
+"""YAML of plain data: block style; strings quoted as in JSON where a reader could mistake them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _RESERVED = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "nul
 
 
 def to_yaml(data: Any) -> str:
-    """Return one YAML document of dicts, lists, strings, numbers, booleans and None, ending in a newline."""
+    """Return one document of dicts, lists, strings, numbers, booleans and None."""
     return "\n".join(_lines(data)) + "\n"
 
 
