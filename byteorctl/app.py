@@ -15,6 +15,10 @@ from byteorctl.output.formats import Format, parse_format
 if TYPE_CHECKING:
     from byteorctl.client import Client
 
+    _FormatParameter = click.ParamType[Format]
+else:
+    _FormatParameter = click.ParamType  # generic only in recent versions of click
+
 CALL_TIMEOUT_S = 30.0
 START_HINT = "start byteord, or name another socket with --address"
 
@@ -62,7 +66,7 @@ class App:
             daemon.close()
 
 
-class FormatType(click.ParamType):
+class FormatType(_FormatParameter):
     """The value of `-o`."""
 
     name = "format"
@@ -79,7 +83,10 @@ class FormatType(click.ParamType):
             self.fail(str(error), param, ctx)
 
     def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
+        self,
+        ctx: click.Context,
+        param: click.Parameter,
+        incomplete: str,
     ) -> list[Any]:
         """Offer the names."""
         from click.shell_completion import CompletionItem
@@ -89,7 +96,7 @@ class FormatType(click.ParamType):
 
 
 def example(*lines: str) -> str:
-    """Return the epilog of a verb's help; `\\b` keeps click from joining the lines."""
+    """Return the epilog of a verb's help, its lines kept apart."""
     return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines)])
 
 
@@ -102,12 +109,10 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--address", metavar="unix:PATH", help="Socket of byteord [env: BYTEOR_SOCKET].")
     @click.pass_context
     @functools.wraps(function)
-    def with_app(
-        ctx: click.Context, *args: Any, address: str | None, format_: Format | None, **options: Any
-    ) -> Any:
+    def with_app(ctx: click.Context, *args: Any, **options: Any) -> Any:
         app = ctx.ensure_object(App)
-        app.address = address or app.address
-        app.format = format_ or app.format
+        app.address = options.pop("address") or app.address
+        app.format = options.pop("format_") or app.format
         return function(app, *args, **options)
 
     return with_app

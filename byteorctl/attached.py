@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import queue
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -340,8 +339,3 @@ def _damaged(seen: str, wanted: str) -> CliError:
     return CliError(
         f"output: damaged on its way: seen {seen}, wanted {wanted}; run again", Exit.DATA
     )
-
-
-def say_on_stderr(text: str) -> None:
-    """Write a line of progress."""
-    print(f"byteorctl: {text}", file=sys.stderr, flush=True)

@@ -15,10 +15,10 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import grpc
-from byteor.v1 import control_service_pb2, control_service_pb2_grpc, documents_pb2, runs_pb2
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from byteor.v1 import control_service_pb2, control_service_pb2_grpc, documents_pb2, runs_pb2
 from byteorctl.address import Address
 from byteorctl.errors import CallError, Plain
 from byteorctl.exit_codes import exit_for

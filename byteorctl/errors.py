@@ -39,7 +39,7 @@ class CliError(Exception):
 class CallError(CliError):
     """A call that the daemon, or the way to it, refused or broke off."""
 
-    def __init__(  # noqa: PLR0913  the parts of a gRPC status
+    def __init__(
         self,
         message: str,
         exit_code: Exit,

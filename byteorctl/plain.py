@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from byteorctl.errors import Plain
@@ -26,7 +25,7 @@ def to_plain(message: Message) -> Plain:
     return {field.name: _field(message, field) for field in message.DESCRIPTOR.fields}
 
 
-def _field(message: Message, field: FieldDescriptor) -> Any:
+def _field(message: Message, field: Any) -> Any:
     kind = field.message_type
     if kind is not None and kind.GetOptions().map_entry:
         values = getattr(message, field.name)
@@ -39,7 +38,7 @@ def _field(message: Message, field: FieldDescriptor) -> Any:
     return _value(getattr(message, field.name), field)
 
 
-def _value(value: Any, field: FieldDescriptor) -> Any:
+def _value(value: Any, field: Any) -> Any:
     if field.message_type is not None:
         if field.message_type.full_name == TIMESTAMP:
             return str(value.ToJsonString())
@@ -51,7 +50,7 @@ def _value(value: Any, field: FieldDescriptor) -> Any:
     return value
 
 
-def enum_text(enum: EnumDescriptor, number: int) -> str:
+def enum_text(enum: Any, number: int) -> str:
     """Return a value's name in lower case without the enum's prefix; an unknown number as it is."""
     value = enum.values_by_number.get(number)
     if value is None:

@@ -23,7 +23,7 @@ from byteorctl.output.screen import Screen
 @click.option("--exit-code", is_flag=True, help="Exit 1 if anything changed.")
 @call_timeout
 @shared_options
-def command(  # noqa: PLR0913  one parameter per option
+def command(
     app: App, old: str, new: str, kind: str | None, *, exit_code: bool, timeout_s: float
 ) -> int:
     """Compare two specs or deployments by meaning.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -64,7 +64,7 @@ def _settings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) ->
 @click.command(
     "run",
     epilog=example(
-        "byteorctl run --sp deploy/examples/es-trades/spec.toml --input trades.bin --output sum.jsonl"
+        "byteorctl run --sp deploy/examples/es-trades/spec.toml --input t.bin --output sum.jsonl"
     ),
 )
 @click.argument("spec", metavar="SPEC")
@@ -91,14 +91,14 @@ def _settings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) ->
     None, "How long the run may take; then it is aborted, exit 124 [default: no limit]."
 )
 @shared_options
-def command(  # noqa: PLR0913  one parameter per option
+def command(
     app: App,
+    *,
     spec: str,
     deployment: str | None,
     input_: str | None,
     output: str | None,
     overrides: dict[str, str],
-    *,
     sp: bool,
     detach: bool,
     validate_only: bool,
@@ -115,7 +115,17 @@ def command(  # noqa: PLR0913  one parameter per option
     """
     spec_file = read_document("spec", spec)
     deployment_file = find_deployment(spec_file, deployment)
-    wanted = _wanted(spec_file, deployment_file, input_, output, sp, overrides, timeout_s)
+    wanted = _wanted(
+        Wanted(
+            spec=spec_file,
+            deployment=deployment_file,
+            input=input_,
+            output=output,
+            single_process=sp,
+            overrides=overrides,
+            timeout_s=timeout_s,
+        )
+    )
     if detach:
         return _run_detached(app, wanted, validate_only=validate_only)
     if wanted.output == STDIO and not app.format.for_people and not validate_only:
@@ -131,27 +141,15 @@ def command(  # noqa: PLR0913  one parameter per option
             return _run_attached(app, client, wanted, feeder, sink)
 
 
-def _wanted(  # noqa: PLR0913  the options of the verb
-    spec: DocumentFile,
-    deployment: DocumentFile | None,
-    input_: str | None,
-    output: str | None,
-    single_process: bool,  # noqa: FBT001
-    overrides: dict[str, str],
-    timeout_s: float | None,
-) -> Wanted:
-    """Work out which ends this client serves."""
+def _wanted(given: Wanted) -> Wanted:
+    """Add the ends that the documents leave to this client."""
     from byteorctl.endpoints import client_ends
 
-    ends = client_ends(spec, deployment, overrides)
-    return Wanted(
-        spec=spec,
-        deployment=deployment,
-        input=input_ or (STDIO if ends.input else None),
-        output=output or (STDIO if ends.output else None),
-        single_process=single_process,
-        overrides=overrides,
-        timeout_s=timeout_s,
+    ends = client_ends(given.spec, given.deployment, given.overrides)
+    return replace(
+        given,
+        input=given.input or (STDIO if ends.input else None),
+        output=given.output or (STDIO if ends.output else None),
     )
 
 
@@ -222,7 +220,7 @@ def _run_attached(
     app: App, client: Client, wanted: Wanted, feeder: Feeder | None, sink: OutputFile | None
 ) -> int:
     """Start the run, follow it to its end, name the output, print the figures."""
-    from byteorctl.attached import Attached, Interrupts, say_on_stderr
+    from byteorctl.attached import Attached, Interrupts
 
     with Interrupts() as interrupts:
         answer = client.start_run(_start_request(wanted), timeout_s=START_TIMEOUT_S)
@@ -233,7 +231,7 @@ def _run_attached(
             feeder=feeder,
             output=sink,
             interrupts=interrupts,
-            say=say_on_stderr,
+            say=lambda text: click.echo(f"byteorctl: {text}", err=True),
             timeout_s=wanted.timeout_s,
         )
         outcome = attached.follow()

@@ -29,7 +29,7 @@ LEVELS = ("syntax", "schema", "topology", "policy", "host")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @call_timeout
 @shared_options
-def command(  # noqa: PLR0913  one parameter per option
+def command(
     app: App, spec: str, deployment: str | None, level: str, *, strict: bool, timeout_s: float
 ) -> int:
     """Check a spec and its deployment.

@@ -1,7 +1,7 @@
-"""A small JSONPath for `-o jsonpath=EXPR`, with kubectl's templates.
+r"""A small JSONPath for `-o jsonpath=EXPR`, with kubectl's templates.
 
 `EXPR` is either one path (`$.runs[*].id`, `.runs[*].id`), whose values are printed one a line, or
-text with paths and string literals in braces (`{.runs[*].id}{"\\n"}`), whose values are separated
+text with paths and string literals in braces (`{.runs[*].id}{"\n"}`), whose values are separated
 by spaces as kubectl does.
 
 A path is made of `.name`, `['name']`, `[0]`, `[-1]`, `[0:2]`, `[*]`, `.*` and filters
