@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*\Z")
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 _RESERVED = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null", "nan", "inf"})
 
 
@@ -47,4 +48,9 @@ def _nested(value: Any) -> bool:
 def _scalar(value: Any) -> str:
     if isinstance(value, str) and _PLAIN.match(value) and value.lower() not in _RESERVED:
         return value
-    return json.dumps(value)
+    if isinstance(value, float):
+        mantissa, _, exponent = repr(value).partition("e")
+        point = "" if "." in mantissa or not exponent else ".0"
+        return repr(value).replace("e", f"{point}e")
+    text = json.dumps(value, ensure_ascii=False)
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
