@@ -1,6 +1,7 @@
-"""Rules of adapters: their kind, direction and options, and what stands in where a client brings the stream itself.
+"""Rules of adapters: kind, direction, options, and what stands in for a client's own stream.
 
-Owns the step from tables of the document to `Adapter` values. Pure: adapters are asked through their catalogue.
+Owns the step from tables of the document to `Adapter` values. Pure: adapters are asked through
+their catalogue.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ class AdapterCheck:
         self._found, self._payload_max = found, payload_max
 
     def read(self, rows: Mapping[str, Mapping[str, Any]], *, is_absent: bool) -> dict[str, Adapter]:
-        """Return the effective adapters by endpoint name; what is wrong with one is reported and leaves it out."""
+        """Return the effective adapters by endpoint name.
+
+        What is wrong with one is reported and leaves it out.
+        """
         adapters: dict[str, Adapter] = {}
         for name, row in rows.items():
             adapter = self._one(name, row)

@@ -1,6 +1,7 @@
-"""What the daemon's own configuration allows: paths, addresses, code, environment demands, ceilings.
+"""What the daemon's own configuration allows: paths, addresses, code, environment, ceilings.
 
-Pure: a path is compared by its text here, and opened beneath its directory without following links by the adapter.
+Pure: a path is compared by its text here, and opened beneath its directory without following links
+by the adapter.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ PERMISSION = ("read_path", "write_path", "listen", "connect")
 def check_code(
     stages: Iterable[Stage | None], authority: Authority, found: Collector, environment: Environment
 ) -> None:
-    """Report stages whose code may come from nowhere, is not pinned where it must be, or declares no effects."""
+    """Report stages whose code may come from nowhere, is not pinned, or declares no effects."""
     strict = environment is not Environment.DEV
     for index, stage in enumerate(stages):
         if stage is None or parse_key(stage.stage).is_builtin:
@@ -67,7 +68,8 @@ def _check_effects(stage: Stage, path: Path, found: Collector, environment: Envi
             "POLICY_EFFECTS_GATED",
             (*path, "effects"),
             seen=", ".join(stage.effects),
-            wanted=f"no side effects in {environment}: this build has no approvals that could allow them",
+            wanted=f"no side effects in {environment}: this build has no approvals that could "
+            "allow them",
             fix="run it in dev, or on a byteor with approvals",
         )
     elif strict:
@@ -75,7 +77,8 @@ def _check_effects(stage: Stage, path: Path, found: Collector, environment: Envi
             "POLICY_NOT_CONFINED",
             (*path, "effects"),
             seen="effects = []",
-            wanted="a build that confines what is declared effect-free; this one takes the declaration's word",
+            wanted="a build that confines what is declared effect-free; this one takes the "
+            "declaration's word",
             fix="review the stage's code",
             severity=Severity.WARNING,
         )
@@ -131,7 +134,10 @@ def _check_path(text: str, use: str, path: Path, authority: Authority, found: Co
 
 
 def path_allowed(text: str, allowed: Iterable[str]) -> bool:
-    """Tell whether a path lies, by its text, beneath one of the directories; a relative one is taken beneath each."""
+    """Tell whether a path lies, by its text, beneath one of the directories.
+
+    A relative one is taken beneath each.
+    """
     if ".." in text.split("/") or "\0" in text:
         return False
     for directory in allowed:
@@ -159,7 +165,8 @@ def _check_address(text: str, use: str, path: Path, authority: Authority, found:
         "POLICY_ADDRESS_DENIED",
         path,
         seen=shown(text),
-        wanted=f"an address to {use} {'on' if use == 'listen' else 'to'} that matches one of {', '.join(allowed)}"
+        wanted=f"an address to {use} {'on' if use == 'listen' else 'to'} that matches one of "
+        f"{', '.join(allowed)}"
         if allowed
         else f"no address: the daemon's configuration has no {use} patterns",
         fix=f"choose another address, or add a pattern to {use} in the daemon's configuration",
@@ -167,7 +174,10 @@ def _check_address(text: str, use: str, path: Path, authority: Authority, found:
 
 
 def address_allowed(address: str, pattern: str) -> bool:
-    """Tell whether an address matches `host:port` with `*` for either part, or lies beneath a `unix:/dir` prefix."""
+    """Tell whether an address matches a pattern.
+
+    Patterns are `host:port`, with `*` for either part, and `unix:/dir` prefixes.
+    """
     if address.startswith("unix:") or pattern.startswith("unix:"):
         if not (address.startswith("unix:/") and pattern.startswith("unix:/")):
             return False

@@ -1,7 +1,7 @@
 """All checks of a spec and its deployment, level by level, with every finding.
 
-Owns the order of the levels and what each says it did not check. Pure: opens no file, imports no stage or adapter code;
-the host is what the caller measured.
+Owns the order of the levels and what each says it did not check. Pure: opens no file, imports no
+stage or adapter code; the host is what the caller measured.
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ LEVELS = ("syntax", "schema", "topology", "policy", "host")
 
 _NOT_CHECKED = {
     "syntax": "what the keys mean",
-    "schema": "how keys fit together; configuration of python:, cabi: and numba: stages, which their own code reads",
+    "schema": "how keys fit together; configuration of python:, cabi: and numba: stages, which "
+    "their own code reads",
     "topology": "what this daemon allows and this host has",
-    "policy": "whether files and code exist and may be read, which opening them shows; approvals and confinement, "
+    "policy": "whether files and code exist and may be read, which opening them shows; approvals "
+    "and confinement, "
     "which this build does not have",
-    "host": "whether ports are free and peers answer, which opening them shows; tuning beyond CPUs and memory",
+    "host": "whether ports are free and peers answer, which opening them shows; tuning beyond "
+    "CPUs and memory",
 }
 _DOCUMENTS = ("spec", "deployment", "host")
 
@@ -76,14 +79,15 @@ def validate(  # the whole context of a run
 
     Args:
         spec: the spec as written.
-        deployment: the deployment as written; None stands for one with every default: the daemon's environment,
-            `stdin` and `stdout` as adapters.
+        deployment: the deployment as written; None stands for one with every default: the
+            daemon's environment, `stdin` and `stdout` as adapters.
         authority: what the daemon allows.
         stages: the stage catalogue.
         adapters: the adapter catalogue.
         host: what was measured of the host; None leaves the level `host` out.
         overrides: dotted keys of the deployment and values in KV form, as given by `--set`.
-        client_input: the client streams the input: the ingress becomes a `stream` in the framing of its adapter.
+        client_input: the client streams the input: the ingress becomes a `stream` in the framing of
+            its adapter.
         client_output: the same for the egress.
         level: last level to run, one of `LEVELS`.
 

@@ -128,8 +128,8 @@ class ConfigKey:
     required: bool = False
     choices: tuple[str, ...] = ()
     use: str = ""
-    """What validation holds the value against: `read_path` or `write_path` (directories of the daemon's configuration),
-    `listen` or `connect` (its addresses); empty: nothing."""
+    """What validation holds the value against: `read_path` or `write_path` (directories of the
+    daemon's configuration), `listen` or `connect` (its addresses); empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The table of keys that reading, defaults, canonical form, diff and the published reference share.
 
-Owns the shape of a table row and the reader that takes a tree through it: types, ranges, choices, defaults, unknown
-keys. Rules that look at more than one key live with their document.
+Owns the shape of a table row and the reader that takes a tree through it: types, ranges, choices,
+defaults, unknown keys. Rules that look at more than one key live with their document.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Key:
 
     path: str
     type: str
-    """`string`, `integer`, `boolean`, `integers`, `strings`, `range`, `ranges`, `pin` or `config`."""
+    """One of `TYPE_WORDS`."""
     doc: str
     default: object = None
     required: bool = False
@@ -84,7 +84,10 @@ class Reader:
         self._found = found
 
     def table(self, node: Mapping[str, Any], value: object, path: Path = ()) -> dict[str, Any]:
-        """Return the typed table with defaults; what is wrong is reported and stands at its default."""
+        """Return the typed table with defaults.
+
+        What is wrong is reported and stands at its default.
+        """
         if not isinstance(value, dict):
             self._type(path, value, "a table")
             value = {}
@@ -274,7 +277,10 @@ class Reader:
         return self.config(value, path)
 
     def config(self, value: object, path: Path) -> Flat:
-        """Return opaque configuration flattened: dotted keys, arrays by index, scalars with their type."""
+        """Return opaque configuration flattened.
+
+        Dotted keys, arrays by index, scalars with their type.
+        """
         if not isinstance(value, dict):
             self._type(path, value, "a table")
             return {}

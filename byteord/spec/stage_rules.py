@@ -1,6 +1,7 @@
 """Rules of one stage by itself: its key, what it declares, its configuration.
 
-Owns the step from a table row of the document to a `Stage`. What built-in stages declare comes from the catalogue.
+Owns the step from a table row of the document to a `Stage`. What built-in stages declare comes from
+the catalogue.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ def read_stage(
     catalogue: StageCatalogue,
     found: Collector,
 ) -> Stage | None:
-    """Return the stage that a row describes; None, with findings, when nothing sure can be said of it."""
+    """Return the stage that a row describes.
+
+    None, with findings, when nothing sure can be said of it.
+    """
     if not isinstance(row["stage"], str):
         return None
     key = _read_key(row["stage"], path, catalogue, found)
@@ -100,7 +104,8 @@ def check_ranges(
                 "SPEC_RANGE_OUTSIDE",
                 (*path, str(index)),
                 seen=range_text(item),
-                wanted=f"bytes within the longest message, {payload_max} bytes (slot_bytes less 16)",
+                wanted=f"bytes within the longest message, {payload_max} bytes (slot_bytes less "
+                "16)",
                 fix="move the range, or raise ring.slot_bytes",
             )
 
@@ -196,7 +201,8 @@ def _check_declared(row: Mapping[str, Any], path: Path, info: StageInfo, found: 
                 "SPEC_DECLARATION_CONFLICT",
                 (*path, key),
                 seen=_declared(said),
-                wanted=f"{_declared(truth)}, as the catalogue declares {info.name} with this configuration",
+                wanted=f"{_declared(truth)}, as the catalogue declares {info.name} with this "
+                "configuration",
                 fix="delete the key; for a built-in stage the catalogue says it",
             )
 
