@@ -18,10 +18,8 @@ from byteord.deployment.model import (
     Environment,
 )
 from byteord.spec.findings import Collector, Path, Severity, shown
-from byteord.spec.model import EndpointKind, Scalar, Spec, Stage
+from byteord.spec.model import EndpointKind, Spec, Stage
 from byteord.spec.stage_key import parse_key
-
-PERMISSION = ("read_path", "write_path", "listen", "connect")
 
 
 def check_code(
@@ -93,44 +91,61 @@ def check_adapters(
 ) -> None:
     """Report paths outside the allowed directories and addresses outside the allowed patterns."""
     for name, adapter in adapters.items():
-        info = catalogue.info(adapter.kind)
-        for key in info.keys if info else ():
-            value = adapter.options.get(key.name)
-            use = key.use
-            if value is None or value == "":
-                continue
-            if use in ("read_path", "write_path"):
-                if endpoints.get(name) is EndpointKind.EGRESS and use == "read_path":
-                    use = "write_path"
-                _check_path(
-                    str(value), use, ("adapters", name, *key.name.split(".")), authority, found
-                )
-            elif use in ("listen", "connect"):
-                _check_address(
-                    address_of(value, adapter.options),
-                    use,
-                    ("adapters", name, *key.name.split(".")),
-                    authority,
-                    found,
-                )
+        ingress = endpoints.get(name) is EndpointKind.INGRESS
+        needs = catalogue.needs(adapter.kind, adapter.options, ingress=ingress)
+        place = _Place(adapter, ("adapters", name), found)
+        for text in needs.reads:
+            place.check_path(text, "read_dirs", authority.read_dirs)
+        for text in needs.writes:
+            place.check_path(text, "write_dirs", authority.write_dirs)
+        for text in needs.listens:
+            place.check_address(text, "listen", authority.listen)
+        for text in needs.connects:
+            place.check_address(text, "connect", authority.connect)
 
 
-def _check_path(text: str, use: str, path: Path, authority: Authority, found: Collector) -> None:
-    reads = use == "read_path"
-    allowed = authority.read_dirs if reads else authority.write_dirs
-    key = "read_dirs" if reads else "write_dirs"
-    if path_allowed(text, allowed):
-        return
-    found.add(
-        "POLICY_PATH_DENIED",
-        path,
-        seen=shown(text),
-        wanted=f"a path beneath one of {', '.join(allowed)}"
-        if allowed
-        else f"no path: the daemon's configuration has no {key}",
-        fix=f"move the file, or add its directory to {key} in the daemon's configuration; "
-        "--input and --output stream a file of yours",
-    )
+class _Place:
+    """One adapter of the document, and which of its options a path or an address comes from."""
+
+    def __init__(self, adapter: Adapter, path: Path, found: Collector) -> None:
+        self._adapter, self._path, self._found = adapter, path, found
+
+    def _option(self, text: str) -> Path:
+        holders = [key for key, value in self._adapter.options.items() if value and value == text]
+        inside = [
+            key
+            for key, value in self._adapter.options.items()
+            if isinstance(value, str) and value and value in text
+        ]
+        keys = holders or inside
+        return (*self._path, *keys[0].split(".")) if keys else self._path
+
+    def check_path(self, text: str, key: str, allowed: tuple[str, ...]) -> None:
+        if path_allowed(text, allowed):
+            return
+        self._found.add(
+            "POLICY_PATH_DENIED",
+            self._option(text),
+            seen=shown(text),
+            wanted=f"a path beneath one of {', '.join(allowed)}"
+            if allowed
+            else f"no path: the daemon's configuration has no {key}",
+            fix=f"move the file, or add its directory to {key} in the daemon's configuration; "
+            "--input and --output stream a file of yours",
+        )
+
+    def check_address(self, text: str, key: str, allowed: tuple[str, ...]) -> None:
+        if any(address_allowed(text, pattern) for pattern in allowed):
+            return
+        self._found.add(
+            "POLICY_ADDRESS_DENIED",
+            self._option(text),
+            seen=shown(text),
+            wanted=f"an address that matches one of {', '.join(allowed)}"
+            if allowed
+            else f"no address: the daemon's configuration has no {key} patterns",
+            fix=f"choose another address, or add a pattern to {key} in the daemon's configuration",
+        )
 
 
 def path_allowed(text: str, allowed: Iterable[str]) -> bool:
@@ -146,31 +161,6 @@ def path_allowed(text: str, allowed: Iterable[str]) -> bool:
         if full != root and (full.startswith(f"{root}/") or root == "/"):
             return True
     return False
-
-
-def address_of(value: Scalar, options: Mapping[str, Scalar]) -> str:
-    """Return an adapter's address as `host:port` or `unix:/path`."""
-    text = str(value)
-    if text.startswith("/"):
-        return f"unix:{text}"
-    port = options.get("port")
-    return text if port is None or ":" in text else f"{text}:{port}"
-
-
-def _check_address(text: str, use: str, path: Path, authority: Authority, found: Collector) -> None:
-    allowed = authority.listen if use == "listen" else authority.connect
-    if any(address_allowed(text, pattern) for pattern in allowed):
-        return
-    found.add(
-        "POLICY_ADDRESS_DENIED",
-        path,
-        seen=shown(text),
-        wanted=f"an address to {use} {'on' if use == 'listen' else 'to'} that matches one of "
-        f"{', '.join(allowed)}"
-        if allowed
-        else f"no address: the daemon's configuration has no {use} patterns",
-        fix=f"choose another address, or add a pattern to {use} in the daemon's configuration",
-    )
 
 
 def address_allowed(address: str, pattern: str) -> bool:

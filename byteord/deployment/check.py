@@ -108,20 +108,26 @@ class DeploymentCheck:
 
         The deployment's if it is no looser than the daemon's, else that.
         """
+        asked = self._asked_environment(authority)
+        self.environment = authority if _STRICTNESS[asked] < _STRICTNESS[authority] else asked
+        return self.environment
+
+    def _asked_environment(self, otherwise: Environment) -> Environment:
         asked = self.tree.get("environment")
         known = {str(item): item for item in Environment}
-        wanted = known.get(asked, authority) if isinstance(asked, str) else authority
-        if _STRICTNESS[wanted] < _STRICTNESS[authority]:
+        return known.get(asked, otherwise) if isinstance(asked, str) else otherwise
+
+    def check_environment(self, authority: Environment) -> None:
+        """Report an environment that is looser than the daemon's."""
+        asked = self._asked_environment(authority)
+        if _STRICTNESS[asked] < _STRICTNESS[authority]:
             self.found.add(
                 "DEPLOYMENT_ENVIRONMENT_LOOSER",
                 ("environment",),
-                seen=shown(asked),
+                seen=shown(str(asked)),
                 wanted=f'"{authority}", the environment of this daemon, or stricter',
                 fix="delete the key, or send the run to a daemon of that environment",
             )
-            wanted = authority
-        self.environment = wanted
-        return wanted
 
     def schema(
         self,

@@ -120,6 +120,7 @@ class _Run:
         self._spec, self._deployment = spec, deployment
         self._authority, self._host = authority, host
         self._on_host = Collector("host", {})
+        self._unsized: dict[str, str] = {}
         self._environment = deployment.decide_environment(authority.environment)
 
     def report(self, stages: StageCatalogue, adapters: AdapterCatalogue, last: int) -> Report:
@@ -147,7 +148,8 @@ class _Run:
 
     def _not_checked(self, name: str, *, ran: bool, asked: bool) -> str:
         if ran:
-            return _NOT_CHECKED[name]
+            also = self._unsized.get(name)
+            return f"{also}; {_NOT_CHECKED[name]}" if also else _NOT_CHECKED[name]
         if not asked:
             return "anything: it was not asked for"
         if name == "host" and self._host is None:
@@ -167,10 +169,13 @@ class _Run:
         return self._deployment.topology(self._spec.endpoints()) and ran
 
     def _policy(self, adapters: AdapterCatalogue) -> bool:
+        if not self._spec.is_read or self._deployment.typed is None:
+            return False
         spec, deployment = self._spec.build(), self._deployment.build()
         authority_rules.check_code(
             self._spec.stages, self._authority, self._spec.found, self._environment
         )
+        self._deployment.check_environment(self._authority.environment)
         authority_rules.check_adapters(
             self._deployment.adapters,
             self._spec.endpoints(),
@@ -179,19 +184,20 @@ class _Run:
             self._deployment.found,
         )
         if spec is None or deployment is None:
-            return False
+            self._unsized["policy"] = "the ceilings of the daemon, since the documents have errors"
+            return True
         authority_rules.check_ceilings(spec, deployment, self._authority, self._deployment.found)
         return True
 
     def _host_level(self) -> bool:
-        if self._host is None:
-            return False
         typed = self._deployment.typed
-        if typed is not None:
-            host_rules.check_cpus(typed["tuning"]["pin"], self._host, self._deployment.found)
+        if self._host is None or not self._spec.is_read or typed is None:
+            return False
+        host_rules.check_cpus(typed["tuning"]["pin"], self._host, self._deployment.found)
         spec, deployment = self._spec.build(), self._deployment.build()
         if spec is None or deployment is None:
-            return False
+            self._unsized["host"] = "memory and spinning, since the documents have errors"
+            return True
         host_rules.check_spinning(spec, deployment, self._host, self._deployment.found)
         host_rules.check_memory(spec, deployment, self._host, self._on_host)
         return True

@@ -27,8 +27,8 @@ SPEC_KEYS: tuple[Key, ...] = (
     Key(
         "model",
         "string",
-        "Execution model: `single_ring` (or `lane_graph`, which this build cannot execute). "
-        "Never guessed.",
+        "Execution model, never guessed: `single_ring` (or `lane_graph`, which this build cannot "
+        "execute).",
         required=True,
         missing="SPEC_MODEL_MISSING",
     ),

@@ -14,7 +14,7 @@ from typing import Any
 
 from byteord.spec.document import INTEGER_MAX, INTEGER_MIN, KEY_PATTERN, Bare
 from byteord.spec.findings import Collector, Path, dotted, shown
-from byteord.spec.kv import INTEGER_PATTERN, infer
+from byteord.spec.kv import INTEGER_PATTERN
 from byteord.spec.nearest import did_you_mean
 
 Flat = dict[str, str | int | bool]
@@ -274,12 +274,14 @@ class Reader:
     def settings(self, key: Key, value: object, path: Path) -> Flat:
         """Return the configuration table of a stage, flattened."""
         del key
+        if isinstance(value, dict):
+            self._names(value, path)
         return self.config(value, path)
 
     def config(self, value: object, path: Path) -> Flat:
         """Return opaque configuration flattened.
 
-        Dotted keys, arrays by index, scalars with their type.
+        Dotted keys, arrays by index; unquoted KV values stay `Bare`, for `byteord.spec.config`.
         """
         if not isinstance(value, dict):
             self._type(path, value, "a table")
@@ -309,10 +311,8 @@ class Reader:
             flat[name] = scalar
 
     def _scalar(self, value: object, path: Path) -> str | int | bool | None:
-        if isinstance(value, Bare):
-            value = infer(value)
         if isinstance(value, float) and math.isfinite(value):
-            value = repr(value)
+            value = decimal_text(value)
         if isinstance(value, str) and "\0" in value:
             self.malformed(
                 path, value, "text without NUL", "write the bytes as hex where the key allows it"
@@ -362,6 +362,16 @@ _RANGE = compile_keys(
         Key("length", "integer", "bytes; 0 is to the end", default=0, minimum=0, maximum=65_535),
     )
 )
+
+
+def decimal_text(value: float) -> str:
+    """Return a finite fraction as its shortest decimal without an exponent: `0.5`, `1.0`."""
+    text = repr(value)
+    if "e" not in text:
+        return text
+    from decimal import Decimal
+
+    return format(Decimal(text), "f")
 
 
 def integer_of(value: object) -> int | None:

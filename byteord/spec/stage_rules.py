@@ -10,11 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from byteord.spec.findings import Collector, Path, Severity, shown
+from byteord.spec.config import inferred, settle
+from byteord.spec.findings import Collector, Path, shown
 from byteord.spec.model import (
     ByteRange,
-    ConfigProblem,
-    Scalar,
     Stage,
     StageCatalogue,
     StageInfo,
@@ -29,9 +28,6 @@ EFFECT = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 
 DECLARED = ("mutates", "drops", "resizes", "state", "state_bytes", "deterministic", "effects")
 """Keys of a stage that the catalogue declares for built-in stages."""
-
-UNKNOWN_KEY_CODES = ("KEY_UNKNOWN",)
-"""Codes of configuration problems that are warnings in dev."""
 
 
 def read_stage(
@@ -117,7 +113,7 @@ def _builtin(
     catalogue: StageCatalogue,
     found: Collector,
 ) -> Stage | None:
-    name, config = row["stage"], row["config"] or {}
+    name = row["stage"]
     if row["digest"] is not None:
         found.add(
             "SPEC_DIGEST_UNUSED",
@@ -126,13 +122,16 @@ def _builtin(
             wanted="a digest on python:, cabi: and numba: stages only",
             fix="delete it; built-in stages are part of byteor",
         )
-    problems = catalogue.check(name, config, payload_max)
-    add_problems(problems, (*path, "config"), found)
-    if any(severity_of(problem, found) is Severity.ERROR for problem in problems):
+    known = catalogue.info(name)
+    config = settle(
+        row["config"] or {},
+        known.keys if known is not None else (),
+        lambda full: catalogue.check(name, full, payload_max),
+        (*path, "config"),
+        found,
+    )
+    if config is None:
         return None
-    known = {problem.key for problem in problems if problem.code in UNKNOWN_KEY_CODES}
-    config = {key: value for key, value in config.items() if key not in known}
-    config = with_defaults(config, catalogue, name, payload_max)
     info = catalogue.configured(name, config, payload_max)
     _check_declared(row, path, info, found)
     return Stage(
@@ -148,39 +147,6 @@ def _builtin(
         deterministic=info.deterministic,
         effects=info.effects,
     )
-
-
-def with_defaults(
-    config: Mapping[str, Scalar], catalogue: StageCatalogue, name: str, payload_max: int
-) -> dict[str, Scalar]:
-    """Return a built-in stage's configuration with every default that applies to it spelled out."""
-    info = catalogue.info(name)
-    full = dict(config)
-    for key in info.keys if info else ():
-        if key.default is None or key.name in full or key.name.endswith(".*"):
-            continue
-        candidate = {**full, key.name: key.default}
-        if not catalogue.check(name, candidate, payload_max):
-            full = candidate
-    return full
-
-
-def add_problems(problems: list[ConfigProblem], path: Path, found: Collector) -> None:
-    """Report what a catalogue found wrong with a configuration table."""
-    for problem in problems:
-        found.add(
-            problem.code,
-            (*path, *problem.key.split(".")) if problem.key else path,
-            seen=problem.seen,
-            wanted=problem.wanted,
-            fix=problem.fix,
-            severity=severity_of(problem, found),
-        )
-
-
-def severity_of(problem: ConfigProblem, found: Collector) -> Severity:
-    """Return how bad a configuration problem is in this environment."""
-    return found.unknown if problem.code in UNKNOWN_KEY_CODES else Severity.ERROR
 
 
 def _check_declared(row: Mapping[str, Any], path: Path, info: StageInfo, found: Collector) -> None:
@@ -241,7 +207,7 @@ def _user(row: Mapping[str, Any], path: Path, key: StageKey, found: Collector) -
         name=row["name"] or "",
         stage=row["stage"],
         depends_on=row["depends_on"],
-        config=row["config"] or {},
+        config=inferred(row["config"] or {}),
         mutates=tuple(ByteRange(*item) for item in row["mutates"] or ()),
         drops=bool(row["drops"]),
         resizes=bool(row["resizes"]),

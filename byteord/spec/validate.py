@@ -88,6 +88,11 @@ class SpecCheck:
         return True
 
     @property
+    def is_read(self) -> bool:
+        """Tell whether the document could be read as a SingleRing spec, with or without errors."""
+        return self._rows is not None
+
+    @property
     def has_errors(self) -> bool:
         """Tell whether any finding is an error."""
         return any(finding.severity is Severity.ERROR for finding in self.findings)
