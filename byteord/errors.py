@@ -1,7 +1,8 @@
 """The one exception tree of the daemon, the shim and the workers.
 
-Every error names a stable `reason` (UPPER_SNAKE, part of the contract), a message for people (the thing, the value seen,
-the value wanted, the next step) and optional machine-readable `details`. `byteord.rpc.status` alone maps them to gRPC.
+Every error names a stable `reason` (UPPER_SNAKE, part of the contract), a message for people (the
+thing, the value seen, the value wanted, the next step) and optional machine-readable `details`.
+`byteord.rpc.status` alone maps them to gRPC.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class AlreadyExistsError(ByteorError):
 
 
 class WrongStateError(ByteorError):
-    """The thing exists but is not in a state, or the host not in a condition, that allows this (exit 1)."""
+    """The thing, or the host, is not in a state that allows this (exit 1)."""
 
     reason = "FAILED_PRECONDITION"
 
@@ -85,7 +86,7 @@ class DeadlineError(ByteorError):
 
 
 class RegionError(ByteorError):
-    """A shared-memory region that is missing, torn, foreign, of another version or inconsistent (exit 65)."""
+    """A region that is missing, torn, foreign, of another version or inconsistent (exit 65)."""
 
     reason = "BAD_REGION"
 

@@ -1,7 +1,7 @@
 """Build step that turns `proto/byteor/v1/*.proto` into Python beside the sources.
 
-Owns the protoc call and nothing else. It is a sub-command of `build`, because an editable install swallows errors of a
-customised `build_py`. Any failure of protoc fails the build.
+Owns the protoc call and nothing else. It is a sub-command of `build`, because an editable install
+swallows errors of a customised `build_py`. Any failure of protoc fails the build.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class BuildProto(Command):
             raise FileNotFoundError(f"no .proto files under {PACKAGE}")
         plugins = str(Path(sys.executable).parent)
         env = dict(os.environ, PATH=os.pathsep.join([plugins, os.environ.get("PATH", os.defpath)]))
-        outputs = [f"--{kind}_out={ROOT}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
+        outputs = [
+            f"--{kind}_out={ROOT}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")
+        ]
         command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT}", *outputs, *protos]
         subprocess.run(command, cwd=ROOT, env=env, check=True)
 

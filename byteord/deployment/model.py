@@ -1,7 +1,7 @@
 """The deployment as values: immutable, complete after defaults and flags.
 
-Owns the shape of the document and the seams through which its validation learns about adapters. It must not open
-anything.
+Owns the shape of the document and the seams through which its validation learns about adapters.
+It must not open anything.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from byteord.spec.model import ConfigKey, ConfigProblem, Scalar
+
+SLEEP_NS_MAX = 1_000_000
+"""Longest sleep of `backoff` and longest unwoken sleep of `park`: what a lone message may wait at worst."""
 
 
 class Environment(enum.StrEnum):
@@ -138,11 +141,11 @@ class Authority:
 
     environment: Environment = Environment.DEV
     code_dirs: tuple[str, ...] = ()
-    """Directories that `python:`, `cabi:` and `numba:` code may come from; each is one place to look for modules."""
+    """Directories that `python:`, `cabi:` and `numba:` code may come from, searched in order."""
     read_dirs: tuple[str, ...] = ()
     write_dirs: tuple[str, ...] = ()
     listen: tuple[str, ...] = ()
-    """`host:port` patterns (either part may be `*`) and `unix:/dir` prefixes that adapters may bind."""
+    """`host:port` patterns (either part may be `*`) and `unix:/dir` prefixes adapters may bind."""
     connect: tuple[str, ...] = ()
     """The same for addresses that adapters may connect or send to."""
     runs_max: int = 64

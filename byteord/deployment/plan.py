@@ -1,4 +1,4 @@
-"""The plan of a run: what a shim starts. Written once by the daemon, read by shim and workers, never changed.
+"""The plan of a run: what a shim starts, written once by the daemon, then only read.
 
 A plan is plain data (JSON in `plan.json` of the run directory). It must not hold secrets.
 """
@@ -31,7 +31,7 @@ class RolePlan:
 
     index: int
     name: str
-    """Unique in the run: the endpoint's or stage's name, with `#SHARD` when there are several shards."""
+    """Unique in the run: the endpoint's or stage's name, `#SHARD` added when there are several."""
     kind: str
     """`ingress`, `stage` or `egress`."""
     shard: int
@@ -117,7 +117,8 @@ class RunPlan:
         """Read a plan back; raise ValueError for another version."""
         raw = json.loads(text)
         if raw.get("version") != PLAN_VERSION:
-            message = f"plan version {raw.get('version')!r}: this byteor reads version {PLAN_VERSION}"
+            seen = raw.get("version")
+            message = f"plan version {seen!r}: this byteor reads version {PLAN_VERSION}"
             raise ValueError(message)
         raw["rings"] = tuple(RingPlan(**ring) for ring in raw["rings"])
         raw["roles"] = tuple(_role(role) for role in raw["roles"])

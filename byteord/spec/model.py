@@ -1,7 +1,7 @@
 """The spec as values: immutable, complete after defaults, independent of how it was written.
 
-Owns the shape of a SingleRing spec and the seams through which validation learns about stages. It must not read files,
-import stage code or know about deployments.
+Owns the shape of a SingleRing spec and the seams through which validation learns about stages. It
+must not read files, import stage code or know about deployments.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Stage:
 
     name: str
     stage: str
-    """Stage key: `filter`, `python:module:Class`, `cabi:library.so:symbol`, `numba:module:function`."""
+    """Key: `filter`, `python:module:Class`, `cabi:library.so:symbol`, `numba:module:function`."""
     depends_on: tuple[int, ...] = ()
     """Indices of earlier stages, strictly increasing; empty: it follows the producer."""
     config: Mapping[str, Scalar] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Stage:
     state_bytes: int = 0
     deterministic: bool = False
     effects: tuple[str, ...] | None = None
-    """Capabilities it uses; () declared effect-free; None not declared, counts as side-effecting."""
+    """Capabilities it uses; () declared effect-free; None undeclared, counts as side-effecting."""
     digest: str = ""
 
 
@@ -127,6 +127,9 @@ class ConfigKey:
     default: Scalar | None = None
     required: bool = False
     choices: tuple[str, ...] = ()
+    use: str = ""
+    """What validation holds the value against: `read_path` or `write_path` (directories of the daemon's configuration),
+    `listen` or `connect` (its addresses); empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,5 +171,7 @@ class StageCatalogue(Protocol):
     def configured(self, name: str, config: Mapping[str, Scalar], payload_max: int) -> StageInfo:
         """Return what a built-in stage declares with this (valid) configuration."""
 
-    def check(self, name: str, config: Mapping[str, Scalar], payload_max: int) -> list[ConfigProblem]:
+    def check(
+        self, name: str, config: Mapping[str, Scalar], payload_max: int
+    ) -> list[ConfigProblem]:
         """Return every problem of a built-in stage's configuration."""

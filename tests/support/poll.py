@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def until(predicate: Callable[[], T], timeout_s: float = 10.0, what: str = "") -> T:
-    """Return the first true value of `predicate`; raise AssertionError after `timeout_s` seconds."""
+    """Return the first true value of `predicate`, or raise AssertionError after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     pause = threading.Event()
     while True:

@@ -1,0 +1,139 @@
+"""Everything that can be measured, by name, and how a round over all of it runs.
+
+A native candidate runs inside the pair server, probes and all. A guest (JVM, Python, the workers of
+a real run) stands still while the server probes the same two CPUs right before and right after its
+sample.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Self
+
+from tests.bench.disruptor import SHAPES, Disruptor
+from tests.bench.method import Round, Sample
+from tests.bench.native import BenchError, NativePair, build_pair
+from tests.bench.python_links import LINKS, PINGS
+from tests.bench.python_pairs import PythonPair, PythonPing
+
+Sampler = Callable[[float], Sample]
+GUEST_MS_FACTOR = 2.0
+REST_FACTOR = 1.0
+REST_S_MIN = 0.01
+
+
+class Bench:
+    """All candidates that work here; `missing` says why others do not. Use in a `with` block."""
+
+    def __init__(
+        self, directory: Path, cpus: tuple[int, int], *, wanted: str = "", sides: str = "process"
+    ) -> None:
+        """Build and start what has `wanted` in its name; the native pair itself must work."""
+        self.missing: dict[str, str] = {}
+        self.samplers: dict[str, Sampler] = {}
+        self._wanted = wanted
+        self._cpus = cpus
+        self._stack = ExitStack()
+        with ExitStack() as undo:
+            undo.callback(self._stack.close)
+            self.pair = self._stack.enter_context(NativePair(build_pair(directory), cpus, sides))
+            self.fifo = self.pair.uses_fifo()
+            self._add_native()
+            self._add_disruptor(directory)
+            self._add_python()
+            undo.pop_all()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End every guest and the native pair."""
+        self._stack.close()
+
+    def wants(self, name: str) -> bool:
+        """Tell whether a candidate was asked for."""
+        return self._wanted in name
+
+    def add_guest(self, name: str, sample: Callable[[float], dict[str, float]]) -> None:
+        """Add a candidate that runs in processes of its own, pinned to the same two CPUs."""
+        self.samplers[name] = partial(self._guest_sample, name, sample)
+
+    def _guest_sample(
+        self, name: str, sample: Callable[[float], dict[str, float]], ms: float
+    ) -> Sample:
+        before = self.pair.probe()
+        values = sample(ms * GUEST_MS_FACTOR)
+        return Sample(name, before, self.pair.probe(), values)
+
+    def _add_native(self) -> None:
+        for name in self.pair.names():
+            if self.wants(name):
+                self.samplers[name] = partial(self.pair.sample, name)
+
+    def _add_disruptor(self, directory: Path) -> None:
+        names = {
+            f"disruptor.{shape}": shape for shape in SHAPES if self.wants(f"disruptor.{shape}")
+        }
+        if not names:
+            return
+        try:
+            disruptor = self._stack.enter_context(Disruptor(directory, self._cpus))
+        except BenchError as error:
+            self.missing["disruptor"] = str(error)
+            return
+        disruptor.warm_up(30)
+        for name, shape in names.items():
+            self.add_guest(name, partial(disruptor.sample, shape))
+
+    def _add_python(self) -> None:
+        for name, link in LINKS.items():
+            self._add_guest_of(name, partial(PythonPair, name, link, self._cpus))
+        for name, ping in PINGS.items():
+            self._add_guest_of(f"{name}.ping", partial(PythonPing, name, ping, self._cpus))
+
+    def _add_guest_of(self, name: str, make: Callable[[], PythonPair | PythonPing]) -> None:
+        if not self.wants(name):
+            return
+        try:
+            guest = make()
+        except BenchError as error:
+            self.missing[name] = str(error)
+            return
+        self._stack.enter_context(guest)
+        self.add_guest(name, guest.sample)
+
+    def round(self, ms: float, order: Random) -> Round:
+        """Sample every candidate once, in a new order, with a rest after each."""
+        names = list(self.samplers)
+        order.shuffle(names)
+        found: Round = {}
+        for name in names:
+            try:
+                found[name] = self.samplers[name](ms)
+            except BenchError as error:
+                self.missing[name] = str(error)
+                del self.samplers[name]
+            rest(ms)
+        return found
+
+
+def rest(ms: float) -> None:
+    """Leave the machine to others for as long as the burst took."""
+    threading.Event().wait(max(REST_S_MIN, ms * REST_FACTOR / 1e3))
+
+
+def two_cpus() -> tuple[int, int]:
+    """Return the first two CPUs this process may use; BenchError when there is one."""
+    allowed: Iterable[int] = sorted(os.sched_getaffinity(0))
+    first, *others = allowed
+    if not others:
+        message = f"the bench needs two CPUs: this process may use CPU {first} only (see taskset)"
+        raise BenchError(message)
+    return first, others[0]

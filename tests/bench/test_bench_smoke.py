@@ -1,0 +1,111 @@
+"""The bench itself works: anchors, peers and runner, with samples too short to mean anything."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.bench.__main__ import main
+from tests.bench.candidates import two_cpus
+from tests.bench.native import BenchError, NativePair, build_pair
+from tests.bench.python_links import LINKS, PINGS
+from tests.bench.python_pairs import PythonPair, PythonPing
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("g++") is None, reason="the native bench needs gcc and g++"),
+    pytest.mark.skipif(
+        not Path("/usr/include/boost/lockfree").exists(),
+        reason="Boost.Lockfree (libboost-dev) is not installed",
+    ),
+]
+SHORT_MS = 2.0
+
+
+@pytest.fixture(scope="module")
+def cpus() -> tuple[int, int]:
+    """Return two CPUs, or skip."""
+    try:
+        return two_cpus()
+    except BenchError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the native program, built once."""
+    return build_pair(tmp_path_factory.mktemp("bench"))
+
+
+@pytest.fixture(params=["process", "thread"])
+def pair(
+    request: pytest.FixtureRequest, program: Path, cpus: tuple[int, int]
+) -> Iterator[NativePair]:
+    """Yield the native pair with both kinds of sides."""
+    with NativePair(program, cpus, request.param) as opened:
+        yield opened
+
+
+def test_the_probe_gives_plausible_anchors(pair: NativePair) -> None:
+    """A bare line takes 5 ns to 100 us, its tail is no shorter, lines stream at over 1 a us."""
+    probe = pair.probe(4.0)
+    assert 5 < probe.round_trip_p50_ns < 100_000
+    assert probe.round_trip_p99_ns >= probe.round_trip_p50_ns
+    assert probe.lines_per_s > 1e6
+
+
+def test_every_native_candidate_delivers_in_order(pair: NativePair) -> None:
+    """Each candidate moves messages, each the next one and whole, or it would be an error."""
+    for name in pair.names():
+        values = pair.sample(name, SHORT_MS).values
+        assert all(value > 0 for value in values.values()), name
+
+
+def test_an_unknown_candidate_is_named(pair: NativePair) -> None:
+    """Asking for what does not exist names it."""
+    with pytest.raises(BenchError, match="unknown_candidate_nothing"):
+        pair.sample("nothing", SHORT_MS)
+
+
+@pytest.mark.parametrize("name", sorted(LINKS))
+def test_every_python_link_delivers_all_bytes(name: str, cpus: tuple[int, int]) -> None:
+    """Each Python peer moves as many bytes as were sent."""
+    try:
+        with PythonPair(name, LINKS[name], cpus) as link:
+            assert link.sample(SHORT_MS)["rate"] > 0
+    except BenchError as error:
+        if "is not installed" in str(error):
+            pytest.skip(str(error))
+        raise
+
+
+@pytest.mark.parametrize("name", sorted(PINGS))
+def test_every_python_ping_returns(name: str, cpus: tuple[int, int]) -> None:
+    """Each Python peer answers a message with a message."""
+    try:
+        with PythonPing(name, PINGS[name], cpus) as ping:
+            assert ping.sample(SHORT_MS)["p50_ns"] > 0
+    except BenchError as error:
+        if "is not installed" in str(error):
+            pytest.skip(str(error))
+        raise
+
+
+def test_the_runner_prints_the_table_and_writes_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], cpus: tuple[int, int]
+) -> None:
+    """`python -m tests.bench` prints the table and writes every sample to the file."""
+    written = tmp_path / "bench.json"
+    run = partial(
+        main,
+        ["--quick", "--rounds", "1", "--ms", "2", "--only", "boost.single", "--json", str(written)],
+    )
+    assert run() == 0
+    assert "Targets" in capsys.readouterr().out
+    report = json.loads(written.read_text())
+    assert report["cpus"] == list(cpus)
+    assert "boost.single.256k.64" in report["rounds"][0]
