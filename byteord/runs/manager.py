@@ -135,7 +135,7 @@ class RunManager:
         plan = make_plan(
             admission.spec,
             admission.deployment,
-            run_id=new_run_id(),
+            run_id=admission.run_id or new_run_id(),
             single_process=admission.single_process,
             host=self._host(),
             authority=self._settings.authority,

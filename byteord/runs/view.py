@@ -28,6 +28,8 @@ class Admission:
     client_input: bool = False
     client_output: bool = False
     principal: str = ""
+    run_id: str = ""
+    """Chosen by the caller, so that the run is recognised after a crash; empty: a new one."""
 
 
 @dataclass(frozen=True, slots=True)
