@@ -6,8 +6,8 @@ before. It must not know messages of the API or gRPC.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from byteord.deployment import validate as validation
@@ -16,26 +16,17 @@ from byteord.deployment.diff import Diff, diff
 from byteord.deployment.model import AdapterCatalogue, Authority, HostFacts
 from byteord.deployment.validate import Report
 from byteord.errors import InvalidArgumentError, UnavailableError
+from byteord.rpc.facts import CapabilityFacts, capability_facts
 from byteord.rpc.status import RefusedDocumentsError, Violation
+from byteord.rpc.wanted import StartWanted
 from byteord.runs.manager import RunManager, new_run_id
 from byteord.runs.plan import make_plan, plan_description
+from byteord.runs.state import RunState
 from byteord.runs.view import Admission, RunView
 from byteord.spec.document import Source
 from byteord.spec.dot import to_dot
 from byteord.spec.findings import Finding, Severity
 from byteord.spec.model import StageCatalogue
-
-
-@dataclass(frozen=True, slots=True)
-class StartWanted:
-    """A run that somebody wants to start."""
-
-    spec: Source
-    deployment: Source | None = None
-    client_input: bool = False
-    client_output: bool = False
-    single_process: bool = False
-    overrides: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +141,10 @@ class Control:
             )
         )
 
+    def capabilities(self) -> CapabilityFacts:
+        """Return what this daemon can do here; reads facts of the host."""
+        return capability_facts(self.catalogues.stages, self.catalogues.adapters, self.host())
+
     def check_up(self) -> None:
         """Raise UnavailableError once the daemon is on its way down."""
         if self._going_down:
@@ -175,8 +170,6 @@ class Control:
 
 def preview(wanted: StartWanted, report: Report, principal: str) -> RunView:
     """Return the run that would be started, without an id."""
-    from byteord.runs.state import RunState
-
     assert report.spec is not None  # noqa: S101  admitted
     assert report.deployment is not None  # noqa: S101  admitted
     return RunView(

@@ -10,7 +10,7 @@ from byteor.v1 import documents_pb2 as pb
 from byteord.deployment.diff import Diff
 from byteord.deployment.validate import Report
 from byteord.errors import InvalidArgumentError
-from byteord.rpc.control import StartWanted
+from byteord.rpc.wanted import StartWanted
 from byteord.spec.diff import Change
 from byteord.spec.document import Source
 from byteord.spec.findings import Finding, Level, Severity
@@ -73,11 +73,12 @@ def wanted_from_describe(request: pb.DescribeRequest) -> StartWanted:
 
 def diff_kind_from_proto(kind: int) -> str:
     """Return `spec`, `deployment` or empty; raises InvalidArgumentError for a kind that does not exist."""
-    if kind not in KINDS:
-        raise InvalidArgumentError(
-            f"kind: seen {kind}; wanted a DiffKind of this API version", reason="KIND_UNKNOWN"
-        )
-    return KINDS[pb.DiffKind.Name(kind) and kind]  # type: ignore[index]  checked above
+    for number, name in KINDS.items():
+        if number == kind:
+            return name
+    raise InvalidArgumentError(
+        f"kind: seen {kind}; wanted a DiffKind of this API version", reason="KIND_UNKNOWN"
+    )
 
 
 def findings_to_proto(findings: Iterable[Finding]) -> list[pb.Finding]:

@@ -8,8 +8,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from byteor.v1 import runs_pb2 as pb
 from byteord.errors import InvalidArgumentError
-from byteord.rpc.control import StartWanted
 from byteord.rpc.convert_documents import optional_source, required_source
+from byteord.rpc.wanted import StartWanted
 from byteord.runs.state import RunState
 from byteord.runs.view import (
     CHUNK_BYTES_MAX,

@@ -159,7 +159,7 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
     ) -> control_pb.GetCapabilitiesResponse:
         """Tell what this daemon can do."""
         found = await asyncio.to_thread(
-            facts.capability_facts, self._control.catalogues, self._control.host()
+            self._control.capabilities
         )
         return convert_facts.capabilities_to_proto(found)
 
