@@ -276,6 +276,8 @@ class Client:
         notes: list[str] = []
         if not reason:
             message, notes = self._transport_error(method, status, message)
+        elif status == "INTERNAL":
+            notes = self._last_words()
         if details.retry_after_s:
             notes.append(f"trying again in {details.retry_after_s:g} s may help")
         return CallError(
