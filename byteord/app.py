@@ -1,8 +1,9 @@
 """The daemon as a process: what starts in which order, what makes it stop, and how it goes down.
 
-Owns the event loop and the order of things; every part does its own work. The lock is held before `run` is called and is
-freed after it returns. Start: adoption of runs, then the socket, then health, then READY=1. Stop: health first, then watches,
-then the server, then what was asked for the runs.
+Owns the event loop and the order of things; every part does its own work. The lock is held before
+`run` is called and is freed after it returns. Start: adoption of runs, then the socket, then
+health, then READY=1. Stop: health first, then watches, then the server, then what was asked for the
+runs.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import os
 import signal
 import sys
 import time
-
 from collections.abc import Mapping
 
 import uvloop
@@ -108,7 +108,7 @@ class Daemon:
         return requests
 
     async def _let_go(self, manager: RunManager) -> None:
-        """Drain runs if that is configured, give watches their last event, then let go of what lives."""
+        """Drain runs if so configured, end watches, let go of what lives."""
         if self._config.on_stop == "drain":
             await asyncio.gather(*(self._drain(manager, run.id) for run in manager.list()))
         await manager.close()
@@ -117,7 +117,9 @@ class Daemon:
         try:
             await manager.stop(run_id, "drain", self._config.drain_timeout_s)
         except ByteorError as error:
-            self._log.warning("run.undrained", run=run_id, reason=error.reason, message=error.message)
+            self._log.warning(
+                "run.undrained", run=run_id, reason=error.reason, message=error.message
+            )
 
     def _read_host(self) -> HostFacts:
         return read_host(self._config.paths.regions)

@@ -1,7 +1,7 @@
 """What the API's methods do, in terms of the domain: documents in, findings, plans and runs out.
 
-Owns the order of validation and start: nothing starts that was not validated against this daemon's authority a moment
-before. It must not know messages of the API or gRPC.
+Owns the order of validation and start: nothing starts that was not validated against this daemon's
+authority a moment before. It must not know messages of the API or gRPC.
 """
 
 from __future__ import annotations
@@ -58,23 +58,24 @@ class Control:
         self._going_down = True
 
     def validate(self, spec: Source, deployment: Source | None, level: str) -> Report:
-        """Return every finding up to a level (empty: all); takes CPU. Raises InvalidArgumentError for no level."""
+        """Return every finding up to a level (empty: all); raises InvalidArgumentError."""
         wanted = level or validation.LEVELS[-1]
         if wanted not in validation.LEVELS:
             raise InvalidArgumentError(
-                f"level: seen {level!r}; wanted one of {', '.join(validation.LEVELS)}, or none for all",
+                f"level: seen {level!r}; wanted one of {', '.join(validation.LEVELS)}, or none "
+                "for all",
                 reason="LEVEL_UNKNOWN",
             )
         return self._validate(StartWanted(spec, deployment), wanted)
 
     def admit(self, wanted: StartWanted, level: str = validation.LEVELS[-1]) -> Report:
-        """Return the report of documents that may run; takes CPU. Raises RefusedDocumentsError with all errors."""
+        """Return the report of documents that may run; raises RefusedDocumentsError for others."""
         report = self._validate(wanted, level)
         refuse(report.findings)
         return report
 
     def describe(self, wanted: StartWanted) -> tuple[dict[str, Any], Sequence[Finding]]:
-        """Return a spec as understood with the plan of its run, and findings that are not errors."""
+        """Return a spec as understood with its plan, and findings that are not errors."""
         report = self.admit(wanted, "policy")
         assert report.spec is not None  # noqa: S101  admitted
         assert report.deployment is not None  # noqa: S101  admitted
@@ -104,7 +105,7 @@ class Control:
         return to_dot(report.spec)
 
     def diff(self, old: Source, new: Source, kind: str) -> Diff:
-        """Return what changed; raises RefusedDocumentsError when either cannot be read, InvalidDocumentError."""
+        """Return what changed; raises InvalidDocumentError when the two cannot be compared."""
         changes = diff(
             old,
             new,
@@ -191,7 +192,7 @@ def refuse(findings: Sequence[Finding]) -> None:
 
 
 def violations(findings: Sequence[Finding], document: str = "") -> list[Violation]:
-    """Return the findings that are errors as violations; `document` names it where two are of a kind."""
+    """Return the errors among findings; `document` names theirs where two are of a kind."""
     return [
         Violation(
             finding.code,

@@ -1,4 +1,4 @@
-"""Documents and what validation says of them: messages of the API to values of the domain and back. Pure."""
+"""Documents and findings: messages of the API to values of the domain and back. Pure."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def optional_source(message: Any, field: str) -> Source | None:
 
 
 def wanted_from_describe(request: pb.DescribeRequest) -> StartWanted:
-    """Return the run that a DescribeRequest asks about: one whose endpoints the client serves if nothing else does."""
+    """Return the run that a DescribeRequest asks about."""
     return StartWanted(
         spec=required_source(request, "spec"),
         deployment=optional_source(request, "deployment"),
@@ -72,7 +72,7 @@ def wanted_from_describe(request: pb.DescribeRequest) -> StartWanted:
 
 
 def diff_kind_from_proto(kind: int) -> str:
-    """Return `spec`, `deployment` or empty; raises InvalidArgumentError for a kind that does not exist."""
+    """Return `spec`, `deployment` or empty; raises InvalidArgumentError for another kind."""
     for number, name in KINDS.items():
         if number == kind:
             return name
@@ -103,9 +103,7 @@ def finding_to_proto(finding: Finding) -> pb.Finding:
 
 def finding_from_proto(finding: pb.Finding) -> Finding:
     """Return the value of a message that `finding_to_proto` made."""
-    severity = next(
-        mine for mine, theirs in SEVERITIES.items() if theirs == finding.severity
-    )
+    severity = next(mine for mine, theirs in SEVERITIES.items() if theirs == finding.severity)
     return Finding(
         code=finding.code,
         severity=severity,

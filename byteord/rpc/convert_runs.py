@@ -135,7 +135,7 @@ def input_chunk_from_proto(request: pb.FeedInputRequest) -> InputChunk:
     """Return a chunk of input; raises InvalidArgumentError if it is larger than allowed."""
     if len(request.data) > CHUNK_BYTES_MAX:
         raise InvalidArgumentError(
-            f"data: seen {len(request.data)} bytes; wanted at most {CHUNK_BYTES_MAX} in one message",
+            f"data: seen {len(request.data)} bytes; wanted at most {CHUNK_BYTES_MAX}",
             reason="CHUNK_TOO_LARGE",
         )
     return InputChunk(

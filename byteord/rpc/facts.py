@@ -1,4 +1,4 @@
-"""What this build is and can do, for `version`, `compatibility` and `capabilities`. Pure: reads no state of a run."""
+"""What this build is and can do: `version`, `compatibility` and `capabilities`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from byteord.spec.model import ConfigKey, StageCatalogue, StageInfo
 SPEC_VERSIONS = (1,)
 API_PACKAGES = ("byteor.v1",)
 MODELS = {
-    "single_ring": "native loop over one sequenced ring, 1 to 4 stages, a process for each role or one for all",
+    "single_ring": "native loop over one sequenced ring, 1 to 4 stages; a process for each role, "
+    "or one for all",
 }
 _LIBRARIES = (
     "grpcio",

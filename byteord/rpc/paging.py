@@ -1,4 +1,4 @@
-"""Pages of a list that changes while it is read: a token names the last run that was seen, not a position."""
+"""Pages of a list that changes: a token names the last run that was seen, not a position."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TOKEN = re.compile(r"([0-9]{1,20})/([0-9A-Za-z._-]{1,128})\Z")
 def page_of(
     runs: Sequence[RunView], page_size: int, page_token: str
 ) -> tuple[Sequence[RunView], str]:
-    """Return a page of runs that are sorted newest first, and the token of the next, empty after the last.
+    """Return a page of runs (sorted newest first) and the token of the next, empty at the end.
 
     Raises InvalidArgumentError for a token that no answer had.
     """
@@ -34,7 +34,7 @@ def _parse(token: str) -> tuple[int, str]:
     match = _TOKEN.match(token)
     if match is None:
         raise InvalidArgumentError(
-            f"page_token: seen {token[:64]!r}; wanted next_page_token of an earlier answer, or none",
+            f"page_token: seen {token[:64]!r}; wanted next_page_token of an answer, or none",
             reason="PAGE_TOKEN_INVALID",
         )
     return int(match[1]), match[2]

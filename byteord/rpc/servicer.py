@@ -80,9 +80,7 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
             if request.validate_only:
                 run = preview(wanted, report, PRINCIPAL)
             else:
-                run = await self._control.start(
-                    wanted, report, principal=PRINCIPAL, run_id=run_id
-                )
+                run = await self._control.start(wanted, report, principal=PRINCIPAL, run_id=run_id)
             return runs_pb.StartRunResponse(
                 run=convert_runs.run_to_proto(run),
                 findings=convert_documents.findings_to_proto(report.findings),
@@ -101,7 +99,8 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         self, request: runs_pb.TakeOutputRequest, _context: Context
     ) -> AsyncIterator[runs_pb.TakeOutputResponse]:
         """Stream what a run puts out."""
-        async with contextlib.aclosing(self._manager.take(request.run_id)) as chunks:  # type: ignore[type-var]  it is a generator
+        taken = self._manager.take(request.run_id)
+        async with contextlib.aclosing(taken) as chunks:
             async for chunk in chunks:
                 yield convert_runs.output_chunk_to_proto(chunk)
 
@@ -158,9 +157,7 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         self, _request: control_pb.GetCapabilitiesRequest, _context: Context
     ) -> control_pb.GetCapabilitiesResponse:
         """Tell what this daemon can do."""
-        found = await asyncio.to_thread(
-            self._control.capabilities
-        )
+        found = await asyncio.to_thread(self._control.capabilities)
         return convert_facts.capabilities_to_proto(found)
 
     async def GetCompatibility(  # noqa: N802  name of the API
@@ -177,7 +174,7 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         return convert_facts.version_to_proto(facts.version_facts(environment))
 
     async def settle(self) -> None:
-        """Answer the requests that a crash interrupted: a run that exists was started, any other was not."""
+        """Answer requests that a crash interrupted: a run that exists was started, others not."""
         for entry in self._requests.pending():
             answer = None
             if entry.method == "StartRun":

@@ -1,4 +1,4 @@
-"""Streams of bytes over the API: the first message of an upload, the chunks of a snapshot with their checks."""
+"""Streams of bytes over the API: uploads, and snapshots in chunks with their checks."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ async def split_input(
 ) -> tuple[str, AsyncIterator[InputChunk]]:
     """Return the run that the first message names, and all chunks of the stream.
 
-    Raises InvalidArgumentError if there is no first message or it names no run; the chunks raise it if a later message
-    names another.
+    Raises InvalidArgumentError if there is no first message or it names no run; the chunks raise it
+    if a later message names another.
     """
     iterator = aiter(requests)
     first = await anext(iterator, None)
@@ -37,7 +37,8 @@ async def _chunks(
     async for request in rest:
         if request.run_id not in ("", first.run_id):
             raise InvalidArgumentError(
-                f"run_id: seen {request.run_id!r} after {first.run_id!r}; wanted one run in one stream",
+                f"run_id: seen {request.run_id!r} after {first.run_id!r}; wanted one run in one "
+                "stream",
                 reason="RUN_ID_CHANGED",
             )
         yield input_chunk_from_proto(request)
@@ -46,7 +47,7 @@ async def _chunks(
 def snapshot_chunks(
     snapshot: bytes, chunk_bytes: int = CHUNK_BYTES_MAX
 ) -> Iterator[pb.SnapshotRunResponse]:
-    """Yield a document in chunks with the CRC32C so far, and the SHA-256 of the whole in the last."""
+    """Yield chunks with the CRC32C so far, and the SHA-256 of the whole in the last."""
     view, crc = memoryview(snapshot), 0
     for start in range(0, max(len(snapshot), 1), chunk_bytes):
         data = view[start : start + chunk_bytes]

@@ -1,7 +1,8 @@
 """The daemon's log: structlog on standard error, JSON for machines, readable on a terminal.
 
-Event names are constant `noun.verb` words, data goes into keys. Nothing on a hot path logs. The logger is a value that is
-made once and passed on; nothing here is global except the bridge for libraries that use the standard `logging`.
+Event names are constant `noun.verb` words, data goes into keys. Nothing on a hot path logs. The
+logger is a value that is made once and passed on; nothing here is global except the bridge for
+libraries that use the standard `logging`.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ def make_logger(
 ) -> FilteringBoundLogger:
     """Return a logger that writes one event a line to `stream` (standard error).
 
-    `form` is `json`, `console` or `auto`: readable on a terminal, JSON elsewhere and under systemd. `level` is the least
-    level written.
+    `form` is `json`, `console` or `auto`: readable on a terminal, JSON elsewhere and under systemd.
+    `level` is the least level written.
     """
     out = stream or sys.stderr
     json_wanted = form == "json" or (form == "auto" and not _for_people(out, environ or os.environ))

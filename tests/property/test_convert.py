@@ -210,7 +210,11 @@ def test_a_chunk_that_is_too_large_is_refused() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 10**6)), unique_by=lambda key: key[1], max_size=30),
+    st.lists(
+        st.tuples(st.integers(0, 20), st.integers(0, 10**6)),
+        unique_by=lambda key: key[1],
+        max_size=30,
+    ),
     st.integers(1, 7),
     st.data(),
 )
@@ -219,10 +223,7 @@ def test_pages_show_each_run_once_while_runs_come_and_go(
 ) -> None:
     """Whatever starts or ends between two pages, no run that stays is shown twice or left out."""
     runs = sorted(
-        (
-            RunView(f"r{number}", "n", RunState.RUNNING, created_unix_ns=at)
-            for at, number in keys
-        ),
+        (RunView(f"r{number}", "n", RunState.RUNNING, created_unix_ns=at) for at, number in keys),
         key=lambda run: (run.created_unix_ns, run.id),
         reverse=True,
     )
