@@ -59,9 +59,15 @@ def _processors(*, json_wanted: bool, colors: bool) -> list[Processor]:
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     shared: list[Processor] = [structlog.processors.add_log_level, stamp]
     if json_wanted:
-        return [*shared, structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        return [*shared, _tracebacks(), structlog.processors.JSONRenderer()]
     use_colors = colors and not os.environ.get("NO_COLOR")
     return [*shared, structlog.dev.ConsoleRenderer(colors=use_colors)]
+
+
+def _tracebacks() -> Processor:
+    """Return what turns exceptions into data: frames without locals, which would hold payloads."""
+    transform = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
+    return structlog.processors.ExceptionRenderer(transform)
 
 
 class _Bridge(logging.Handler):

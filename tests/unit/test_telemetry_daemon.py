@@ -122,13 +122,23 @@ def test_a_terminal_gets_text_and_systemd_json(monkeypatch: pytest.MonkeyPatch) 
     assert journal.getvalue().startswith("{")
 
 
-def test_exceptions_are_data() -> None:
-    """A logged exception stays one line."""
+def fail_with(payload: bytes) -> None:
+    """Fail while a payload is in hand."""
+    raise ValueError("broken") if payload else KeyError
+
+
+def test_exceptions_are_data_without_payloads() -> None:
+    """A logged exception stays one line, names its frames, and shows no value of a variable."""
     out = io.StringIO()
     log = make_logger(form="json", level="info", stream=out)
-    log.error("rpc.crashed", exc_info=ValueError("broken"))
+    with pytest.raises(ValueError, match="broken") as caught:
+        fail_with(b"secret")
+    log.error("rpc.crashed", exc_info=caught.value)
     [line] = out.getvalue().splitlines()
-    assert json.loads(line)["exception"][0]["exc_value"] == "broken"
+    [error] = json.loads(line)["exception"]
+    assert error["exc_value"] == "broken"
+    assert error["frames"][-1]["name"] == "fail_with"
+    assert "secret" not in line
 
 
 def test_what_libraries_log_is_an_event() -> None:
