@@ -18,10 +18,18 @@ from byteor.v1 import control_service_pb2_grpc
 from tests.support.poll import until
 
 CALLER = """
-import os, socket, subprocess, sys ours, theirs = socket.socketpair() command = [sys.executable,
-"-m", "byteord", "--private", sys.argv[1], "--parent-fd", str(theirs.fileno())] child =
-subprocess.Popen(command, pass_fds=(theirs.fileno(),), start_new_session=True) theirs.close()
-print(child.pid, flush=True) sys.stdin.read() ours.close() sys.exit(child.wait())
+import socket, subprocess, sys
+ours, theirs = socket.socketpair()
+child = subprocess.Popen(
+    [sys.executable, "-m", "byteord", "--private", sys.argv[1], "--parent-fd", str(theirs.fileno())],
+    pass_fds=(theirs.fileno(),),
+    start_new_session=True,
+)
+theirs.close()
+print(child.pid, flush=True)
+sys.stdin.read()
+ours.close()
+sys.exit(child.wait())
 """
 
 
