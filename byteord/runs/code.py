@@ -1,0 +1,158 @@
+"""Which code a run would load, by digest, found without importing any of it.
+
+The digest of a single module file or a library is its SHA-256; that of a package is the SHA-256 of
+the listing that `sha256sum` prints for its files (all but `__pycache__`, sorted by path as bytes),
+so that people can compute both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sysconfig
+from collections.abc import Iterable, Iterator, Sequence
+
+from byteord.errors import StageError
+from byteord.spec.model import Stage
+
+PACKAGE_FILES_MAX = 10_000
+PACKAGE_BYTES_MAX = 256 << 20
+_READ_BYTES = 1 << 20
+_SUFFIXES = (str(sysconfig.get_config_var("EXT_SUFFIX")), ".abi3.so", ".so", ".py")
+
+
+def code_digests(stages: Iterable[Stage], code_dirs: Sequence[str]) -> dict[str, str]:
+    """Return `sha256:HEX` by stage name for every stage that loads code.
+
+    Raises StageError: STAGE_CODE_NOT_FOUND, STAGE_CODE_UNREADABLE, STAGE_CODE_TOO_LARGE, or
+    STAGE_CODE_DIGEST_MISMATCH where the spec pins another digest.
+    """
+    digests: dict[str, str] = {}
+    for stage in stages:
+        kind, _, rest = stage.stage.partition(":")
+        if kind not in ("python", "numba", "cabi"):
+            continue
+        digest = stage_digest(stage.name, kind, rest.rpartition(":")[0], code_dirs)
+        _check_pin(stage, digest)
+        digests[stage.name] = digest
+    return digests
+
+
+def stage_digest(name: str, kind: str, target: str, code_dirs: Sequence[str]) -> str:
+    """Return the digest of the module or library `target` that the stage called `name` loads."""
+    for directory in code_dirs:
+        found = _library(directory, target) if kind == "cabi" else _module(directory, target)
+        if found is not None:
+            _check_links(name, directory, found)
+            return "sha256:" + _digest(name, found)
+    what = "library" if kind == "cabi" else "module"
+    searched = ", ".join(code_dirs) or "none: the daemon's configuration allows no code_dirs"
+    raise StageError(
+        f"stage {name!r}: the {what} {target!r} is in none of the code directories ({searched}); "
+        "put it there, or add its directory to code_dirs in the daemon's configuration",
+        reason="STAGE_CODE_NOT_FOUND",
+        details={"stage": name, "seen": target, "searched": ", ".join(code_dirs)},
+    )
+
+
+def _check_pin(stage: Stage, digest: str) -> None:
+    if stage.digest and stage.digest.lower() != digest:
+        raise StageError(
+            f"stage {stage.name!r}: its code has the digest {digest} and the spec pins "
+            f"{stage.digest}; "
+            "restore that code, or review the change and pin the new digest",
+            reason="STAGE_CODE_DIGEST_MISMATCH",
+            details={"stage": stage.name, "seen": digest, "wanted": stage.digest},
+        )
+
+
+def _library(directory: str, target: str) -> str | None:
+    if os.path.isabs(target) or ".." in target.split("/"):
+        return None
+    path = os.path.join(directory, target)
+    return path if os.path.isfile(path) else None
+
+
+def _module(directory: str, target: str) -> str | None:
+    """Return the top-level package directory or module file, if all of `target` is there."""
+    parts = target.split(".")
+    if not all(part.isidentifier() for part in parts):
+        return None
+    top = os.path.join(directory, parts[0])
+    if len(parts) == 1:
+        return top if os.path.isfile(os.path.join(top, "__init__.py")) else _module_file(top)
+    inner = os.path.join(directory, *parts)
+    if os.path.isdir(inner) or _module_file(inner) is not None:
+        return top
+    return None
+
+
+def _module_file(stem: str) -> str | None:
+    for suffix in _SUFFIXES:
+        if os.path.isfile(stem + suffix):
+            return stem + suffix
+    return None
+
+
+def _check_links(name: str, directory: str, path: str) -> None:
+    beneath = os.path.relpath(path, directory)
+    real = os.path.realpath(path)
+    if real != os.path.join(os.path.realpath(directory), beneath):
+        raise StageError(
+            f"stage {name!r}: {path} is a link to {real}; code is read beneath its code "
+            "directory without "
+            "following links: put the files themselves there",
+            reason="STAGE_CODE_UNREADABLE",
+            details={"stage": name, "seen": real, "wanted": path},
+        )
+
+
+def _digest(name: str, path: str) -> str:
+    try:
+        if os.path.isdir(path):
+            return _package_digest(name, path)
+        return _file_digest(path)
+    except OSError as error:
+        raise StageError(
+            f"stage {name!r}: {error.filename or path} cannot be read: {error.strerror}; "
+            "the daemon's user needs to read all files of the stage's code, which may not be links",
+            reason="STAGE_CODE_UNREADABLE",
+            details={"stage": name, "seen": str(error)},
+        ) from error
+
+
+def _package_digest(name: str, top: str) -> str:
+    listing = hashlib.sha256()
+    files = sorted(_package_files(top), key=os.fsencode)
+    total = sum(os.lstat(os.path.join(top, file)).st_size for file in files)
+    if len(files) > PACKAGE_FILES_MAX or total > PACKAGE_BYTES_MAX:
+        raise StageError(
+            f"stage {name!r}: the package {top} has {len(files)} files of {total} bytes, and at "
+            "most "
+            f"{PACKAGE_FILES_MAX} files of {PACKAGE_BYTES_MAX} bytes are hashed; move data out "
+            "of it",
+            reason="STAGE_CODE_TOO_LARGE",
+            details={"stage": name, "seen": f"{len(files)} files, {total} bytes"},
+        )
+    for file in files:
+        line = f"{_file_digest(os.path.join(top, file))}  {file}\n"
+        listing.update(os.fsencode(line))
+    return listing.hexdigest()
+
+
+def _package_files(top: str) -> Iterator[str]:
+    for directory, names, files in os.walk(top):
+        names[:] = [each for each in names if each != "__pycache__"]
+        links = (each for each in names if os.path.islink(os.path.join(directory, each)))
+        for each in (*files, *links):
+            yield os.path.relpath(os.path.join(directory, each), top)
+
+
+def _file_digest(path: str) -> str:
+    """Hash one regular file; a link or a device is an OSError that names it."""
+    digest = hashlib.sha256()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb", buffering=0) as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

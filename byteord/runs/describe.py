@@ -1,0 +1,186 @@
+"""How a run is shown.
+
+From the shim's report and what the control region says to a `RunView` and a snapshot. Pure, except
+for the resident memory that `/proc` tells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from byteord.deployment.plan import RunPlan
+from byteord.runs.shim_client import ShimStatus, ShimWorker
+from byteord.runs.view import ErrorView, RoleView, RunView, WorkerView
+
+SNAPSHOT_VERSION = 1
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the resident memory of a process; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * _PAGE_BYTES
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def role_views(plan: RunPlan, read: Mapping[str, Any] | None) -> tuple[RoleView, ...]:
+    """Return the roles as read, or as planned when nothing was read yet."""
+    if read is not None:
+        return tuple(_role(each) for each in read["roles"])
+    workers = _workers_of_roles(plan)
+    return tuple(
+        RoleView(
+            role.name, role.kind, role.stage or role.adapter, "starting", workers.get(role.index, 0)
+        )
+        for role in plan.roles
+    )
+
+
+def worker_views(
+    plan: RunPlan, status: ShimStatus | None, read: Mapping[str, Any] | None
+) -> tuple[WorkerView, ...]:
+    """Return the workers, with what their shim and their roles say of them."""
+    reported = {each.index: each for each in status.workers} if status else {}
+    of_role = _workers_of_roles(plan)
+    views = []
+    for worker in plan.workers:
+        seen = reported.get(worker.index) or ShimWorker(worker.index, 0, "starting", 0, "")
+        mine = [role for role in (read["roles"] if read else ()) if role["worker"] == worker.index]
+        views.append(
+            WorkerView(
+                index=worker.index,
+                pid=seen.pid,
+                state=seen.state,
+                roles=tuple(
+                    role.name for role in plan.roles if of_role.get(role.index) == worker.index
+                ),
+                cpus=worker.cpus,
+                restarts=seen.restarts,
+                heartbeat_age_ns=max((role["heartbeat_age_ns"] for role in mine), default=0),
+                cycle_ns_max=max((role["cycle_ns_max"] for role in mine), default=0),
+                exit=seen.exit,
+                rss_bytes=resident_bytes(seen.pid) if seen.pid else 0,
+            )
+        )
+    return tuple(views)
+
+
+def elapsed_ns(read: Mapping[str, Any] | None, key: str) -> int:
+    """Return the time from the run's creation to the moment `key` of its clock.
+
+    0 if that has not come.
+    """
+    if read is None or not read[key]:
+        return 0
+    return max(1, int(read[key]) - int(read["created_ns"]))
+
+
+def snapshot_json(
+    view: RunView, plan: RunPlan, read: Mapping[str, Any] | None, *, taken_unix_ns: int
+) -> bytes:
+    """Return the snapshot: the run, its plan, and its rings, roles and units as read.
+
+    `regions` null: unreadable.
+    """
+    shown = (
+        read
+        if read is None or plan.environment == "dev"
+        else {**read, "roles": _without_payloads(read["roles"])}
+    )
+    document = {
+        "snapshot_version": SNAPSHOT_VERSION,
+        "taken_unix_ns": taken_unix_ns,
+        "run": asdict(view),
+        "plan": json.loads(plan.to_json()),
+        "regions": shown,
+    }
+    return json.dumps(document, separators=(",", ":"), default=_jsonable).encode()
+
+
+def stuck_roles(read: Mapping[str, Any] | None) -> str:
+    """Say which roles have not ended, how far behind each is, and who holds each ring back."""
+    if read is None:
+        return "its regions cannot be read"
+    open_roles = [role for role in read["roles"] if role["state"] not in ("ended", "stopped")]
+    said = [
+        f"{role['name']} is {role['state']} with {role['lag_slots']} messages waiting"
+        for role in open_roles
+    ]
+    holders: Sequence[str] = sorted({ring["held_by"] for ring in read["rings"] if ring["held_by"]})
+    if holders:
+        said.append("held back by " + ", ".join(holders))
+    return "; ".join(said) or "every role has ended"
+
+
+def _workers_of_roles(plan: RunPlan) -> dict[int, int]:
+    of_unit = {
+        unit: worker.index
+        for worker in plan.workers
+        for thread in worker.threads
+        for unit in thread
+    }
+    return {
+        role: of_unit[unit.index]
+        for unit in plan.units
+        if unit.index in of_unit
+        for role in unit.roles
+    }
+
+
+def _role(raw: Mapping[str, Any]) -> RoleView:
+    service, latency = raw["service"], raw["latency"]
+    return RoleView(
+        name=raw["name"],
+        kind=raw["kind"],
+        stage=raw["stage"],
+        state=raw["state"],
+        worker=raw["worker"],
+        received=raw["received"],
+        published=raw["published"],
+        dropped=raw["dropped"],
+        skipped=raw["skipped"],
+        rejected={reason: count for reason, count in raw["rejected"].items() if count},
+        sequence=raw["sequence"],
+        lag_slots=raw["lag_slots"],
+        bytes=raw["bytes"],
+        service_ns_p50=int(service["p50"]),
+        service_ns_p99=int(service["p99"]),
+        latency_ns_p50=int(latency["p50"]),
+        latency_ns_p99=int(latency["p99"]),
+        errors=tuple(
+            ErrorView(each["code"], each["count"], each["first_sequence"], each["text"])
+            for each in raw["errors"]
+        ),
+    )
+
+
+def _without_payloads(roles: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Outside dev a snapshot tells samples of rejected input by digest only."""
+    return [
+        {
+            **role,
+            "samples": {
+                reason: _digest(sample) for reason, sample in role.get("samples", {}).items()
+            },
+        }
+        for role in roles
+    ]
+
+
+def _digest(sample: bytes) -> str:
+    return "sha256:" + hashlib.sha256(sample).hexdigest()
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

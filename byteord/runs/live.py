@@ -1,0 +1,347 @@
+"""One run from its admission to its end, as the daemon holds it.
+
+Owns the run's state (moved by its shim's reports), its channel, process watch, region reader and
+streams, and the facts that another daemon needs to take it over (`daemon.json` in the run
+directory). Deciding what to start or stop is the manager's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from byteord.deployment.plan import RunPlan
+from byteord.errors import RegionError
+from byteord.runs.describe import elapsed_ns, role_views, snapshot_json, worker_views
+from byteord.runs.leftovers import stop_leftovers
+from byteord.runs.shim_client import (
+    ProcessWatch,
+    ShimChannel,
+    ShimStatus,
+    connect_shim,
+    read_result,
+    spawn_shim,
+)
+from byteord.runs.state import RunState, may_follow
+from byteord.runs.streams import InputStream, OutputStream, stream_pair
+from byteord.runs.view import ConditionView, FailureView, RunView
+
+FACTS_FILE = "daemon.json"
+_LOG_TAIL_BYTES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What the daemon knows of a run and its plan does not say.
+
+    Survives the daemon in the run directory.
+    """
+
+    created_unix_ns: int
+    principal: str = ""
+    code_digests: Mapping[str, str] = field(default_factory=dict)
+    client_input: bool = False
+    client_output: bool = False
+    shim_pid: int = 0
+
+    def save(self, directory: str) -> None:
+        """Write the facts as a whole or not at all."""
+        descriptor, temporary = tempfile.mkstemp(dir=directory)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(self), file)
+        os.replace(temporary, os.path.join(directory, FACTS_FILE))
+
+    @classmethod
+    def load(cls, directory: str) -> RunFacts:
+        """Read them back; without a whole file, tell the time from the directory."""
+        try:
+            with open(os.path.join(directory, FACTS_FILE), encoding="utf-8") as file:
+                return cls(**json.load(file))
+        except (OSError, ValueError, TypeError):
+            return cls(created_unix_ns=os.stat(directory).st_ctime_ns)
+
+
+class LiveRun:
+    """One run that has not ended, or is just being put away."""
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        facts: RunFacts,
+        *,
+        changed: Callable[[LiveRun], None],
+        exited: Callable[[LiveRun], None],
+    ) -> None:
+        """Hold a run in `starting`.
+
+        `changed` is told of each change, `exited` once when its shim has gone.
+        """
+        self.plan = plan
+        self.facts = facts
+        self.directory = ""
+        self.state = RunState.STARTING
+        self.revision = 0
+        self.ran = False
+        """Whether it ever got beyond starting."""
+        self.started = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.final: RunView | None = None
+        self.client_gone: FailureView | None = None
+        """Set when its own client left it: an abort because of that is a failure."""
+        self.given_up: FailureView | None = None
+        """Set when the daemon kills the shim; the reason if the shim leaves none."""
+        self.input: InputStream | None = None
+        self.output: OutputStream | None = None
+        self.channel: ShimChannel | None = None
+        self.process: ProcessWatch | None = None
+        self._changed = changed
+        self._exited = exited
+        self._child: subprocess.Popen[bytes] | None = None
+        self._status: ShimStatus | None = None
+        self._reader: Any = None
+        self._conditions: tuple[ConditionView, ...] = ()
+        self._last_read: dict[str, Any] | None = None
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.plan.run_id
+
+    @property
+    def name(self) -> str:
+        """The name of its spec."""
+        return self.plan.name
+
+    def launch(self, directory: str, *, bound: bool) -> None:
+        """Start the shim on a directory that `create_run` made.
+
+        Raises UnavailableError, RegionError.
+        """
+        from byteord.regions.reader import RunReader
+
+        self.directory = directory
+        self._reader = RunReader(directory)
+        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        inherited = [theirs]
+        try:
+            input_fd = output_fd = -1
+            if self.facts.client_input:
+                ours, end = stream_pair()
+                self.input, input_fd = InputStream(ours), end.fileno()
+                inherited.append(end)
+            if self.facts.client_output:
+                ours, end = stream_pair()
+                self.output, output_fd = OutputStream(ours), end.fileno()
+                inherited.append(end)
+            self._child = spawn_shim(
+                directory,
+                control=theirs.fileno(),
+                input_fd=input_fd,
+                output_fd=output_fd,
+                bound=bound,
+            )
+            self._follow(control, self._child.pid)
+            self.facts = replace(self.facts, shim_pid=self._child.pid)
+            self.facts.save(directory)
+        except BaseException:
+            control.close()
+            self._undo_spawn()
+            raise
+        finally:
+            for end in inherited:
+                end.close()
+
+    def take_over(self, directory: str) -> bool:
+        """Follow the shim that another daemon started.
+
+        Return False when none lives there any more.
+        """
+        self.directory = directory
+        self.attach_reader()
+        connected = connect_shim(directory)
+        if connected is None:
+            return False
+        try:
+            self._follow(*connected)
+        except ProcessLookupError:
+            connected[0].close()
+            return False
+        return True
+
+    def attach_reader(self) -> None:
+        """Attach to the regions if they can be trusted; say so in a condition if not."""
+        from byteord.regions.reader import RunReader
+
+        try:
+            self._reader = RunReader(self.directory)
+        except (RegionError, OSError) as error:
+            self.note("RegionsReadable", "false", "BadRegion", str(error))
+
+    def read(self) -> dict[str, Any] | None:
+        """Return what the control region says now, or said last; None if it never could be read."""
+        if self._reader is not None:
+            with contextlib.suppress(RegionError):
+                self._last_read = self._reader.read()
+        return self._last_read
+
+    def note(self, kind: str, status: str, reason: str, message: str) -> None:
+        """Set a condition of the daemon's own; its time changes with its status."""
+        old = {each.type: each for each in self._conditions}
+        since = time.time_ns()
+        if kind in old and old[kind].status == status:
+            since = old[kind].since_unix_ns
+        old[kind] = ConditionView(kind, status, reason, message, since)
+        self._conditions = tuple(old.values())
+
+    def view(self, *, light: bool = False) -> RunView:
+        """Return the run as it is; `light` leaves out workers and roles."""
+        if self.final is not None:
+            return replace(self.final, workers=(), roles=()) if light else self.final
+        return self._view(self.state, self._failure(), light=light)
+
+    def snapshot(self, view: RunView | None = None) -> bytes:
+        """Return the snapshot document."""
+        shown = view or self.view()
+        return snapshot_json(shown, self.plan, self._last_read, taken_unix_ns=time.time_ns())
+
+    def conclude(self) -> tuple[RunView, bytes]:
+        """After the shim has gone: stop what it left behind, return the last view and snapshot.
+
+        Blocks.
+        """
+        result = read_result(self.directory)
+        read = self.read()
+        reported = [worker.pid for worker in self._status.workers] if self._status else []
+        mapped = [role["pid"] for role in read["roles"]] if read else []
+        killed, stuck = stop_leftovers(
+            self.directory, [pid for pid in (*reported, *mapped) if pid > 0]
+        )
+        if killed or stuck:
+            self.note("WorkersOrphaned", "true", "ShimDied", _orphans(killed, stuck))
+        if result is not None:
+            self._status = result
+        state, failure = self._verdict(result)
+        view = replace(
+            self._view(state, failure, light=False),
+            ended_unix_ns=time.time_ns(),
+            shim_pid=0,
+            region_directory="",
+        )
+        return view, self.snapshot(view)
+
+    def release(self) -> None:
+        """Let go of everything but the output, which a client may still take. Idempotent."""
+        if self.channel is not None:
+            self.channel.close()
+        if self.process is not None:
+            self.process.close()
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _undo_spawn(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+
+    def _follow(self, sock: socket.socket, shim_pid: int) -> None:
+        self.process = ProcessWatch(shim_pid, self._shim_ended)
+        self.channel = ShimChannel(sock, heard=self._heard, gone=lambda: None)
+
+    def _heard(self, status: ShimStatus) -> None:
+        """Take a report. An end counts only once the shim is gone and its result has been read."""
+        self._status = status
+        if status.state.terminal:
+            self.ran = self.ran or status.state is not RunState.FAILED
+        elif may_follow(self.state, status.state):
+            self.state = status.state
+            if self.state is not RunState.STARTING:
+                self.ran = True
+                self.started.set()
+        self._changed(self)
+
+    def _shim_ended(self) -> None:
+        if self._child is not None:
+            self._child.wait()
+        self._exited(self)
+
+    def _verdict(self, result: ShimStatus | None) -> tuple[RunState, FailureView | None]:
+        if result is not None and result.state.terminal:
+            if result.state is RunState.STOPPED and self.client_gone is not None:
+                return RunState.FAILED, self.client_gone
+            return result.state, result.failure
+        return RunState.FAILED, self.given_up or self._shim_died()
+
+    def _shim_died(self) -> FailureView:
+        code = self._child.returncode if self._child is not None else None
+        how = (
+            "ended"
+            if code is None
+            else (f"ended by signal {-code}" if code < 0 else f"exited with {code}")
+        )
+        said = _tail(os.path.join(self.directory, "shim.log"))
+        message = (
+            f"the run's shim {how} without a result; its workers were stopped and the run is lost"
+        )
+        return FailureView("SHIM_DIED", message=f"{message}: {said}" if said else message)
+
+    def _failure(self) -> FailureView | None:
+        return self._status.failure if self._status else None
+
+    def _view(self, state: RunState, failure: FailureView | None, *, light: bool) -> RunView:
+        read = (
+            self._last_read
+            if light and elapsed_ns(self._last_read, "first_message_ns")
+            else self.read()
+        )
+        status = self._status
+        theirs = status.conditions if status else ()
+        mine = tuple(
+            each for each in self._conditions if each.type not in {other.type for other in theirs}
+        )
+        return RunView(
+            id=self.id,
+            name=self.name,
+            state=state,
+            conditions=(*theirs, *mine),
+            failure=failure,
+            spec_sha256=self.plan.spec_sha256,
+            deployment_sha256=self.plan.deployment_sha256,
+            created_unix_ns=self.facts.created_unix_ns,
+            first_message_ns=elapsed_ns(read, "first_message_ns"),
+            ready_ns=elapsed_ns(read, "ready_ns"),
+            single_process=self.plan.mode == "single_process",
+            workers=() if light else worker_views(self.plan, status, read),
+            roles=() if light else role_views(self.plan, read),
+            shim_pid=self.process.pid if self.process else 0,
+            region_directory=self.directory,
+            code_digests=dict(self.facts.code_digests)
+            or dict(status.code_digests if status else {}),
+            revision=self.revision,
+            principal=self.facts.principal,
+        )
+
+
+def _orphans(killed: list[int], stuck: list[int]) -> str:
+    said = f"workers without a shim were killed: {killed}" if killed else ""
+    return f"{said} still there: {stuck}".strip() if stuck else said
+
+
+def _tail(path: str) -> str:
+    """Return the last line of a log, for people."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.path.getsize(path) - _LOG_TAIL_BYTES))
+            lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""

@@ -1,0 +1,484 @@
+"""All runs of this daemon: admitting, starting, stopping, finding, watching, adopting them.
+
+Owns the ceilings and the table of live runs; `live` knows one run, `history` the ended ones.
+Everything happens on one event loop; what blocks (hashing code, making and removing regions, fsync)
+goes to a thread. It must not know gRPC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from byteord.deployment.model import Authority, HostFacts
+from byteord.deployment.plan import RunPlan
+from byteord.errors import (
+    ByteorError,
+    DeadlineError,
+    InvalidArgumentError,
+    NotFoundError,
+    UnavailableError,
+    WrongStateError,
+)
+from byteord.runs.adoption import find_runs
+from byteord.runs.ceilings import check_ceiling
+from byteord.runs.clients import RunClients
+from byteord.runs.code import code_digests
+from byteord.runs.describe import stuck_roles
+from byteord.runs.failures import run_error
+from byteord.runs.history import History
+from byteord.runs.live import LiveRun, RunFacts
+from byteord.runs.view import Admission, FailureView, InputChunk, OutputChunk, RunView
+from byteord.runs.watch import Watch, WatchHub
+
+Report = Callable[[str, Mapping[str, object]], None]
+"""Takes an event (`noun.verb`) and its data: where a log would be written."""
+
+StopMode = Literal["drain", "abort"]
+Views = list[RunView]
+LiveRuns = list[LiveRun]
+
+ABORT_TIMEOUT_S = 10
+_VERDICT_S = 10.0
+"""How long after its own deadline a shim may take to report and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How this daemon holds runs. `bound`: runs end with the daemon.
+
+    `state_dir` None: history in memory only.
+    """
+
+    authority: Authority
+    regions_root: str = "/dev/shm"  # noqa: S108 - a mount point for shared memory, not a temporary directory
+    state_dir: str | None = None
+    bound: bool = False
+    start_timeout_s: float = 60.0
+    attach_timeout_s: float = 30.0
+
+
+def new_run_id() -> str:
+    """Return an id that sorts by time: 11 hex digits of milliseconds, 6 random ones."""
+    return f"{time.time_ns() // 1_000_000:011x}-{secrets.token_hex(3)}"
+
+
+def _this_host() -> HostFacts:
+    from byteord.runs.host import read_host
+
+    return read_host()
+
+
+def _silent(event: str, data: Mapping[str, object]) -> None:
+    """Report nothing."""
+
+
+class RunManager:
+    """The runs of one daemon.
+
+    Create it on the event loop that will use it; `adopt` before the first call.
+    """
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        *,
+        host: Callable[[], HostFacts] | None = None,
+        report: Report = _silent,
+    ) -> None:
+        """Read the history; nothing else happens yet."""
+        self._settings = settings
+        self._host = host or _this_host
+        self._report = report
+        self._live: dict[str, LiveRun] = {}
+        self._history = History(settings.state_dir)
+        self._hub = WatchHub(self._watched, watches_max=settings.authority.watches_max)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._clients = RunClients(
+            uploads_max=settings.authority.uploads_max,
+            attach_timeout_s=settings.attach_timeout_s,
+            report=report,
+        )
+        self._closing = False
+        for problem in self._history.unreadable:
+            report("history.skipped", {"problem": problem})
+
+    # --- starting
+
+    async def start(self, admission: Admission) -> RunView:
+        """Start a run and return it once all its roles run.
+
+        Raises ResourceError beyond a ceiling (RUNS_MAX, WORKERS_MAX, REGION_BYTES_MAX) or without
+        memory (SHM_FULL), StageError, AdapterError and others when a role cannot start,
+        DeadlineError when it takes too long; then nothing of it is left. A caller that goes away
+        does not stop the start.
+        """
+        return await asyncio.shield(self._spawn(self._start(admission)))
+
+    async def _start(self, admission: Admission) -> RunView:
+        run = self._admit(admission)
+        try:
+            await self._launch(run, admission)
+        except BaseException:
+            run.release()
+            self._clients.drop(run, "the run did not start")
+            del self._live[run.id]
+            if run.directory:
+                from byteord.regions.create import remove_run
+
+                await asyncio.to_thread(remove_run, run.directory)
+            raise
+        self._publish(run)
+        await self._wait_started(run)
+        return self._current(run)
+
+    def _admit(self, admission: Admission) -> LiveRun:
+        """Plan the run and take its place among the live ones, before anything is allocated."""
+        if self._closing:
+            raise UnavailableError("this daemon is going down and starts nothing; ask the next one")
+        from byteord.runs.plan import make_plan
+
+        plan = make_plan(
+            admission.spec,
+            admission.deployment,
+            run_id=new_run_id(),
+            single_process=admission.single_process,
+            host=self._host(),
+            authority=self._settings.authority,
+            client_input=admission.client_input,
+            client_output=admission.client_output,
+        )
+        self._check_ceilings(plan)
+        facts = RunFacts(
+            created_unix_ns=time.time_ns(),
+            principal=admission.principal,
+            client_input=admission.client_input,
+            client_output=admission.client_output,
+        )
+        run = LiveRun(plan, facts, changed=self._publish, exited=self._exited)
+        self._live[run.id] = run
+        return run
+
+    def _check_ceilings(self, plan: RunPlan) -> None:
+        from byteord.runs.plan import plan_memory_bytes
+
+        allowed, live = self._settings.authority, self._live.values()
+        region_bytes = sum(plan_memory_bytes(run.plan) for run in live)
+        workers = sum(len(run.plan.workers) for run in live)
+        more_bytes = plan_memory_bytes(plan)
+        for key, what, seen, more, limit in (
+            ("runs_max", "runs", len(live), 1, allowed.runs_max),
+            ("workers_max", "workers", workers, len(plan.workers), allowed.workers_max),
+            (
+                "region_bytes_max",
+                "region bytes",
+                region_bytes,
+                more_bytes,
+                allowed.region_bytes_max,
+            ),
+        ):
+            check_ceiling(key, what, seen=seen, more=more, allowed=limit)
+
+    async def _launch(self, run: LiveRun, admission: Admission) -> None:
+        from byteord.regions.create import create_run
+
+        authority = self._settings.authority
+        digests = await asyncio.to_thread(code_digests, admission.spec.stages, authority.code_dirs)
+        run.facts = replace(run.facts, code_digests=digests)
+        run.directory = await asyncio.to_thread(create_run, self._settings.regions_root, run.plan)
+        run.launch(run.directory, bound=self._settings.bound)
+        self._report(
+            "run.started", {"run": run.id, "pipeline": run.name, "principal": run.facts.principal}
+        )
+
+    async def _wait_started(self, run: LiveRun) -> None:
+        try:
+            async with asyncio.timeout(self._settings.start_timeout_s):
+                await run.started.wait()
+        except TimeoutError:
+            await self._give_up(run, "START_TIMEOUT", self._not_started(run))
+            raise DeadlineError(
+                f"{self._not_started(run)}; it was stopped",
+                reason="START_TIMEOUT",
+                details={"run": run.id},
+            ) from None
+        if run.final is not None and not run.ran:
+            raise run_error(run.final) or WrongStateError(f"the run {run.id} ended before it ran")
+        self._clients.expect(run)
+
+    def _not_started(self, run: LiveRun) -> str:
+        starting = [role.name for role in run.view().roles if role.state == "starting"]
+        waited = f"{self._settings.start_timeout_s:g} s"
+        what = f"the run {run.id} ({run.name}) did not start within {waited}"
+        return f"{what}; roles still starting: {starting}"
+
+    # --- ending
+
+    async def stop(self, run_id: str, mode: StopMode = "drain", timeout_s: int = 0) -> RunView:
+        """Stop a run and return it once it has ended.
+
+        `drain` lets out what is inside (0 s: the deployment's own limit); `abort` ends it at once,
+        by force if need be. Raises DeadlineError (DRAIN_TIMEOUT) naming what is stuck where,
+        NotFoundError, WrongStateError (RUN_ENDED).
+        """
+        run = self._find_live(run_id)
+        if mode not in ("drain", "abort"):
+            raise InvalidArgumentError(f"a run is stopped by drain or abort, not {mode!r}")
+        limit = timeout_s or (run.plan.drain_timeout_s if mode == "drain" else ABORT_TIMEOUT_S)
+        self._report("run.stopping", {"run": run.id, "mode": mode, "timeout_s": limit})
+        self._tell_stop(run, mode, limit)
+        if not await _within(run.ended.wait(), limit):
+            await self._overdue(run, mode, limit)
+        view = self._current(run)
+        if view.failure is not None and view.failure.reason.startswith("DRAIN"):
+            raise DeadlineError(
+                view.failure.message, reason="DRAIN_TIMEOUT", details={"run": run.id}
+            )
+        return view
+
+    async def _overdue(self, run: LiveRun, mode: StopMode, limit: float) -> None:
+        stuck = stuck_roles(run.read())
+        if mode == "abort":
+            await self._give_up(
+                run, "ABORT_TIMEOUT", f"it did not end within {limit:g} s of being aborted: {stuck}"
+            )
+            return
+        ended = await _within(run.ended.wait(), _VERDICT_S)
+        after = "it was aborted" if ended else "it goes on draining; stop it with abort"
+        raise DeadlineError(
+            f"the run {run.id} ({run.name}) did not drain within {limit:g} s: {stuck}; {after}",
+            reason="DRAIN_TIMEOUT",
+            details={"run": run.id, "stuck": stuck},
+        )
+
+    def _tell_stop(self, run: LiveRun, mode: StopMode, timeout_s: float) -> None:
+        if run.channel is not None:
+            run.channel.stop(mode, max(1, int(timeout_s)))
+
+    async def _give_up(self, run: LiveRun, reason: str, message: str) -> None:
+        """Kill a shim that does not answer; its workers are killed when it has gone."""
+        run.given_up = FailureView(reason, message=message)
+        self._report("shim.killed", {"run": run.id, "reason": reason, "message": message})
+        if run.process is not None:
+            run.process.kill()
+        await _within(run.ended.wait(), _VERDICT_S)
+
+    def _exited(self, run: LiveRun) -> None:
+        self._spawn(self._put_away(run))
+
+    async def _put_away(self, run: LiveRun) -> None:
+        """The shim has gone: keep the last of the run, remove its regions, tell everyone."""
+        from byteord.regions.create import remove_run
+
+        view, snapshot = await asyncio.to_thread(run.conclude)
+        view = replace(view, revision=self._hub.next_revision())
+        run.release()
+        try:
+            await asyncio.to_thread(self._history.add, view, snapshot)
+        except OSError as error:
+            self._report("history.failed", {"run": run.id, "error": str(error)})
+        try:
+            await asyncio.to_thread(remove_run, run.directory)
+        except (OSError, ByteorError) as error:
+            self._report(
+                "regions.left", {"run": run.id, "directory": run.directory, "error": str(error)}
+            )
+        run.final, run.state = view, view.state
+        self._live.pop(run.id, None)
+        self._clients.run_ended(run, run_error(view))
+        self._hub.publish(view)
+        reason = view.failure.reason if view.failure else ""
+        self._report("run.ended", {"run": run.id, "state": str(view.state), "reason": reason})
+        run.started.set()
+        run.ended.set()
+
+    # --- clients of a run
+
+    async def feed(self, run_id: str, chunks: AsyncIterator[InputChunk]) -> int:
+        """Feed the ingress of a run started with `client_input`.
+
+        Return the bytes taken once the end is on its way. If it ends in any other way, the run
+        fails by that name. Raises DataError, ResourceError (UPLOADS_MAX) and what ended the run
+        before its input did.
+        """
+        return await self._clients.feed(self._find_live(run_id), chunks)
+
+    def take(self, run_id: str) -> AsyncGenerator[OutputChunk, None]:
+        """Yield the egress of a run started with `client_output`, to its end mark.
+
+        Close it when stopping early. A run that has just ended can still be taken for a minute.
+        Raises NotFoundError, and what ended the run before its output did.
+        """
+        known = self.get(run_id).id
+        return self._clients.take(known, self._lookup_live(known), lambda: self.get(known))
+
+    # --- looking
+
+    def list(self, *, include_ended: bool = False) -> Views:
+        """Return the runs, newest first, without workers and roles."""
+        views = [run.view(light=True) for run in self._live.values()]
+        if include_ended:
+            ended = (view for view in self._history.views() if view.id not in self._live)
+            views += [replace(view, workers=(), roles=()) for view in ended]
+        return sorted(views, key=lambda view: (view.created_unix_ns, view.id), reverse=True)
+
+    def get(self, run_id: str) -> RunView:
+        """Return a run by its id, or by its name.
+
+        The only live one, else the newest ended one, that has it. Raises NotFoundError, or
+        WrongStateError (AMBIGUOUS_NAME) when several live runs have the name.
+        """
+        run = self._lookup_live(run_id)
+        return run.view() if run is not None else self._ended(run_id)
+
+    def watch(self, run_id: str | None = None, after_revision: int = 0) -> Watch:
+        """Return an asynchronous iterator of events of one run or all.
+
+        Raises NotFoundError, ResourceError.
+        """
+        return self._hub.open(None if run_id is None else self.get(run_id).id, after_revision)
+
+    async def snapshot(self, run_id: str) -> bytes:
+        """Return the state of a run's regions as JSON, now or, for one that has ended, the last."""
+        run = self._lookup_live(run_id)
+        if run is not None:
+            return run.snapshot()
+        view = self._ended(run_id)
+        kept = await asyncio.to_thread(self._history.snapshot, view.id)
+        if kept is None:
+            raise NotFoundError(
+                f"the last snapshot of the run {view.id} is gone: its file was removed or damaged"
+            )
+        return kept
+
+    def live_runs(self) -> LiveRuns:
+        """Return the live runs.
+
+        May be called from another thread, which may then only read values.
+        """
+        return list(self._live.values())
+
+    @property
+    def watches(self) -> int:
+        """Open watches."""
+        return self._hub.watches
+
+    def _watched(self, run_id: str | None) -> Views:
+        if run_id is not None:
+            return [self.get(run_id)]
+        return [run.view() for run in self._live.values()]
+
+    def _current(self, run: LiveRun) -> RunView:
+        return run.final or run.view()
+
+    def _lookup_live(self, run_id: str) -> LiveRun | None:
+        if run_id in self._live:
+            return self._live[run_id]
+        if self._history.get(run_id) is not None:
+            return None
+        named = [run for run in self._live.values() if run.name == run_id]
+        if len(named) > 1:
+            ids = ", ".join(run.id for run in named)
+            raise WrongStateError(
+                f"{len(named)} live runs are called {run_id!r}: name one by its id ({ids})",
+                reason="AMBIGUOUS_NAME",
+            )
+        return named[0] if named else None
+
+    def _find_live(self, run_id: str) -> LiveRun:
+        run = self._lookup_live(run_id)
+        if run is None:
+            view = self._ended(run_id)
+            raise WrongStateError(
+                f"the run {view.id} ({view.name}) has ended: {view.state}", reason="RUN_ENDED"
+            )
+        return run
+
+    def _ended(self, run_id: str) -> RunView:
+        view = self._history.get(run_id)
+        if view is not None:
+            return view
+        for view in reversed(self._history.views()):
+            if view.name == run_id:
+                return view
+        live = ", ".join(f"{run.id} ({run.name})" for run in self._live.values()) or "none"
+        raise NotFoundError(
+            f"no run {run_id!r}; live runs: {live}",
+            reason="RUN_NOT_FOUND",
+            details={"seen": run_id},
+        )
+
+    # --- the daemon's own life
+
+    async def adopt(self) -> None:
+        """Take over the runs that an earlier daemon left.
+
+        Follow those that live, record and remove the others.
+        """
+        for found in await asyncio.to_thread(find_runs, self._settings.regions_root):
+            if found.problem:
+                self._report(
+                    "regions.refused", {"directory": found.directory, "problem": found.problem}
+                )
+            elif found.plan is not None and found.plan.run_id not in self._live:
+                await self._adopt(found.plan, found.directory)
+
+    async def _adopt(self, plan: RunPlan, directory: str) -> None:
+        run = LiveRun(plan, RunFacts.load(directory), changed=self._publish, exited=self._exited)
+        self._live[run.id] = run
+        run.directory = directory
+        if run.take_over(directory):
+            run.note("Adopted", "true", "DaemonRestarted", "taken over from an earlier daemon")
+            self._report("run.adopted", {"run": run.id, "pipeline": run.name})
+            self._publish(run)
+            return
+        await self._put_away(run)
+
+    async def close(self) -> None:
+        """Let go: runs live on for the next daemon; `bound` ones are aborted and waited for."""
+        self._closing = True
+        self._hub.going_down()
+        if self._settings.bound:
+            await asyncio.gather(*(self._end_bound(run) for run in self.live_runs()))
+        self._clients.close()
+        for run in self.live_runs():
+            self._clients.drop(run, "the daemon is going down")
+            run.release()
+        await self._finish_tasks()
+
+    async def _end_bound(self, run: LiveRun) -> None:
+        with contextlib.suppress(ByteorError):
+            await self.stop(run.id, "abort")
+
+    async def _finish_tasks(self) -> None:
+        """Let what is being made or put away come to its end, within reason."""
+        tasks = list(self._tasks)
+        if tasks:
+            await asyncio.wait(tasks, timeout=_VERDICT_S)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _publish(self, run: LiveRun) -> None:
+        run.revision = self._hub.next_revision()
+        self._hub.publish(run.view())
+
+    def _spawn(self, work: Coroutine[Any, Any, RunView | None]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _within(waiting: Awaitable[Any], timeout_s: float) -> bool:
+    """Wait at most so long; tell whether it came."""
+    try:
+        await asyncio.wait_for(waiting, timeout_s)
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,187 @@
+"""What others see of runs.
+
+Immutable values, one for each message of the API, and nothing that acts. Owns the shapes that the
+manager hands out and that the history keeps. All times are nanoseconds: `*_unix_ns` since the
+epoch, everything else a duration.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from byteord.deployment.model import Deployment
+from byteord.runs.state import RunState
+from byteord.spec.model import Spec
+
+CHUNK_BYTES_MAX = 1 << 20
+"""Largest piece of input or output that passes between a client and a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A run that validation has let in.
+
+    Nothing of it is checked again, except for ceilings and code.
+    """
+
+    spec: Spec
+    deployment: Deployment
+    single_process: bool = False
+    client_input: bool = False
+    client_output: bool = False
+    principal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InputChunk:
+    """Bytes for an ingress, at most 1 MiB.
+
+    The last one has `end` with the length and CRC32C of the whole.
+    """
+
+    data: bytes
+    offset: int
+    end: bool = False
+    total_bytes: int = 0
+    crc32c: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OutputChunk:
+    """Bytes of an egress, at most 1 MiB.
+
+    The last one has `end` with the length and CRC32C of the whole.
+    """
+
+    data: bytes
+    offset: int
+    end: bool = False
+    total_bytes: int = 0
+    crc32c: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionView:
+    """One statement about a run; `status` is `true`, `false` or `unknown`."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    since_unix_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FailureView:
+    """What made a run fail; `sequence` is None when no message was in hand."""
+
+    reason: str
+    role: str = ""
+    stage: str = ""
+    sequence: int | None = None
+    message_sha256: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorView:
+    """One distinct error of a role."""
+
+    code: str
+    count: int
+    first_sequence: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoleView:
+    """One role as the control region shows it."""
+
+    name: str
+    kind: str
+    stage: str
+    state: str
+    worker: int
+    received: int = 0
+    published: int = 0
+    dropped: int = 0
+    skipped: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    sequence: int = 0
+    lag_slots: int = 0
+    bytes: int = 0
+    service_ns_p50: int = 0
+    service_ns_p99: int = 0
+    latency_ns_p50: int = 0
+    latency_ns_p99: int = 0
+    errors: tuple[ErrorView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """One worker process; `pid` is 0 while it does not run, `exit` empty until it ended once."""
+
+    index: int
+    pid: int
+    state: str
+    roles: tuple[str, ...] = ()
+    cpus: tuple[int, ...] = ()
+    restarts: int = 0
+    heartbeat_age_ns: int = 0
+    cycle_ns_max: int = 0
+    exit: str = ""
+    rss_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One run. `ready_ns` and `first_message_ns` count from its start; 0 means not yet."""
+
+    id: str
+    name: str
+    state: RunState
+    conditions: tuple[ConditionView, ...] = ()
+    failure: FailureView | None = None
+    spec_sha256: str = ""
+    deployment_sha256: str = ""
+    created_unix_ns: int = 0
+    ended_unix_ns: int = 0
+    first_message_ns: int = 0
+    ready_ns: int = 0
+    single_process: bool = False
+    workers: tuple[WorkerView, ...] = ()
+    roles: tuple[RoleView, ...] = ()
+    shim_pid: int = 0
+    region_directory: str = ""
+    code_digests: Mapping[str, str] = field(default_factory=dict)
+    revision: int = 0
+    principal: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether nothing will happen to it any more."""
+        return self.state.terminal
+
+
+class WatchKind(enum.StrEnum):
+    """What a watch event says; values as in the API."""
+
+    SNAPSHOT = "snapshot"
+    CHANGED = "changed"
+    ENDED = "ended"
+    TOO_OLD = "too_old"
+    GOING_DOWN = "going_down"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One event of a watch, which can be resumed after `revision`.
+
+    `run` is None for the last two kinds.
+    """
+
+    kind: WatchKind
+    run: RunView | None
+    revision: int
