@@ -13,6 +13,9 @@ from typing import Protocol
 
 from byteord.spec.model import ConfigKey, ConfigProblem, Scalar
 
+SLEEP_NS_MAX = 1_000_000
+"""Longest sleep of `backoff` and longest unwoken sleep of `park`: what a lone message may wait at worst."""
+
 
 class Environment(enum.StrEnum):
     """Where a run happens; the daemon's configuration decides."""

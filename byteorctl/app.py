@@ -1,0 +1,136 @@
+"""What every verb shares: the options around it, its output, and its way to a daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from byteorctl.output.formats import Format, parse_format
+
+if TYPE_CHECKING:
+    from byteorctl.client import Client
+
+    _FormatParameter = click.ParamType[Format]
+else:
+    _FormatParameter = click.ParamType  # generic only in recent versions of click
+
+CALL_TIMEOUT_S = 30.0
+START_HINT = "start byteord, or name another socket with --address"
+
+
+@dataclass(slots=True)
+class App:
+    """Options that apply to any verb, given before or after it."""
+
+    address: str | None = None
+    format: Format = field(default_factory=Format)
+
+    @contextlib.contextmanager
+    def connect(
+        self, *, private: Sequence[str] | None = None, hint: str = START_HINT
+    ) -> Iterator[Client]:
+        """Yield a client of the daemon.
+
+        When none runs, `private` (not None) allows a private one, which may take code from and open
+        paths in those directories. Raises `CliError`: 69 when there is none (with `hint`), 77 when
+        the socket may not be opened.
+        """
+        from byteorctl import address as addresses
+
+        where = addresses.resolve(self.address)
+        answer = addresses.probe(where.path)
+        if answer is addresses.Answer.LISTENS:
+            from byteorctl.client import Client
+
+            with Client(where) as client:
+                yield client
+            return
+        if answer is addresses.Answer.DENIED or where.explicit or private is None:
+            raise addresses.unreachable(where, answer, hint)
+        from byteorctl.private import PrivateDaemon
+
+        daemon = PrivateDaemon(private)
+        try:
+            daemon.start()
+            from byteorctl.client import Client
+
+            daemon.wait_ready()
+            with Client(daemon.address, last_words=daemon.last_words) as client:
+                yield client
+        finally:
+            daemon.close()
+
+
+class FormatType(_FormatParameter):
+    """The value of `-o`."""
+
+    name = "format"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Format:
+        """Parse; a bad one is a usage error."""
+        if isinstance(value, Format):
+            return value
+        try:
+            return parse_format(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,
+        incomplete: str,
+    ) -> list[Any]:
+        """Offer the names."""
+        from click.shell_completion import CompletionItem
+
+        names = ("table", "json", "yaml", "jsonl", "jsonpath=")
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def example(*lines: str) -> str:
+    """Return the epilog of a verb's help, its lines kept apart."""
+    return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines)])
+
+
+def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--address` and `-o` to a command and hand it the `App` as first argument."""
+
+    @click.option(
+        "-o", "format_", type=FormatType(), help="table, json, yaml, jsonl or jsonpath=EXPR."
+    )
+    @click.option("--address", metavar="unix:PATH", help="Socket of byteord [env: BYTEOR_SOCKET].")
+    @click.pass_context
+    @functools.wraps(function)
+    def with_app(ctx: click.Context, *args: Any, **options: Any) -> Any:
+        app = ctx.ensure_object(App)
+        app.address = options.pop("address") or app.address
+        app.format = options.pop("format_") or app.format
+        return function(app, *args, **options)
+
+    return with_app
+
+
+def timeout_option(
+    default_s: float | None, text: str
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add `--timeout SECONDS` as `timeout_s`."""
+    shown = "" if default_s is None else f" [default: {default_s:g}]"
+    return click.option(
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(min=0, min_open=True),
+        default=default_s,
+        metavar="SECONDS",
+        help=text + shown,
+    )
+
+
+call_timeout = timeout_option(CALL_TIMEOUT_S, "How long the call may take.")

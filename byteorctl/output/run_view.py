@@ -1,0 +1,195 @@
+"""A run as people see it: heading, conditions, failure, roles, workers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from byteorctl.errors import Plain
+from byteorctl.output.quantities import count, duration, size
+from byteorctl.output.screen import Screen
+
+NS_PER_S = 1_000_000_000
+
+
+def show_run(screen: Screen, run: Plain) -> None:
+    """Draw all that `status` shows."""
+    screen.fields(_heading(run))
+    show_failure(screen, run)
+    show_conditions(screen, run)
+    show_roles(screen, run)
+    show_workers(screen, run)
+
+
+def show_figures(
+    screen: Screen, run: Plain, *, input_bytes: int | None, output_bytes: int | None
+) -> None:
+    """Draw what a run came to: times, throughput, roles."""
+    screen.fields(
+        [
+            ("run", f"{run['id']} {run['name']}: {run['state']}"),
+            ("time", _times(run)),
+            ("input", "" if input_bytes is None else f"{count(input_bytes)} bytes"),
+            ("output", "" if output_bytes is None else f"{count(output_bytes)} bytes"),
+            ("throughput", throughput(run)),
+        ]
+    )
+    show_roles(screen, run)
+
+
+def show_failure(screen: Screen, run: Plain) -> None:
+    """Draw why a run failed, if it did."""
+    failure = run.get("failure")
+    if not failure:
+        return
+    sequence = failure.get("sequence")
+    screen.line()
+    screen.fields(
+        [
+            ("failure", failure["reason"]),
+            ("  role", failure["role"]),
+            ("  stage", failure["stage"]),
+            ("  sequence", "" if sequence is None else str(sequence)),
+            ("  message sha256", failure["message_sha256"]),
+            ("  said", failure["message"]),
+        ]
+    )
+
+
+def show_conditions(screen: Screen, run: Plain) -> None:
+    """Draw the table of conditions."""
+    rows = [
+        [each["type"], each["status"], each["reason"], short_time(each["since"]), each["message"]]
+        for each in run["conditions"]
+    ]
+    _table(screen, ["condition", "status", "reason", "since", "message"], rows)
+
+
+def show_roles(screen: Screen, run: Plain) -> None:
+    """Draw the table of roles and, below it, their distinct errors."""
+    rows = [_role_row(role) for role in run["roles"]]
+    columns = ["role", "stage", "state", "#received", "#published", "#dropped", "#lag", "rejected"]
+    columns += ["#service p50", "#p99", "#latency p50", "#p99"]
+    _table(screen, columns, rows)
+    errors = [
+        [
+            role["name"],
+            each["code"],
+            count(each["count"]),
+            _sequence(each["first_sequence"]),
+            each["text"],
+        ]
+        for role in run["roles"]
+        for each in role["errors"]
+    ]
+    _table(screen, ["role", "error", "#count", "#first sequence", "text"], errors)
+
+
+def show_workers(screen: Screen, run: Plain) -> None:
+    """Draw the table of workers."""
+    rows = [
+        [
+            str(worker["index"]),
+            str(worker["pid"] or "-"),
+            worker["state"],
+            ",".join(worker["roles"]),
+            ",".join(map(str, worker["cpus"])) or "any",
+            str(worker["restarts"]),
+            duration(worker["heartbeat_age_ns"]),
+            duration(worker["cycle_ns_max"]),
+            size(worker["rss_bytes"]) if worker["rss_bytes"] else "-",
+            worker["exit"],
+        ]
+        for worker in run["workers"]
+    ]
+    columns = [
+        "#worker",
+        "#pid",
+        "state",
+        "roles",
+        "cpus",
+        "#restarts",
+        "#heartbeat",
+        "#longest cycle",
+    ]
+    _table(screen, [*columns, "#memory", "exit"], rows)
+
+
+def throughput(run: Plain) -> str:
+    """Return messages and bytes a second at the ingress, from ready to end; empty if unknown."""
+    elapsed_s = elapsed_ns(run) / NS_PER_S - run["ready_ns"] / NS_PER_S
+    ingress = [role for role in run["roles"] if role["kind"] == "ingress"]
+    if elapsed_s <= 0 or not ingress:
+        return ""
+    messages = sum(role["published"] for role in ingress)
+    taken = sum(role["bytes"] for role in ingress)
+    text = f"{messages / elapsed_s:,.0f} messages/s"
+    return f"{text}, {taken / elapsed_s / 1e6:,.1f} MB/s" if taken else text
+
+
+def elapsed_ns(run: Plain) -> int:
+    """Return the time from admission to the end, 0 while it runs."""
+    if not run["created_at"] or not run["ended_at"]:
+        return 0
+    lasted = datetime.fromisoformat(run["ended_at"]) - datetime.fromisoformat(run["created_at"])
+    return int(lasted.total_seconds() * NS_PER_S)
+
+
+def short_time(text: str | None) -> str:
+    """Return an RFC 3339 time without the fraction of its second."""
+    return "" if not text else text.partition(".")[0].rstrip("Z") + "Z"
+
+
+def _heading(run: Plain) -> list[tuple[str, str]]:
+    return [
+        ("run", run["id"]),
+        ("name", run["name"]),
+        ("state", run["state"]),
+        ("created", short_time(run["created_at"])),
+        ("ended", short_time(run["ended_at"])),
+        ("start", _times(run)),
+        ("mode", "single process" if run["single_process"] else "separate workers"),
+        ("shim", f"pid {run['shim_pid']}" if run["shim_pid"] else ""),
+        ("spec sha256", run["spec_sha256"]),
+        ("deployment sha256", run["deployment_sha256"]),
+        ("regions", run["region_directory"]),
+        *((f"code of {stage}", digest) for stage, digest in run["code_digests"].items()),
+    ]
+
+
+def _times(run: Plain) -> str:
+    parts = [
+        (f"took {duration(elapsed_ns(run))}", elapsed_ns(run)),
+        (f"ready after {duration(run['ready_ns'])}", run["ready_ns"]),
+        (f"first message out after {duration(run['first_message_ns'])}", run["first_message_ns"]),
+    ]
+    return ", ".join(text for text, known in parts if known)
+
+
+def _role_row(role: Plain) -> list[str]:
+    rejected = ", ".join(
+        f"{reason} {count(number)}" for reason, number in role["rejected"].items() if number
+    )
+    return [
+        role["name"],
+        role["stage"],
+        role["state"],
+        count(role["received"]),
+        count(role["published"]),
+        count(role["dropped"]),
+        count(role["lag_slots"]),
+        rejected or "-",
+        duration(role["service_ns_p50"]),
+        duration(role["service_ns_p99"]),
+        duration(role["latency_ns_p50"]),
+        duration(role["latency_ns_p99"]),
+    ]
+
+
+def _sequence(number: int | None) -> str:
+    return "-" if number is None else str(number)
+
+
+def _table(screen: Screen, columns: list[str], rows: list[list[str]]) -> None:
+    if rows:
+        screen.line()
+        screen.table(columns, rows)

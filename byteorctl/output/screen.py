@@ -1,0 +1,81 @@
+"""What people see: lines, fields, tables; drawn by rich on a terminal, plain text elsewhere.
+
+Colour is off with `NO_COLOR` or without a terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+STATE_STYLES = {
+    "running": "green",
+    "completed": "green",
+    "idle": "green",
+    "starting": "cyan",
+    "draining": "yellow",
+    "stopping": "yellow",
+    "stopped": "yellow",
+    "blocked": "yellow",
+    "failed": "bold red",
+    "error": "bold red",
+    "warning": "yellow",
+}
+
+
+class Screen:
+    """Draws on `stream`, standard output unless told otherwise."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        """Decide once how to draw."""
+        self._stream = stream or sys.stdout
+        self._terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
+
+    def line(self, text: str = "") -> None:
+        """Write one line as it is."""
+        print(text, file=self._stream)
+
+    def fields(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Write `name  value` lines, aligned; pairs with an empty value are left out."""
+        shown = [(name, value) for name, value in pairs if value]
+        width = max((len(name) for name, _ in shown), default=0)
+        for name, value in shown:
+            self.line(f"{name:<{width}}  {value}")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Write a table; a column whose name begins with `#` is aligned to the right."""
+        if self._terminal:
+            self._rich_table(columns, rows)
+        else:
+            self._plain_table(columns, rows)
+
+    def _plain_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        cells = [[column.lstrip("#").upper() for column in columns], *rows]
+        widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
+        for row in cells:
+            padded = (
+                f"{cell:>{width}}" if column.startswith("#") else f"{cell:<{width}}"
+                for cell, width, column in zip(row, widths, columns, strict=True)
+            )
+            self.line("  ".join(padded).rstrip())
+
+    def _rich_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+        for column in columns:
+            number = column.startswith("#")
+            table.add_column(
+                column.lstrip("#"),
+                justify="right" if number else "left",
+                overflow="fold",
+                no_wrap=number,
+            )
+        for row in rows:
+            table.add_row(*(Text(cell, style=STATE_STYLES.get(cell, "")) for cell in row))
+        Console(file=self._stream, highlight=False).print(table)

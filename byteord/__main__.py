@@ -1,0 +1,128 @@
+"""`byteord`: the command line of the daemon. Parses, reads the configuration, takes the lock, hands over to `byteord.app`.
+
+Imports of gRPC wait until the lock is held, so that a second daemon is refused in milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+
+from byteord.deployment import config as configuration
+from byteord.errors import (
+    ByteorError,
+    DataError,
+    DeniedError,
+    InvalidArgumentError,
+    InvalidDocumentError,
+    NotFoundError,
+    RegionError,
+    ResourceError,
+    UnavailableError,
+    WrongStateError,
+)
+
+EXIT_CODES: tuple[tuple[type[ByteorError], int], ...] = (
+    (InvalidDocumentError, 78),
+    (InvalidArgumentError, 2),
+    (NotFoundError, 66),
+    (DataError, 65),
+    (RegionError, 65),
+    (DeniedError, 77),
+    (ResourceError, 75),
+    (UnavailableError, 69),
+    (WrongStateError, 1),
+    (ByteorError, 70),
+)
+"""First match wins. A second daemon is `ResourceError`: 75, try again, since the lock frees itself when its holder ends."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon until it is told to stop; return its exit code."""
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+    arguments = _parser().parse_args(argv)
+    try:
+        return _run(arguments)
+    except ByteorError as error:
+        sys.stderr.write(f"byteord: {error.message}\n")
+        return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from byteord.private import make_private
+
+    if arguments.version:
+        sys.stdout.write(f"byteord {metadata.version('byteor')}\n")
+        return 0
+    if arguments.private:
+        with make_private(arguments) as config:
+            return _serve(config, parent_fd=arguments.parent_fd)
+    config = configuration.load(arguments.config)
+    config = configuration.with_directories(
+        config,
+        code_dirs=arguments.code_dir,
+        read_dirs=arguments.read_dir,
+        write_dirs=arguments.write_dir,
+    )
+    if arguments.check:
+        sys.stdout.write(f"{config.source or 'defaults'}: ok\n")
+        return 0
+    return _serve(config, parent_fd=-1)
+
+
+def _serve(config: configuration.Config, *, parent_fd: int) -> int:
+    from byteord.lock import DaemonLocks
+    from byteord.rpc.socket_path import group_id, make_directory
+
+    group = group_id(config.listen.group)
+    make_directory(os.path.dirname(config.listen.socket), group)
+    make_directory(config.paths.runtime, group)
+    make_directory(config.paths.state)
+    with DaemonLocks(configuration.lock_paths(config)):
+        from byteord import app
+
+        return app.run(config, parent_fd=parent_fd)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="byteord", description="The byteor daemon: governed real-time pipelines on one host."
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help=f"configuration (default: {configuration.SYSTEM_FILE} if it exists)",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="check the configuration and exit: 0, or 78 with every problem",
+    )
+    for what in ("code", "read", "write"):
+        parser.add_argument(
+            f"--{what}-dir",
+            metavar="DIR",
+            action="append",
+            default=[],
+            help=f"in dev: one more directory for allow.{what}_dirs (may be repeated)",
+        )
+    private = parser.add_argument_group("private daemon, started by byteorctl for one call")
+    private.add_argument(
+        "--private", metavar="DIR", help="serve on DIR/byteord.sock with DIR for everything"
+    )
+    private.add_argument(
+        "--parent-fd",
+        metavar="N",
+        type=int,
+        default=-1,
+        help="abort and exit when this descriptor reads its end",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""The daemon as a process: what starts in which order, what makes it stop, and how it goes down.
+
+Owns the event loop and the order of things; every part does its own work. The lock is held before `run` is called and is
+freed after it returns. Start: adoption of runs, then the socket, then health, then READY=1. Stop: health first, then watches,
+then the server, then what was asked for the runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+
+import uvloop
+from structlog.typing import FilteringBoundLogger
+
+from byteord.deployment.config import Config
+from byteord.rpc.requests import RequestStore
+from byteord.rpc.server import ApiServer
+from byteord.rpc.servicer import ControlServicer
+from byteord.telemetry.lag import LoopWatch
+from byteord.telemetry.log import bridge_library_logs, make_logger
+from byteord.telemetry.systemd import Notifier
+
+EFFECTS_TIMEOUT_S = 5.0
+
+
+def run(config: Config, *, parent_fd: int = -1) -> int:
+    """Serve until told to stop; return the exit code. The caller holds the locks of `config`.
+
+    Raises ByteorError when the daemon cannot start; nothing is left then.
+    """
+    notifier = Notifier.from_environment(os.environ)
+    log = make_logger(form=config.log.format, level=config.log.level)
+    bridge_library_logs(log)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(Daemon(config, log, notifier, parent_fd).serve())
+    return 0
+
+
+class Daemon:
+    """One daemon, from start to stop. Use once."""
+
+    def __init__(
+        self, config: Config, log: FilteringBoundLogger, notifier: Notifier, parent_fd: int
+    ) -> None:
+        self._config = config
+        self._log = log
+        self._notifier = notifier
+        self._parent_fd = parent_fd
+        self._started = time.monotonic()
+        self._stop = asyncio.Event()
+        self._why = ""
+
+    async def serve(self) -> None:
+        """Start everything, wait for a reason to stop, stop everything."""
+        self._listen_for_reasons()
+        requests = RequestStore(
+            os.path.join(self._config.paths.state, "requests"), self._config.request_ids_max
+        )
+        requests.open()
+        servicer = ControlServicer(self._config.authority.environment)
+        server = ApiServer(self._config.listen, servicer, log=self._log, observe=lambda *_: None)
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(LoopWatch(self._notifier, self._log).run())
+            await server.start()
+            self._say_ready()
+            await self._stop.wait()
+            self._say_stopping()
+            await server.not_serving()
+            await server.stop()
+            await requests.close(EFFECTS_TIMEOUT_S)
+            watch.cancel()
+        self._log.info("daemon.stopped", reason=self._why)
+
+    def _listen_for_reasons(self) -> None:
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        for number in signals:
+            loop.add_signal_handler(number, self._ask_to_stop, f"signal {number.name}")
+        if self._parent_fd >= 0:
+            loop.add_reader(self._parent_fd, self._read_parent)
+
+    def _ask_to_stop(self, why: str) -> None:
+        self._why = self._why or why
+        self._stop.set()
+
+    def _read_parent(self) -> None:
+        data = b""
+        with contextlib.suppress(ConnectionError):
+            data = os.read(self._parent_fd, 4096)
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._parent_fd)
+            self._ask_to_stop("the caller ended")
+
+    def _say_ready(self) -> None:
+        address = f"unix:{self._config.listen.socket}"
+        self._notifier.ready(f"serving {address}, environment {self._config.authority.environment}")
+        sys.stdout.write(f"byteord ready at {address}\n")
+        sys.stdout.flush()
+        self._log.info(
+            "daemon.ready",
+            address=address,
+            environment=self._config.authority.environment.value,
+            pid=os.getpid(),
+            start_s=round(time.monotonic() - self._started, 3),
+        )
+
+    def _say_stopping(self) -> None:
+        self._notifier.stopping(f"stopping: {self._why}")
+        self._log.info("daemon.stopping", reason=self._why, runs=self._config.on_stop)

@@ -1,0 +1,204 @@
+"""What the daemon's own configuration allows: paths, addresses, code, environment demands, ceilings.
+
+Pure: a path is compared by its text here, and opened beneath its directory without following links by the adapter.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping
+
+from byteord.deployment.memory import estimate_memory, workers_of
+from byteord.deployment.model import (
+    Adapter,
+    AdapterCatalogue,
+    Authority,
+    Deployment,
+    Environment,
+)
+from byteord.spec.findings import Collector, Path, Severity, shown
+from byteord.spec.model import EndpointKind, Scalar, Spec, Stage
+from byteord.spec.stage_key import parse_key
+
+PERMISSION = ("read_path", "write_path", "listen", "connect")
+
+
+def check_code(
+    stages: Iterable[Stage | None], authority: Authority, found: Collector, environment: Environment
+) -> None:
+    """Report stages whose code may come from nowhere, is not pinned where it must be, or declares no effects."""
+    strict = environment is not Environment.DEV
+    for index, stage in enumerate(stages):
+        if stage is None or parse_key(stage.stage).is_builtin:
+            continue
+        path = ("stages", str(index))
+        if not authority.code_dirs:
+            found.add(
+                "POLICY_NO_CODE_DIRS",
+                (*path, "stage"),
+                seen=shown(stage.stage),
+                wanted="a directory that the daemon takes code from; it has none",
+                fix="set code_dirs in the daemon's configuration",
+            )
+        if strict and not stage.digest:
+            found.add(
+                "POLICY_DIGEST_MISSING",
+                (*path, "digest"),
+                seen="nothing",
+                wanted=f"a pinned digest of its code in {environment}",
+                fix='add digest = "sha256:..." as a run in dev shows it',
+            )
+        _check_effects(stage, path, found, environment)
+
+
+def _check_effects(stage: Stage, path: Path, found: Collector, environment: Environment) -> None:
+    strict = environment is not Environment.DEV
+    if stage.effects is None:
+        found.add(
+            "POLICY_EFFECTS_UNDECLARED",
+            (*path, "effects"),
+            seen="nothing",
+            wanted="the capabilities it uses; what is not declared counts as side-effecting",
+            fix="add effects = [] if it only computes",
+            severity=Severity.ERROR if strict else Severity.NOTE,
+        )
+    elif stage.effects and strict:
+        found.add(
+            "POLICY_EFFECTS_GATED",
+            (*path, "effects"),
+            seen=", ".join(stage.effects),
+            wanted=f"no side effects in {environment}: this build has no approvals that could allow them",
+            fix="run it in dev, or on a byteor with approvals",
+        )
+    elif strict:
+        found.add(
+            "POLICY_NOT_CONFINED",
+            (*path, "effects"),
+            seen="effects = []",
+            wanted="a build that confines what is declared effect-free; this one takes the declaration's word",
+            fix="review the stage's code",
+            severity=Severity.WARNING,
+        )
+
+
+def check_adapters(
+    adapters: Mapping[str, Adapter],
+    endpoints: Mapping[str, EndpointKind],
+    catalogue: AdapterCatalogue,
+    authority: Authority,
+    found: Collector,
+) -> None:
+    """Report paths outside the allowed directories and addresses outside the allowed patterns."""
+    for name, adapter in adapters.items():
+        info = catalogue.info(adapter.kind)
+        for key in info.keys if info else ():
+            value = adapter.options.get(key.name)
+            use = key.use
+            if value is None or value == "":
+                continue
+            if use in ("read_path", "write_path"):
+                if endpoints.get(name) is EndpointKind.EGRESS and use == "read_path":
+                    use = "write_path"
+                _check_path(
+                    str(value), use, ("adapters", name, *key.name.split(".")), authority, found
+                )
+            elif use in ("listen", "connect"):
+                _check_address(
+                    address_of(value, adapter.options),
+                    use,
+                    ("adapters", name, *key.name.split(".")),
+                    authority,
+                    found,
+                )
+
+
+def _check_path(text: str, use: str, path: Path, authority: Authority, found: Collector) -> None:
+    reads = use == "read_path"
+    allowed = authority.read_dirs if reads else authority.write_dirs
+    key = "read_dirs" if reads else "write_dirs"
+    if path_allowed(text, allowed):
+        return
+    found.add(
+        "POLICY_PATH_DENIED",
+        path,
+        seen=shown(text),
+        wanted=f"a path beneath one of {', '.join(allowed)}"
+        if allowed
+        else f"no path: the daemon's configuration has no {key}",
+        fix=f"move the file, or add its directory to {key} in the daemon's configuration; "
+        "--input and --output stream a file of yours",
+    )
+
+
+def path_allowed(text: str, allowed: Iterable[str]) -> bool:
+    """Tell whether a path lies, by its text, beneath one of the directories; a relative one is taken beneath each."""
+    if ".." in text.split("/") or "\0" in text:
+        return False
+    for directory in allowed:
+        root = posixpath.normpath(directory)
+        full = posixpath.normpath(posixpath.join(root, text))
+        if full != root and (full.startswith(f"{root}/") or root == "/"):
+            return True
+    return False
+
+
+def address_of(value: Scalar, options: Mapping[str, Scalar]) -> str:
+    """Return an adapter's address as `host:port` or `unix:/path`."""
+    text = str(value)
+    if text.startswith("/"):
+        return f"unix:{text}"
+    port = options.get("port")
+    return text if port is None or ":" in text else f"{text}:{port}"
+
+
+def _check_address(text: str, use: str, path: Path, authority: Authority, found: Collector) -> None:
+    allowed = authority.listen if use == "listen" else authority.connect
+    if any(address_allowed(text, pattern) for pattern in allowed):
+        return
+    found.add(
+        "POLICY_ADDRESS_DENIED",
+        path,
+        seen=shown(text),
+        wanted=f"an address to {use} {'on' if use == 'listen' else 'to'} that matches one of {', '.join(allowed)}"
+        if allowed
+        else f"no address: the daemon's configuration has no {use} patterns",
+        fix=f"choose another address, or add a pattern to {use} in the daemon's configuration",
+    )
+
+
+def address_allowed(address: str, pattern: str) -> bool:
+    """Tell whether an address matches `host:port` with `*` for either part, or lies beneath a `unix:/dir` prefix."""
+    if address.startswith("unix:") or pattern.startswith("unix:"):
+        if not (address.startswith("unix:/") and pattern.startswith("unix:/")):
+            return False
+        return path_allowed(address[5:], (pattern[5:],)) or address == pattern
+    host, _, port = address.rpartition(":")
+    want_host, _, want_port = pattern.rpartition(":")
+    same_host = want_host == "*" or _plain_host(host) == _plain_host(want_host)
+    return bool(host) and same_host and want_port in ("*", port)
+
+
+def _plain_host(host: str) -> str:
+    return host.strip("[]").lower()
+
+
+def check_ceilings(
+    spec: Spec, deployment: Deployment, authority: Authority, found: Collector
+) -> None:
+    """Report a run that would take more than the daemon gives one run."""
+    workers = workers_of(spec, deployment)
+    if workers > authority.workers_max:
+        found.add(
+            "POLICY_WORKERS_MAX",
+            seen=f"{workers} workers",
+            wanted=f"at most {authority.workers_max}, the daemon's workers_max",
+            fix='use fewer shards, or tuning.fuse = "always"',
+        )
+    memory = estimate_memory(spec, deployment)
+    if memory.total_bytes > authority.region_bytes_max:
+        found.add(
+            "POLICY_REGION_BYTES_MAX",
+            seen=f"{memory.total_bytes} bytes of shared memory",
+            wanted=f"at most {authority.region_bytes_max}, the daemon's region_bytes_max",
+            fix="lower ring.capacity, ring.slot_bytes or ring.shards",
+        )

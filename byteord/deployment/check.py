@@ -1,0 +1,276 @@
+"""Validation of a deployment by itself and against the endpoints of a spec, up to the `Deployment`.
+
+Pure: opens nothing. What the daemon allows and what the host has are `authority_rules` and `host_rules`.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from byteord.deployment.adapter_rules import AdapterCheck
+from byteord.deployment.keys import (
+    DEPLOYMENT_SCHEMA,
+    FAILURE_POLICIES,
+    FAILURE_POLICIES_LATER,
+    PROFILES,
+    PROFILES_LATER,
+    VERSION,
+)
+from byteord.deployment.model import (
+    Adapter,
+    AdapterCatalogue,
+    Deployment,
+    Environment,
+    Failure,
+    FailurePolicy,
+    Fuse,
+    Limits,
+    Tuning,
+    Wait,
+)
+from byteord.spec import kv
+from byteord.spec.document import KEY_PATTERN, NESTING_MAX, Bare, Document, Source, read
+from byteord.spec.findings import Collector, Finding, Path, Severity, shown
+from byteord.spec.model import EndpointKind
+from byteord.spec.nearest import did_you_mean
+from byteord.spec.rules import check_version
+from byteord.spec.schema import Reader
+from byteord.spec.secrets import check_secrets
+from byteord.spec.validate import FlatDocument, put_array
+
+_STRICTNESS = {Environment.DEV: 0, Environment.STAGING: 1, Environment.PROD: 2}
+
+
+class DeploymentCheck:
+    """One deployment, or none, on its way through the levels."""
+
+    def __init__(
+        self,
+        source: Source | None,
+        overrides: Mapping[str, str],
+        *,
+        client_input: bool,
+        client_output: bool,
+    ) -> None:
+        """Read the text and apply the overrides; the findings of the syntax level stand afterwards."""
+        syntax = Collector("deployment", {})
+        self.document = read(source, syntax) if source is not None else Document()
+        self.found = Collector("deployment", self.document.places)
+        self.found.findings.extend(syntax.findings)
+        self.is_absent = source is None
+        self.client = {EndpointKind.INGRESS: client_input, EndpointKind.EGRESS: client_output}
+        self.tree: dict[str, Any] = copy.deepcopy(self.document.tree)
+        self._overridden = {_path(key) for key in overrides}
+        for key, value in overrides.items():
+            self._override(key, value)
+        self.adapters: dict[str, Adapter] = {}
+        self.environment = Environment.DEV
+        self.typed: dict[str, Any] | None = None
+
+    def _override(self, key: str, value: str) -> None:
+        path = _path(key)
+        if not all(KEY_PATTERN.match(part) for part in path) or len(path) > NESTING_MAX:
+            self.found.add(
+                "OVERRIDE_INVALID",
+                seen=f"--set {key}={value}",
+                wanted="a dotted key path of a deployment, an equals sign and a value",
+                fix="for example --set tuning.wait=spin",
+            )
+            return
+        node: Any = self.tree
+        for part in path[:-1]:
+            child = node.get(part)
+            if isinstance(child, list):
+                child = {str(index): item for index, item in enumerate(child)}
+            node[part] = child if isinstance(child, dict) else {}
+            node = node[part]
+        node[path[-1]] = [] if value == kv.EMPTY_ARRAY else Bare(value)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Return what was found so far."""
+        return self.found.findings
+
+    @property
+    def has_errors(self) -> bool:
+        """Tell whether any finding is an error."""
+        return any(finding.severity is Severity.ERROR for finding in self.findings)
+
+    def decide_environment(self, authority: Environment) -> Environment:
+        """Return the environment of the run: the deployment's if it is no looser than the daemon's, else that."""
+        asked = self.tree.get("environment")
+        known = {str(item): item for item in Environment}
+        wanted = known.get(asked, authority) if isinstance(asked, str) else authority
+        if _STRICTNESS[wanted] < _STRICTNESS[authority]:
+            self.found.add(
+                "DEPLOYMENT_ENVIRONMENT_LOOSER",
+                ("environment",),
+                seen=shown(asked),
+                wanted=f'"{authority}", the environment of this daemon, or stricter',
+                fix="delete the key, or send the run to a daemon of that environment",
+            )
+            wanted = authority
+        self.environment = wanted
+        return wanted
+
+    def schema(
+        self,
+        endpoints: Mapping[str, EndpointKind],
+        catalogue: AdapterCatalogue,
+        *,
+        unknown: Severity,
+        payload_max: int,
+    ) -> bool:
+        """Check every key and value by itself; tell whether the document could be read."""
+        if not self.document.readable:
+            return False
+        found = self.found
+        found.unknown = unknown
+        before = len(found.findings)
+        check_secrets(self.tree, found)
+        typed = Reader(found).table(DEPLOYMENT_SCHEMA, self.tree)
+        self._harden_overrides(before)
+        check_version(typed, found)
+        _check_later(typed["tuning"]["profile"], _PROFILE, found)
+        _check_later(typed["failure"]["policy"], _POLICY, found)
+        self.typed = typed
+        adapters = AdapterCheck(catalogue, endpoints, self.client, found, payload_max)
+        self.adapters = adapters.read(typed["adapters"], is_absent=self.is_absent)
+        return True
+
+    def _harden_overrides(self, before: int) -> None:
+        """Make an unknown key an error where it was typed by hand as a flag."""
+        for index in range(before, len(self.findings)):
+            finding = self.findings[index]
+            path = _path(finding.path)
+            given = any(path == key[: len(path)] for key in self._overridden)
+            if finding.code == "KEY_UNKNOWN" and given:
+                self.findings[index] = Finding(
+                    **{**_parts(finding), "severity": Severity.ERROR, "line": 0, "column": 0}
+                )
+
+    def topology(self, endpoints: Mapping[str, EndpointKind]) -> bool:
+        """Check that adapters are bound to exactly the endpoints of the spec; tell whether it ran."""
+        if self.typed is None:
+            return False
+        if not endpoints:
+            return True
+        bound = self.typed["adapters"]
+        for name, kind in endpoints.items():
+            if name not in bound and not self.is_absent and not self.client[kind]:
+                self.found.add(
+                    "DEPLOYMENT_ENDPOINT_UNBOUND",
+                    ("adapters", name),
+                    seen="nothing",
+                    wanted=f"an adapter for the {kind} {shown(name)} of the spec",
+                    fix=f"add [adapters.{name}] with its kind",
+                )
+        for name in bound:
+            if name not in endpoints:
+                self.found.add(
+                    "DEPLOYMENT_ENDPOINT_UNKNOWN",
+                    ("adapters", name),
+                    seen=shown(name),
+                    wanted=f"an endpoint of the spec: {', '.join(sorted(endpoints))}",
+                    fix=did_you_mean(name, endpoints, otherwise="delete the table"),
+                )
+        return True
+
+    def build(self) -> Deployment | None:
+        """Return the deployment, or None while any finding is an error or the levels did not run."""
+        if self.typed is None or self.has_errors:
+            return None
+        tuning, failure, limits = settings_of(self.typed)
+        text = kv.write(flatten(self.environment, self.adapters, tuning, failure, limits))
+        return Deployment(
+            environment=self.environment,
+            adapters=self.adapters,
+            tuning=tuning,
+            failure=failure,
+            limits=limits,
+            kv=text,
+            sha256=hashlib.sha256(text).hexdigest(),
+        )
+
+
+def _path(text: str) -> Path:
+    return tuple(text.split("."))
+
+
+def _parts(finding: Finding) -> dict[str, Any]:
+    return {name: getattr(finding, name) for name in Finding.__slots__}
+
+
+_PROFILE = (("tuning", "profile"), PROFILES, PROFILES_LATER, "DEPLOYMENT_PROFILE_UNSUPPORTED")
+_POLICY = (
+    ("failure", "policy"),
+    FAILURE_POLICIES,
+    FAILURE_POLICIES_LATER,
+    "DEPLOYMENT_POLICY_UNSUPPORTED",
+)
+
+
+def _check_later(
+    value: str, about: tuple[Path, tuple[str, ...], tuple[str, ...], str], found: Collector
+) -> None:
+    """Report a choice that is unknown, or known and not in this build."""
+    path, have, later, code = about
+    if value in have:
+        return
+    if value in later:
+        found.add(
+            code,
+            path,
+            seen=shown(value),
+            wanted=f"one of {', '.join(have)}: this build does not have {value}",
+            fix=f'write {path[-1]} = "{have[0]}", or use a byteor that has it',
+        )
+        return
+    found.add(
+        "VALUE_CHOICE",
+        path,
+        seen=shown(value),
+        wanted=f"one of {', '.join(have)}",
+        fix=did_you_mean(value, have, otherwise=f"choose one of {', '.join(have)}"),
+    )
+
+
+def settings_of(typed: Mapping[str, Any]) -> tuple[Tuning, Failure, Limits]:
+    """Return the parts of a deployment that a valid typed document describes."""
+    tuning, failure, limits = typed["tuning"], typed["failure"], typed["limits"]
+    return (
+        Tuning(tuning["profile"], Wait(tuning["wait"]), tuning["pin"], Fuse(tuning["fuse"])),
+        Failure(**{**failure, "policy": FailurePolicy(failure["policy"])}),
+        Limits(**limits),
+    )
+
+
+def flatten(
+    environment: Environment,
+    adapters: Mapping[str, Adapter],
+    tuning: Tuning,
+    failure: Failure,
+    limits: Limits,
+) -> FlatDocument:
+    """Return the canonical keys and values of a deployment, every default spelled out."""
+    flat: FlatDocument = {"version": VERSION, "environment": str(environment)}
+    for name, adapter in adapters.items():
+        flat[f"adapters.{name}.kind"] = adapter.kind
+        for key, value in adapter.options.items():
+            flat[f"adapters.{name}.{key}"] = value
+    flat["tuning.profile"] = tuning.profile
+    flat["tuning.wait"] = str(tuning.wait)
+    flat["tuning.fuse"] = str(tuning.fuse)
+    if isinstance(tuning.pin, str):
+        flat["tuning.pin"] = tuning.pin
+    else:
+        put_array(flat, "tuning.pin", tuning.pin)
+    for key in Failure.__slots__:
+        value = getattr(failure, key)
+        flat[f"failure.{key}"] = str(value) if isinstance(value, FailurePolicy) else value
+    flat["limits.max_batch"] = limits.max_batch
+    flat["limits.undo_bytes"] = limits.undo_bytes
+    return flat

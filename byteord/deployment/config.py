@@ -1,0 +1,251 @@
+"""The daemon's own configuration: TOML to a frozen `Config`, which no call can change.
+
+Owns the keys of `byteord.toml`, their types, defaults and limits. Reading is strict: an unknown key is an error with the
+nearest known one, and all problems are reported at once. It must not create, open or check anything but the file itself.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from byteord.deployment.config_keys import KEYS, KeyProblem, check_tables
+from byteord.deployment.model import Authority, Environment
+from byteord.errors import InvalidDocumentError, NotFoundError
+
+SYSTEM_FILE = "/etc/byteor/byteord.toml"
+CONFIG_BYTES_MAX = 1 << 20
+LOOPBACK = ("127.0.0.1:*", "localhost:*")
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where and for whom the API is served."""
+
+    socket: str
+    mode: int = 0o660
+    group: str = ""
+    """Group that owns the socket and its directory; empty: the daemon's own."""
+    reflection: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Directories of the daemon, each absolute."""
+
+    runtime: str
+    """Lock and socket; may vanish with a reboot."""
+    state: str
+    """What must survive a restart: request ids."""
+    regions: str = "/dev/shm"  # noqa: S108  shared memory lives there
+    """A tmpfs; runs live in `byteor-UID/` below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """How the daemon logs, on standard error."""
+
+    format: str = "auto"
+    """`auto` (readable on a terminal, else JSON), `json` or `console`."""
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything the daemon was told by whoever runs it."""
+
+    listen: Listen
+    paths: Paths
+    authority: Authority = field(default_factory=Authority)
+    metrics_address: str = ""
+    """`host:port`; port 0: any free one; empty: none."""
+    log: Log = field(default_factory=Log)
+    on_stop: str = "leave"
+    """`leave`: runs go on and the next daemon adopts them; `drain`: they are drained first."""
+    drain_timeout_s: int = 30
+    request_ids_max: int = 10_000
+    source: str = ""
+    """File it was read from; empty: defaults."""
+
+
+class ConfigError(InvalidDocumentError):
+    """A configuration that cannot be used; `problems` lists everything that is wrong with it."""
+
+    reason = "INVALID_CONFIG"
+
+    def __init__(self, source: str, problems: Sequence[KeyProblem]) -> None:
+        lines = [f"{source}: {len(problems)} problem{'s' if len(problems) != 1 else ''}"]
+        lines += [str(problem) for problem in problems]
+        super().__init__("\n  ".join(lines), details={"file": source})
+        self.problems = tuple(problems)
+
+
+def load(path: str | None) -> Config:
+    """Return the configuration of `path`, else of the system's file if there is one, else defaults.
+
+    Raises:
+        NotFoundError: `path` was named and cannot be read.
+        ConfigError: it is not what a configuration must be; names every problem.
+    """
+    if path is None and not os.path.exists(SYSTEM_FILE):
+        return default_config()
+    source = path or SYSTEM_FILE
+    try:
+        with open(source, "rb") as file:
+            content = file.read(CONFIG_BYTES_MAX + 1)
+    except OSError as error:
+        raise NotFoundError(
+            f"configuration {source}: {error.strerror}; name a readable file with --config",
+            reason="CONFIG_NOT_READABLE",
+        ) from error
+    return parse(content, source)
+
+
+def parse(content: bytes, source: str) -> Config:
+    """Return the configuration in `content`; raise `ConfigError` with every problem."""
+    values, problems = check_tables(_read_toml(content, source))
+    if problems:
+        raise ConfigError(source, problems)
+    return _build(values, source)
+
+
+def default_config() -> Config:
+    """Return what applies without a file: `dev`, for the calling user, reaching no further than the working directory."""
+    here = os.getcwd()
+    beneath = () if here == "/" else (here,)
+    authority = Authority(
+        code_dirs=beneath, read_dirs=beneath, write_dirs=beneath, listen=LOOPBACK, connect=LOOPBACK
+    )
+    return replace(_build({}, ""), authority=authority)
+
+
+def private_config(
+    directory: str,
+    *,
+    regions: str,
+    code_dirs: Sequence[str],
+    read_dirs: Sequence[str],
+    write_dirs: Sequence[str],
+) -> Config:
+    """Return the configuration of a private daemon that owns `directory` and serves one client for one call."""
+    authority = Authority(
+        code_dirs=tuple(code_dirs),
+        read_dirs=tuple(read_dirs),
+        write_dirs=tuple(write_dirs),
+        listen=LOOPBACK,
+        connect=LOOPBACK,
+    )
+    return Config(
+        listen=Listen(os.path.join(directory, "byteord.sock"), mode=0o600, reflection=False),
+        paths=Paths(directory, os.path.join(directory, "state"), regions),
+        authority=authority,
+        log=Log(level="warning"),
+    )
+
+
+def with_directories(
+    config: Config,
+    *,
+    code_dirs: Sequence[str],
+    read_dirs: Sequence[str],
+    write_dirs: Sequence[str],
+) -> Config:
+    """Return `config` with more directories from the command line; raises `ConfigError` outside `dev`."""
+    more = {"code_dirs": code_dirs, "read_dirs": read_dirs, "write_dirs": write_dirs}
+    given = [f"--{name[:-5]}-dir" for name, directories in more.items() if directories]
+    environment = config.authority.environment
+    if given and environment is not Environment.DEV:
+        problems = [
+            KeyProblem(option, f"the environment {environment}", "dev", "use the file's [allow]")
+            for option in given
+        ]
+        raise ConfigError(config.source or "command line", problems)
+    every = {
+        name: tuple(dict.fromkeys([*getattr(config.authority, name), *map(os.path.abspath, extra)]))
+        for name, extra in more.items()
+    }
+    return replace(config, authority=replace(config.authority, **every))
+
+
+def lock_paths(config: Config) -> tuple[str, ...]:
+    """Return the files that a daemon of this configuration must hold alone, in the order of taking them.
+
+    One for each thing that two daemons would corrupt: the socket, the state, and the regions of this user.
+    """
+    regions = os.path.join(config.paths.regions, f"byteor-{os.geteuid()}.lock")
+    places = (
+        os.path.join(config.paths.runtime, "byteord.lock"),
+        f"{config.listen.socket}.lock",
+        os.path.join(config.paths.state, "byteord.lock"),
+        regions,
+    )
+    return tuple(dict.fromkeys(places))
+
+
+def default_runtime() -> str:
+    """Return where lock and socket of this user's daemon are unless told otherwise."""
+    if os.geteuid() == 0:
+        return "/run/byteor"
+    return os.path.join(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}", "byteor")
+
+
+def default_state() -> str:
+    """Return where the state of this user's daemon is unless told otherwise."""
+    if os.geteuid() == 0:
+        return "/var/lib/byteor"
+    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(home, "byteor")
+
+
+def _read_toml(content: bytes, source: str) -> Mapping[str, Any]:
+    if len(content) > CONFIG_BYTES_MAX:
+        seen, wanted = f"more than {CONFIG_BYTES_MAX} bytes", f"at most {CONFIG_BYTES_MAX} bytes"
+        raise ConfigError(source, [KeyProblem("", seen, wanted, "is this the right file?")])
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        seen = f"byte 0x{content[error.start]:02x} at offset {error.start}"
+        problem = KeyProblem("", seen, "UTF-8 text", "save the file as UTF-8")
+        raise ConfigError(source, [problem]) from error
+    except tomllib.TOMLDecodeError as error:
+        problem = KeyProblem("", str(error), "TOML", "correct the syntax there")
+        raise ConfigError(source, [problem]) from error
+    except RecursionError as error:
+        problem = KeyProblem("", "absurd nesting", "tables of scalars", "is this the right file?")
+        raise ConfigError(source, [problem]) from error
+
+
+def _build(values: Mapping[str, Any], source: str) -> Config:
+    def get(path: str) -> Any:
+        return values.get(path, KEYS[path].default)
+
+    environment = Environment(get("environment"))
+    runtime = get("paths.runtime") or default_runtime()
+    reflection = values.get("listen.reflection", environment is not Environment.PROD)
+    return Config(
+        listen=Listen(
+            socket=get("listen.socket") or os.path.join(runtime, "byteord.sock"),
+            mode=get("listen.mode"),
+            group=get("listen.group"),
+            reflection=reflection,
+        ),
+        paths=Paths(runtime, get("paths.state") or default_state(), get("paths.regions")),
+        authority=Authority(
+            environment=environment,
+            **{name: tuple(get(f"allow.{name}")) for name in _LISTS},
+            **{name: get(f"ceilings.{name}") for name in _CEILINGS},
+        ),
+        metrics_address=get("metrics.address"),
+        log=Log(get("log.format"), get("log.level")),
+        on_stop=get("on_stop"),
+        drain_timeout_s=get("drain_timeout_s"),
+        request_ids_max=get("ceilings.request_ids_max"),
+        source=source,
+    )
+
+
+_LISTS = ("code_dirs", "read_dirs", "write_dirs", "listen", "connect")
+_CEILINGS = ("runs_max", "workers_max", "region_bytes_max", "uploads_max", "watches_max")

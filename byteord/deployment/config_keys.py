@@ -1,0 +1,193 @@
+"""Every key of the daemon's configuration: its type, default, limits and meaning, as one table.
+
+Owns the strict check of parsed tables against that table, independent of where they came from.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from byteord.deployment.model import Authority
+
+SOCKET_PATH_BYTES_MAX = 107
+_LIMITS = Authority()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyProblem:
+    """What is wrong with one key of a configuration."""
+
+    path: str
+    seen: str
+    wanted: str
+    fix: str
+
+    def __str__(self) -> str:
+        where = f"{self.path}: " if self.path else ""
+        return f"{where}seen {self.seen}; wanted {self.wanted}; {self.fix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: `check` returns what is wanted instead when the value is not acceptable, else an empty text."""
+
+    path: str
+    doc: str
+    default: Any
+    check: Callable[[Any], str]
+
+
+def check_tables(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[KeyProblem]]:
+    """Return the accepted values by dotted path, and every problem in document order."""
+    values: dict[str, Any] = {}
+    problems: list[KeyProblem] = []
+    for path, value in _leaves(tables, ""):
+        key = KEYS.get(path)
+        wanted = key.check(value) if key else ""
+        if key is None:
+            problems.append(_unknown(path))
+        elif wanted:
+            problems.append(KeyProblem(path, _show(value), wanted, f"{key.doc}"))
+        else:
+            values[path] = value
+    return values, problems
+
+
+def _leaves(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        path = f"{prefix}{name}"
+        is_table = isinstance(value, dict)
+        if is_table and any(known.startswith(f"{path}.") for known in KEYS):
+            yield from _leaves(value, f"{path}.")
+        else:
+            yield path, value
+
+
+def _unknown(path: str) -> KeyProblem:
+    tables = sorted({known.rpartition(".")[0] for known in KEYS} - {""})
+    near = difflib.get_close_matches(path, [*KEYS, *tables], n=1, cutoff=0.5)
+    if not near:
+        last = path.rpartition(".")[2]
+        near = [known for known in KEYS if known.rpartition(".")[2] == last]
+    fix = f"did you mean {near[0]}?" if near else "remove it"
+    return KeyProblem(path, "an unknown key", "one of the documented keys", fix)
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    return lambda value: "" if value in choices else f"one of {', '.join(choices)}"
+
+
+def _integer(low: int, high: int) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        right = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+        return "" if right else f"an integer from {low} to {high}"
+
+    return check
+
+
+def _boolean(value: Any) -> str:
+    return "" if isinstance(value, bool) else "true or false"
+
+
+def _directory(value: Any) -> str:
+    right = isinstance(value, str) and value.startswith("/") and os.path.normpath(value) == value
+    return "" if right and "\0" not in value else "an absolute path without '..' or a final '/'"
+
+
+def _socket(value: Any) -> str:
+    if wanted := _directory(value):
+        return wanted
+    size = len(os.fsencode(value))
+    return "" if size <= SOCKET_PATH_BYTES_MAX else f"at most {SOCKET_PATH_BYTES_MAX} bytes"
+
+
+def _mode(value: Any) -> str:
+    right = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0o770
+    right = right and not value & 0o007
+    return "" if right else "permissions for owner and group alone, in octal, for example 0o660"
+
+
+def _group(value: Any) -> str:
+    right = isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.-]{0,32}", value)
+    return "" if right else "the name of a group"
+
+
+def _host_port(value: str) -> bool:
+    host, colon, port = value.rpartition(":")
+    if not (colon and host) or any(char.isspace() or char == "/" for char in host):
+        return False
+    return port == "*" or (port.isascii() and port.isdigit() and int(port) <= 0xFFFF)
+
+
+def _address(value: Any) -> str:
+    right = isinstance(value, str) and (not value or (_host_port(value) and "*" not in value))
+    return "" if right else "host:port, or empty for none"
+
+
+def _pattern(value: Any) -> str:
+    if isinstance(value, str) and value.startswith("unix:"):
+        return _directory(value.removeprefix("unix:"))
+    right = isinstance(value, str) and _host_port(value)
+    return "" if right else "host:port, where either may be *, or unix:/directory"
+
+
+def _list_of(check: Callable[[Any], str]) -> Callable[[Any], str]:
+    def check_all(value: Any) -> str:
+        if not isinstance(value, list):
+            return "a list of texts"
+        wanted = [(index, check(item)) for index, item in enumerate(value)]
+        return "; ".join(f"as item {index} {text}" for index, text in wanted if text)
+
+    return check_all
+
+
+_DIRECTORIES = _list_of(_directory)
+_PATTERNS = _list_of(_pattern)
+
+KEYS: dict[str, Key] = {
+    key.path: key
+    for key in (
+        Key("environment", "what a mistake costs here", "dev", _one_of("dev", "staging", "prod")),
+        Key("on_stop", "what a stopping daemon does to runs", "leave", _one_of("leave", "drain")),
+        Key("drain_timeout_s", "time for `on_stop = drain`", 30, _integer(1, 3600)),
+        Key("listen.socket", "path of the Unix socket of the API", "", _socket),
+        Key("listen.mode", "permissions of that socket", 0o660, _mode),
+        Key("listen.group", "group that may use it", "", _group),
+        Key("listen.reflection", "let clients ask for the API's description", None, _boolean),
+        Key("metrics.address", "where Prometheus scrapes", "127.0.0.1:9469", _address),
+        Key("paths.runtime", "directory of lock and socket", "", _directory),
+        Key("paths.state", "directory of what must survive a restart", "", _directory),
+        Key("paths.regions", "a tmpfs for the regions of runs", "/dev/shm", _directory),  # noqa: S108
+        Key("allow.code_dirs", "where code of stages may come from", [], _DIRECTORIES),
+        Key("allow.read_dirs", "where adapters may read files", [], _DIRECTORIES),
+        Key("allow.write_dirs", "where adapters may write files", [], _DIRECTORIES),
+        Key("allow.listen", "addresses that adapters may bind", [], _PATTERNS),
+        Key("allow.connect", "addresses that adapters may connect to", [], _PATTERNS),
+        Key("ceilings.runs_max", "live runs", _LIMITS.runs_max, _integer(1, 4096)),
+        Key("ceilings.workers_max", "live workers", _LIMITS.workers_max, _integer(1, 65_536)),
+        Key(
+            "ceilings.region_bytes_max",
+            "bytes of all regions together",
+            _LIMITS.region_bytes_max,
+            _integer(1 << 20, 1 << 50),
+        ),
+        Key("ceilings.uploads_max", "inputs fed at once", _LIMITS.uploads_max, _integer(1, 4096)),
+        Key("ceilings.watches_max", "watches at once", _LIMITS.watches_max, _integer(1, 65_536)),
+        Key("ceilings.request_ids_max", "request ids kept", 10_000, _integer(16, 1_000_000)),
+        Key("log.format", "form of the log", "auto", _one_of("auto", "json", "console")),
+        Key(
+            "log.level", "least level logged", "info", _one_of("debug", "info", "warning", "error")
+        ),
+    )
+}
+"""By dotted path; an empty default of a path means: chosen for the calling user."""

@@ -1,0 +1,94 @@
+"""What the host has against what a run asks for: CPUs and memory."""
+
+from __future__ import annotations
+
+from byteord.deployment.memory import estimate_memory, workers_of
+from byteord.deployment.model import Deployment, HostFacts, Wait
+from byteord.spec.findings import Collector, Severity
+from byteord.spec.model import Spec
+
+_PIN = ("tuning", "pin")
+
+
+def check_cpus(pin: object, host: HostFacts, found: Collector) -> None:
+    """Report CPUs of a pin list that the host does not have or the daemon may not use, or that stand twice."""
+    if not isinstance(pin, tuple):
+        return
+    for index, cpu in enumerate(pin):
+        path = (*_PIN, str(index))
+        if cpu not in host.cpus_online:
+            found.add(
+                "HOST_CPU_MISSING",
+                path,
+                seen=f"CPU {cpu}",
+                wanted=f"one of the {len(host.cpus_online)} CPUs of this host: {cpu_list(host.cpus_online)}",
+                fix="choose CPUs that exist and are online",
+            )
+        elif cpu not in host.cpus_allowed:
+            found.add(
+                "HOST_CPU_NOT_ALLOWED",
+                path,
+                seen=f"CPU {cpu}",
+                wanted=f"a CPU that the daemon may use: {cpu_list(host.cpus_allowed)}",
+                fix="choose one of those, or widen the daemon's CPU set",
+            )
+        elif cpu in pin[:index]:
+            found.add(
+                "HOST_CPU_TWICE",
+                path,
+                seen=f"CPU {cpu} again",
+                wanted="each CPU once",
+                fix="delete the second one",
+                severity=Severity.WARNING,
+            )
+
+
+def check_spinning(spec: Spec, deployment: Deployment, host: HostFacts, found: Collector) -> None:
+    """Report more spinning workers than CPUs: an error when pinned, since they would starve each other for good."""
+    tuning = deployment.tuning
+    if tuning.wait is not Wait.SPIN:
+        return
+    cpus = len(set(tuning.pin)) if isinstance(tuning.pin, tuple) else len(host.cpus_allowed)
+    if tuning.pin == "physical":
+        cpus = len([core for core in host.physical_cores if set(core) & set(host.cpus_allowed)])
+    workers = workers_of(spec, deployment)
+    if workers > cpus:
+        pinned = tuning.pin != "none"
+        found.add(
+            "HOST_SPIN_OVERCOMMIT",
+            ("tuning", "wait"),
+            seen=f"{workers} spinning workers on {cpus} CPUs",
+            wanted='a CPU for each worker with wait = "spin"',
+            fix='write wait = "backoff", or fuse = "always", or use fewer shards',
+            severity=Severity.ERROR if pinned else Severity.WARNING,
+        )
+
+
+def check_memory(spec: Spec, deployment: Deployment, host: HostFacts, found: Collector) -> None:
+    """Report shared memory that the host does not have free."""
+    memory = estimate_memory(spec, deployment)
+    if memory.total_bytes > host.shm_free_bytes:
+        found.add(
+            "HOST_SHM_FULL",
+            seen=f"{host.shm_free_bytes} bytes free",
+            wanted=f"{memory.total_bytes} bytes of shared memory for this run",
+            fix="end other runs, enlarge the tmpfs, or lower ring.capacity, ring.slot_bytes or ring.shards",
+        )
+    elif memory.total_bytes > host.memory_available_bytes:
+        found.add(
+            "HOST_MEMORY_LOW",
+            seen=f"{host.memory_available_bytes} bytes of memory available",
+            wanted=f"{memory.total_bytes} bytes for this run",
+            fix="end other programs, or lower ring.capacity, ring.slot_bytes or ring.shards",
+        )
+
+
+def cpu_list(cpus: tuple[int, ...]) -> str:
+    """Return CPU numbers as people write them: `0-3,6`."""
+    parts: list[list[int]] = []
+    for cpu in sorted(set(cpus)):
+        if parts and parts[-1][-1] == cpu - 1:
+            parts[-1][-1:] = [parts[-1][-1], cpu] if len(parts[-1]) == 1 else [cpu]
+        else:
+            parts.append([cpu])
+    return ",".join("-".join(map(str, part)) for part in parts)

@@ -1,0 +1,132 @@
+"""The table of every key of a deployment: what validation reads by and the reference is printed from."""
+
+from __future__ import annotations
+
+from byteord.deployment.model import Failure, FailurePolicy, Fuse, Limits, Tuning, Wait
+from byteord.spec.schema import Key, compile_keys
+
+VERSION = 1
+PROFILES = ("default",)
+PROFILES_LATER = ("low-latency", "isolated-core")
+PINS = ("none", "balanced", "physical")
+FAILURE_POLICIES_LATER = ("dead_letter",)
+
+_TUNING, _FAILURE, _LIMITS = Tuning(), Failure(), Limits()
+
+DEPLOYMENT_KEYS: tuple[Key, ...] = (
+    Key("version", "integer", "Version of the format; this build reads 1.", default=VERSION),
+    Key(
+        "environment",
+        "string",
+        "Where the run happens; it may be stricter than the daemon's, never looser.",
+        choices=("dev", "staging", "prod"),
+        default_text="the daemon's",
+    ),
+    Key(
+        "adapters.NAME.kind",
+        "string",
+        "Adapter bound to the endpoint NAME of the spec; its options stand beside this key.",
+        required=True,
+    ),
+    Key(
+        "adapters.NAME.**",
+        "config",
+        "Options of that kind of adapter, listed below.",
+        default_text="each option's own",
+    ),
+    Key(
+        "tuning.profile",
+        "string",
+        "Posture of the run; this build has `default` alone.",
+        default=_TUNING.profile,
+    ),
+    Key(
+        "tuning.wait",
+        "string",
+        "What a role does while it has nothing to do: `spin` burns its CPU, `backoff` spins, yields "
+        "and then sleeps ever longer, `park` sleeps until it is woken.",
+        default=str(_TUNING.wait),
+        choices=tuple(str(item) for item in Wait),
+    ),
+    Key(
+        "tuning.pin",
+        "pin",
+        "CPUs of the workers: `none`, `balanced`, `physical` (one core each), or a list of CPU "
+        "numbers given to the workers in order.",
+        default=_TUNING.pin,
+        choices=PINS,
+    ),
+    Key(
+        "tuning.fuse",
+        "string",
+        "Whether adjacent native roles share a worker that calls them in turn; `auto` does so when "
+        "busy roles outnumber the CPUs.",
+        default=str(_TUNING.fuse),
+        choices=tuple(str(item) for item in Fuse),
+    ),
+    Key(
+        "failure.policy",
+        "string",
+        "What a stage error does: stop the pipeline, skip the message, or restart the worker.",
+        default=str(_FAILURE.policy),
+    ),
+    Key(
+        "failure.restarts_max",
+        "integer",
+        "Restarts of one worker within the window; one more stops the run.",
+        default=_FAILURE.restarts_max,
+        minimum=0,
+        maximum=1_000,
+    ),
+    Key(
+        "failure.restart_window_s",
+        "integer",
+        "Seconds over which restarts are counted.",
+        default=_FAILURE.restart_window_s,
+        minimum=1,
+        maximum=86_400,
+    ),
+    Key(
+        "failure.restart_backoff_ms",
+        "integer",
+        "Milliseconds before the first restart; doubles with each in the window, to 10 s.",
+        default=_FAILURE.restart_backoff_ms,
+        minimum=0,
+        maximum=10_000,
+    ),
+    Key(
+        "failure.stage_timeout_s",
+        "integer",
+        "Seconds after which a stage call counts as hung: its worker is killed, the stage named.",
+        default=_FAILURE.stage_timeout_s,
+        minimum=1,
+        maximum=3_600,
+    ),
+    Key(
+        "failure.drain_timeout_s",
+        "integer",
+        "Seconds that a draining run is given before it is aborted.",
+        default=_FAILURE.drain_timeout_s,
+        minimum=1,
+        maximum=86_400,
+    ),
+    Key(
+        "limits.max_batch",
+        "integer",
+        "Most messages of one batch.",
+        default=_LIMITS.max_batch,
+        minimum=1,
+        maximum=65_536,
+    ),
+    Key(
+        "limits.undo_bytes",
+        "integer",
+        "Bytes of the undo area of a role that changes messages in place; it bounds the batch.",
+        default=_LIMITS.undo_bytes,
+        minimum=4_096,
+        maximum=1 << 28,
+    ),
+)
+
+FAILURE_POLICIES = tuple(str(item) for item in FailurePolicy)
+DEPLOYMENT_SCHEMA = compile_keys(DEPLOYMENT_KEYS)

@@ -1,0 +1,81 @@
+"""The private daemon of one `byteorctl` call: dev, its caller's user, its own directories, gone with its caller.
+
+Owns its directory of regions, which nobody else uses, and clears away those of private daemons that were killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+from byteord.deployment.config import Config, private_config
+from byteord.errors import InvalidArgumentError
+
+SHM = "/dev/shm"  # noqa: S108  where shared memory lives; mkdtemp below
+
+
+@contextlib.contextmanager
+def make_private(arguments: argparse.Namespace) -> Iterator[Config]:
+    """Provide the configuration of a private daemon, and leave nothing behind.
+
+    Raises InvalidArgumentError when the directory or the parent's descriptor is not what it must be.
+    """
+    directory = os.path.abspath(arguments.private)
+    _check(directory, arguments.parent_fd)
+    parent = os.getppid()
+    prefix = f"byteor-private-{os.geteuid()}-"
+    sweep(prefix)
+    regions = tempfile.mkdtemp(prefix=prefix, dir=SHM)
+    held = os.open(regions, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        yield private_config(
+            directory,
+            regions=regions,
+            code_dirs=[os.path.abspath(each) for each in arguments.code_dir],
+            read_dirs=[os.path.abspath(each) for each in arguments.read_dir],
+            write_dirs=[os.path.abspath(each) for each in arguments.write_dir],
+        )
+    finally:
+        shutil.rmtree(regions, ignore_errors=True)
+        os.close(held)
+        if os.getppid() != parent:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def sweep(prefix: str) -> None:
+    """Remove regions of private daemons of this user that are gone: theirs is the lock nobody holds."""
+    with os.scandir(SHM) as entries:
+        names = [each.path for each in entries if each.name.startswith(prefix)]
+    for path in names:
+        with contextlib.suppress(OSError):
+            held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(held).st_uid == os.geteuid():
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(held)
+
+
+def _check(directory: str, parent_fd: int) -> None:
+    try:
+        mode = os.stat(directory).st_mode
+    except OSError as error:
+        raise InvalidArgumentError(
+            f"--private {directory}: {error.strerror}; wanted a directory made for this daemon alone (mode 0700)"
+        ) from error
+    if mode & 0o077:
+        raise InvalidArgumentError(
+            f"--private {directory}: others may enter it (mode {mode & 0o777:04o}); wanted mode 0700"
+        )
+    if parent_fd < 0 or not os.path.exists(f"/proc/self/fd/{parent_fd}"):
+        raise InvalidArgumentError(
+            f"--parent-fd {parent_fd}: not open here; wanted a descriptor that reads its end when the caller ends"
+        )
+    os.set_inheritable(parent_fd, False)

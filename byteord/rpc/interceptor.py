@@ -1,0 +1,128 @@
+"""What happens around every call of the API: deadline, log, metrics, and what an exception becomes.
+
+Owns no decision about any particular method. An error of the domain ends a call with its status; anything else is a bug: the
+caller learns an id to quote, the log gets the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+from structlog.typing import FilteringBoundLogger
+
+from byteord.errors import ByteorError, InvalidArgumentError
+from byteord.rpc.status import code_of, to_status
+
+API_PREFIX = "/byteor."
+Observe = Callable[[str, str, float], None]
+"""Called once a call with its method (`StartRun`), the name of its status, and its seconds."""
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps the handlers of `byteor.*` services; others (health, reflection) pass through."""
+
+    def __init__(self, log: FilteringBoundLogger, observe: Observe) -> None:
+        self._log = log
+        self._observe = observe
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Return the handler of a call, wrapped."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or not method.startswith(API_PREFIX):
+            return handler
+        name = method.rpartition("/")[2]
+        if handler.unary_unary:
+            wrapped = self._unary(name, handler.unary_unary, deadline_wanted=True)
+            make = grpc.unary_unary_rpc_method_handler
+        elif handler.stream_unary:
+            wrapped = self._unary(name, handler.stream_unary, deadline_wanted=False)
+            make = grpc.stream_unary_rpc_method_handler
+        elif handler.unary_stream:
+            wrapped = self._stream(name, handler.unary_stream)
+            make = grpc.unary_stream_rpc_method_handler
+        else:
+            wrapped = self._stream(name, handler.stream_stream)
+            make = grpc.stream_stream_rpc_method_handler
+        return make(wrapped, handler.request_deserializer, handler.response_serializer)
+
+    def _unary(self, name: str, behaviour: Any, *, deadline_wanted: bool) -> Any:
+        async def handle(request: Any, context: Any) -> Any:
+            started = time.monotonic()
+            try:
+                if deadline_wanted and context.time_remaining() is None:
+                    raise _deadline_missing(name)
+                answer = await behaviour(request, context)
+            except BaseException as error:  # noqa: BLE001  boundary: becomes a status or goes on
+                await self._fail(name, started, error, context)
+            self._finish(name, "OK", started)
+            return answer
+
+        return handle
+
+    def _stream(self, name: str, behaviour: Any) -> Any:
+        async def handle(request: Any, context: Any) -> AsyncIterator[Any]:
+            started = time.monotonic()
+            answers = behaviour(request, context)
+            try:
+                async for answer in answers:
+                    yield answer
+            except BaseException as error:  # noqa: BLE001  boundary: becomes a status or goes on
+                await self._fail(name, started, error, context)
+            finally:
+                await answers.aclose()
+            self._finish(name, "OK", started)
+
+        return handle
+
+    async def _fail(
+        self, name: str, started: float, error: BaseException, context: Any
+    ) -> NoReturn:
+        """End the call with the status that belongs to `error`; never returns."""
+        if isinstance(error, ByteorError):
+            self._finish(name, code_of(error).name, started, error.reason)
+            await context.abort_with_status(to_status(error))
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            self._finish(name, "CANCELLED", started)
+            raise error
+        if isinstance(error, grpc.aio.AbortError) or not isinstance(error, Exception):
+            raise error
+        await self._abort_unexpected(name, started, error, context)
+        raise error
+
+    async def _abort_unexpected(
+        self, name: str, started: float, error: Exception, context: Any
+    ) -> None:
+        number = uuid.uuid4().hex[:12]
+        self._log.error("rpc.crashed", method=name, error_id=number, exc_info=error)
+        self._finish(name, "INTERNAL", started, "INTERNAL")
+        hidden = ByteorError(
+            f"{name}: an error inside byteord, logged there as error_id {number}; "
+            "send that log entry to whoever runs it",
+            details={"error_id": number},
+        )
+        await context.abort_with_status(to_status(hidden))
+
+    def _finish(self, name: str, code: str, started: float, reason: str = "") -> None:
+        seconds = time.monotonic() - started
+        self._observe(name, code, seconds)
+        data = {"reason": reason} if reason else {}
+        say = self._log.debug if code == "OK" else self._log.info
+        say("rpc.finished", method=name, code=code, duration_s=round(seconds, 6), **data)
+
+
+def _deadline_missing(name: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"{name}: seen a call without a deadline; wanted one, so that nothing waits for ever; "
+        "set a timeout in the client",
+        reason="DEADLINE_MISSING",
+    )

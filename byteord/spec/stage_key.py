@@ -1,0 +1,76 @@
+"""Stage keys: `name` or `kind:target`, where the target is the stage's identity.
+
+Pure: no stage code is imported and no file looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+USER_KINDS = ("python", "cabi", "numba")
+BUILTIN = "builtin"
+
+_FORMS = {
+    "python": "python:module:Class",
+    "cabi": "cabi:library.so:symbol",
+    "numba": "numba:module:function",
+}
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}\Z")
+_MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}(?:\.[A-Za-z_][A-Za-z0-9_]{0,254}){0,15}\Z")
+_LIBRARY = re.compile(
+    r"(?:[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,254}/){0,15}[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,250}\.so(?:\.[0-9]+)*\Z"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StageKey:
+    """A parsed stage key."""
+
+    kind: str
+    """`builtin`, `python`, `cabi` or `numba`."""
+    name: str
+    """Name of a built-in stage; empty for the others."""
+    module: str = ""
+    """Module of `python` and `numba`, library (a relative path) of `cabi`."""
+    symbol: str = ""
+    """Class, function or C symbol."""
+
+    @property
+    def is_builtin(self) -> bool:
+        """Tell whether the catalogue, not the spec, declares what it does."""
+        return self.kind == BUILTIN
+
+    @property
+    def top_package(self) -> str:
+        """Return what its code digest covers: the top-level package or module, or the library."""
+        return self.module if self.kind == "cabi" else self.module.partition(".")[0]
+
+
+class StageKeyError(ValueError):
+    """A text that is not a stage key; `wanted` says what it would have to look like."""
+
+    def __init__(self, key: str, wanted: str) -> None:
+        """Keep both."""
+        super().__init__(f"{key!r} is not a stage key; wanted {wanted}")
+        self.key, self.wanted = key, wanted
+
+
+def parse_key(key: str) -> StageKey:
+    """Return the parts of a stage key; raise StageKeyError when it is not one. A built-in name need not exist."""
+    kind, colon, target = key.partition(":")
+    if not colon:
+        if not _NAME.match(key):
+            raise StageKeyError(key, "a built-in name or kind:target")
+        return StageKey(BUILTIN, key)
+    form = _FORMS.get(kind)
+    if form is None:
+        raise StageKeyError(
+            key, f"a built-in name without a target, or one of {', '.join(_FORMS.values())}"
+        )
+    module, _, symbol = target.partition(":")
+    module_form = _LIBRARY if kind == "cabi" else _MODULE
+    if not module_form.match(module) or not _IDENTIFIER.match(symbol):
+        raise StageKeyError(key, form)
+    return StageKey(kind, "", module, symbol)
