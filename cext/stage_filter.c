@@ -216,13 +216,13 @@ static void filter_integer(stage_config *from, filter *self) {
         return;
     }
     uint64_t value = filter_value(from, self, "value");
-    uint64_t low = op == LT || op == LE ? 0 : op == GT ? value + 1 : value;
-    uint64_t high = op == GT || op == GE ? UINT64_MAX : op == LT ? value - 1 : value;
+    /* The range may wrap: `ne` is all but one, from the next value round to the one before. */
+    uint64_t low = op == LT || op == LE ? 0 : op == GT || op == NE ? value + 1 : value;
+    uint64_t high = op == GT || op == GE ? UINT64_MAX : op == LT || op == NE ? value - 1 : value;
     self->kind = FILTER_RANGE;
     self->never = (op == LT && value == 0) || (op == GT && value == UINT64_MAX);
     self->low = low;
     self->span = high - low;
-    self->invert ^= op == NE;
 }
 
 static int filter_bytes(stage_config *from, filter *self, const char *key, filter_kind kind) {

@@ -52,7 +52,7 @@ class Reader:
 
     def problem(self, code: str, key: str, wanted: str, fix: str) -> None:
         """Keep a problem of `key`; `code` without its common prefix."""
-        seen = self.texts.get(key, "nothing")
+        seen = self.texts.get(key, "nothing") or "an empty text"
         self.problems.append(ConfigProblem(key, f"STAGE_CONFIG_{code}", seen, wanted, fix))
 
     def integer(self, key: str, default: int, low: int, high: int) -> int:
@@ -135,7 +135,7 @@ class Reader:
             for key in self.texts
             if key.startswith(prefix + ".")
         )
-        found = sorted({int(head) for head in heads if head.isascii() and head.isdigit()})
+        found = sorted({int(head) for head in heads if _is_index(head)})
         if found != list(range(len(found))):
             gap = next(index for index in range(len(found) + 1) if index not in found)
             self.missing(f"{prefix}.{gap}", "indices from 0 on without a gap")

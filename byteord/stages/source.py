@@ -70,9 +70,7 @@ def import_code(name: str, code_dirs: Sequence[str]) -> ModuleType:
     StageError: STAGE_MODULE_NOT_FOUND, STAGE_MODULE_IS_LINK, STAGE_IMPORT_FAILED (with what the
     module raised).
     """
-    finder = _CodeFinder(code_dirs)
-    sys.meta_path.insert(0, finder)
-    sys.dont_write_bytecode = True
+    finder = _install(code_dirs)
     try:
         module = importlib.import_module(name)
     except StageError:
@@ -86,6 +84,17 @@ def import_code(name: str, code_dirs: Sequence[str]) -> ModuleType:
     if not finder.holds(os.path.realpath(module.__file__ or "")):
         raise _not_found(name, code_dirs)
     return module
+
+
+def _install(code_dirs: Sequence[str]) -> _CodeFinder:
+    """Put a finder of these directories in front, or return the one that is there."""
+    sys.dont_write_bytecode = True
+    finder = _CodeFinder(code_dirs)
+    for each in sys.meta_path:
+        if isinstance(each, _CodeFinder) and each.code_dirs == finder.code_dirs:
+            return each
+    sys.meta_path.insert(0, finder)
+    return finder
 
 
 def _not_found(name: str, code_dirs: Sequence[str]) -> StageError:
