@@ -1,6 +1,7 @@
-"""What an earlier daemon left: run directories, whether a shim still lives in each, and which cannot be trusted.
+"""What an earlier daemon left.
 
-Only finds and tells; the manager decides. Blocks; not for the event loop.
+Run directories, whether a shim still lives in each, and which cannot be trusted. Only finds and
+tells; the manager decides. Blocks; not for the event loop.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ class FoundRun:
 
 
 def find_runs(regions_root: str) -> list[FoundRun]:
-    """Return every run directory under the root. Waits, within reason, for shims that are just starting."""
+    """Return every run directory under the root.
+
+    Waits, within reason, for shims that are just starting.
+    """
     from byteord.regions.create import run_directories
 
     found = [_found(directory) for directory in run_directories(regions_root)]
@@ -46,7 +50,8 @@ def _found(directory: str) -> FoundRun:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return FoundRun(
             directory,
-            problem=f"plan.json cannot be read: {error!r}; remove the directory once nobody uses it",
+            problem=f"plan.json cannot be read: {error!r}; remove the directory once nobody uses "
+            "it",
         )
     if plan.run_id != os.path.basename(directory.rstrip("/")):
         return FoundRun(directory, problem=f"plan.json is of the run {plan.run_id!r}")

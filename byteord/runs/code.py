@@ -1,7 +1,8 @@
 """Which code a run would load, by digest, found without importing any of it.
 
-The digest of a single module file or a library is its SHA-256; that of a package is the SHA-256 of the listing that
-`sha256sum` prints for its files (all but `__pycache__`, sorted by path as bytes), so that people can compute both.
+The digest of a single module file or a library is its SHA-256; that of a package is the SHA-256 of
+the listing that `sha256sum` prints for its files (all but `__pycache__`, sorted by path as bytes),
+so that people can compute both.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def stage_digest(name: str, kind: str, target: str, code_dirs: Sequence[str]) ->
 def _check_pin(stage: Stage, digest: str) -> None:
     if stage.digest and stage.digest.lower() != digest:
         raise StageError(
-            f"stage {stage.name!r}: its code has the digest {digest} and the spec pins {stage.digest}; "
+            f"stage {stage.name!r}: its code has the digest {digest} and the spec pins "
+            f"{stage.digest}; "
             "restore that code, or review the change and pin the new digest",
             reason="STAGE_CODE_DIGEST_MISMATCH",
             details={"stage": stage.name, "seen": digest, "wanted": stage.digest},
@@ -72,7 +74,7 @@ def _library(directory: str, target: str) -> str | None:
 
 
 def _module(directory: str, target: str) -> str | None:
-    """Return the package directory or module file of the top-level name, if all of `target` is there."""
+    """Return the top-level package directory or module file, if all of `target` is there."""
     parts = target.split(".")
     if not all(part.isidentifier() for part in parts):
         return None
@@ -97,7 +99,8 @@ def _check_links(name: str, directory: str, path: str) -> None:
     real = os.path.realpath(path)
     if real != os.path.join(os.path.realpath(directory), beneath):
         raise StageError(
-            f"stage {name!r}: {path} is a link to {real}; code is read beneath its code directory without "
+            f"stage {name!r}: {path} is a link to {real}; code is read beneath its code "
+            "directory without "
             "following links: put the files themselves there",
             reason="STAGE_CODE_UNREADABLE",
             details={"stage": name, "seen": real, "wanted": path},
@@ -124,8 +127,10 @@ def _package_digest(name: str, top: str) -> str:
     total = sum(os.lstat(os.path.join(top, file)).st_size for file in files)
     if len(files) > PACKAGE_FILES_MAX or total > PACKAGE_BYTES_MAX:
         raise StageError(
-            f"stage {name!r}: the package {top} has {len(files)} files of {total} bytes, and at most "
-            f"{PACKAGE_FILES_MAX} files of {PACKAGE_BYTES_MAX} bytes are hashed; move data out of it",
+            f"stage {name!r}: the package {top} has {len(files)} files of {total} bytes, and at "
+            "most "
+            f"{PACKAGE_FILES_MAX} files of {PACKAGE_BYTES_MAX} bytes are hashed; move data out "
+            "of it",
             reason="STAGE_CODE_TOO_LARGE",
             details={"stage": name, "seen": f"{len(files)} files, {total} bytes"},
         )

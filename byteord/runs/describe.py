@@ -1,5 +1,7 @@
-"""How a run is shown: from the shim's report and what the control region says to a `RunView` and a snapshot. Pure,
-except for the resident memory that `/proc` tells.
+"""How a run is shown.
+
+From the shim's report and what the control region says to a `RunView` and a snapshot. Pure, except
+for the resident memory that `/proc` tells.
 """
 
 from __future__ import annotations
@@ -71,7 +73,10 @@ def worker_views(
 
 
 def elapsed_ns(read: Mapping[str, Any] | None, key: str) -> int:
-    """Return the time from the run's creation to the moment `key` of its clock; 0 if that has not come."""
+    """Return the time from the run's creation to the moment `key` of its clock.
+
+    0 if that has not come.
+    """
     if read is None or not read[key]:
         return 0
     return max(1, int(read[key]) - int(read["created_ns"]))
@@ -80,7 +85,10 @@ def elapsed_ns(read: Mapping[str, Any] | None, key: str) -> int:
 def snapshot_json(
     view: RunView, plan: RunPlan, read: Mapping[str, Any] | None, *, taken_unix_ns: int
 ) -> bytes:
-    """Return the snapshot: the run, its plan, and its rings, roles and units as read; `regions` null: unreadable."""
+    """Return the snapshot: the run, its plan, and its rings, roles and units as read.
+
+    `regions` null: unreadable.
+    """
     shown = (
         read
         if read is None or plan.environment == "dev"
@@ -97,7 +105,7 @@ def snapshot_json(
 
 
 def stuck_roles(read: Mapping[str, Any] | None) -> str:
-    """Say, for people, which roles have not ended, how far behind each is, and who holds each ring back."""
+    """Say which roles have not ended, how far behind each is, and who holds each ring back."""
     if read is None:
         return "its regions cannot be read"
     open_roles = [role for role in read["roles"] if role["state"] not in ("ended", "stopped")]

@@ -28,7 +28,10 @@ _BY_PREFIX: tuple[tuple[str, type[errors.ByteorError]], ...] = (
 
 
 def failure_error(failure: FailureView, *, run_id: str, kind: str = "") -> errors.ByteorError:
-    """Return the error that names a failure; `kind` is that of the failed role, for reasons of no family."""
+    """Return the error that names a failure.
+
+    `kind` is that of the failed role, for reasons of no family.
+    """
     details = {
         "run": run_id,
         "role": failure.role,
@@ -45,7 +48,10 @@ def failure_error(failure: FailureView, *, run_id: str, kind: str = "") -> error
 
 
 def run_error(view: RunView) -> errors.ByteorError | None:
-    """Return the error for someone who waited for more of a run that has ended so; None if it completed."""
+    """Return the error for someone who waited for more of a run that has ended so.
+
+    None if it completed.
+    """
     if view.state is RunState.FAILED:
         failure = view.failure or FailureView("RUN_FAILED", message="it does not say why")
         kinds = {role.name: role.kind for role in view.roles}

@@ -1,7 +1,9 @@
-"""Runs that have ended: the last 100, with the last snapshot of each, across restarts of the daemon.
+"""Runs that have ended.
 
-One JSON file a run in the state directory, written beside its place and renamed into it. Without a directory (a private
-daemon) everything is kept in memory. A file that cannot be read is left alone and reported, never trusted in part.
+The last 100, with the last snapshot of each, across restarts of the daemon. One JSON file a run in
+the state directory, written beside its place and renamed into it. Without a directory (a private
+daemon) everything is kept in memory. A file that cannot be read is left alone and reported, never
+trusted in part.
 """
 
 from __future__ import annotations
@@ -40,7 +42,10 @@ AnyFile = TypeVar("AnyFile", _File, _Head)
 
 
 class History:
-    """The ended runs, oldest first. Views stay in memory; snapshots too only where there is no directory."""
+    """The ended runs, oldest first.
+
+    Views stay in memory; snapshots too only where there is no directory.
+    """
 
     def __init__(self, directory: str | None, *, runs_max: int = RUNS_MAX) -> None:
         """Read what is there; make the directory (0700) if it is missing."""
@@ -73,9 +78,10 @@ class History:
         return None
 
     def add(self, view: RunView, snapshot: bytes) -> None:
-        """Keep an ended run and forget the oldest beyond the bound. Raises OSError if it cannot be written.
+        """Keep an ended run and forget the oldest beyond the bound.
 
-        It is remembered in memory either way. Writes a file and waits for the disk: not for the event loop.
+        Raises OSError if it cannot be written. It is remembered in memory either way. Writes a file
+        and waits for the disk: not for the event loop.
         """
         with self._lock:
             self._views[view.id] = view

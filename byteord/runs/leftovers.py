@@ -1,7 +1,7 @@
 """Workers that outlived their shim: found by what they map, stopped, and waited for.
 
-A pid is believed only while its process maps files of the run directory: a number that was given to someone else since
-does not. Blocks; not for the event loop.
+A pid is believed only while its process maps files of the run directory: a number that was given to
+someone else since does not. Blocks; not for the event loop.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ WAIT_S = 10.0
 
 
 def stop_leftovers(directory: str, pids: Iterable[int]) -> tuple[list[int], list[int]]:
-    """Kill those of `pids` that map files beneath `directory`; return (killed and gone, killed and still there)."""
+    """Kill those of `pids` that map files beneath `directory`.
+
+    Return (killed and gone, killed and still there).
+    """
     watched: list[tuple[int, int]] = []
     for pid in sorted(set(pids)):
         descriptor = _open_if_mapping(pid, directory)

@@ -1,8 +1,8 @@
 """One run from its admission to its end, as the daemon holds it.
 
-Owns the run's state (moved by its shim's reports), its channel, process watch, region reader and streams, and the facts
-that another daemon needs to take it over (`daemon.json` in the run directory). Deciding what to start or stop is the
-manager's.
+Owns the run's state (moved by its shim's reports), its channel, process watch, region reader and
+streams, and the facts that another daemon needs to take it over (`daemon.json` in the run
+directory). Deciding what to start or stop is the manager's.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ _LOG_TAIL_BYTES = 2000
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What the daemon knows of a run and its plan does not say; survives the daemon in the run directory."""
+    """What the daemon knows of a run and its plan does not say.
+
+    Survives the daemon in the run directory.
+    """
 
     created_unix_ns: int
     principal: str = ""
@@ -78,7 +81,10 @@ class LiveRun:
         changed: Callable[[LiveRun], None],
         exited: Callable[[LiveRun], None],
     ) -> None:
-        """Hold a run in `starting`; `changed` is told of each change, `exited` once when its shim has gone."""
+        """Hold a run in `starting`.
+
+        `changed` is told of each change, `exited` once when its shim has gone.
+        """
         self.plan = plan
         self.facts = facts
         self.directory = ""
@@ -116,7 +122,10 @@ class LiveRun:
         return self.plan.name
 
     def launch(self, directory: str, *, bound: bool) -> None:
-        """Start the shim on a directory that `create_run` made. Raises UnavailableError, RegionError."""
+        """Start the shim on a directory that `create_run` made.
+
+        Raises UnavailableError, RegionError.
+        """
         from byteord.regions.reader import RunReader
 
         self.directory = directory
@@ -152,7 +161,10 @@ class LiveRun:
                 end.close()
 
     def take_over(self, directory: str) -> bool:
-        """Follow the shim that another daemon started; return False when none lives there any more."""
+        """Follow the shim that another daemon started.
+
+        Return False when none lives there any more.
+        """
         self.directory = directory
         self.attach_reader()
         connected = connect_shim(directory)
@@ -202,7 +214,10 @@ class LiveRun:
         return snapshot_json(shown, self.plan, self._last_read, taken_unix_ns=time.time_ns())
 
     def conclude(self) -> tuple[RunView, bytes]:
-        """After the shim has gone: stop what it left behind, return the last view and snapshot. Blocks."""
+        """After the shim has gone: stop what it left behind, return the last view and snapshot.
+
+        Blocks.
+        """
         result = read_result(self.directory)
         read = self.read()
         reported = [worker.pid for worker in self._status.workers] if self._status else []
@@ -243,7 +258,7 @@ class LiveRun:
         self.channel = ShimChannel(sock, heard=self._heard, gone=lambda: None)
 
     def _heard(self, status: ShimStatus) -> None:
-        """Take a report. An end counts only once the shim is gone and what it wrote has been read."""
+        """Take a report. An end counts only once the shim is gone and its result has been read."""
         self._status = status
         if status.state.terminal:
             self.ran = self.ran or status.state is not RunState.FAILED

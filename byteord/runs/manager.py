@@ -1,7 +1,8 @@
 """All runs of this daemon: admitting, starting, stopping, finding, watching, adopting them.
 
-Owns the ceilings and the table of live runs; `live` knows one run, `history` the ended ones. Everything happens on one
-event loop; what blocks (hashing code, making and removing regions, fsync) goes to a thread. It must not know gRPC.
+Owns the ceilings and the table of live runs; `live` knows one run, `history` the ended ones.
+Everything happens on one event loop; what blocks (hashing code, making and removing regions, fsync)
+goes to a thread. It must not know gRPC.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -21,17 +22,17 @@ from byteord.errors import (
     DeadlineError,
     InvalidArgumentError,
     NotFoundError,
-    ResourceError,
     UnavailableError,
     WrongStateError,
 )
 from byteord.runs.adoption import find_runs
+from byteord.runs.ceilings import check_ceiling
+from byteord.runs.clients import RunClients
 from byteord.runs.code import code_digests
 from byteord.runs.describe import stuck_roles
 from byteord.runs.failures import run_error
 from byteord.runs.history import History
 from byteord.runs.live import LiveRun, RunFacts
-from byteord.runs.streams import OutputStream
 from byteord.runs.view import Admission, FailureView, InputChunk, OutputChunk, RunView
 from byteord.runs.watch import Watch, WatchHub
 
@@ -43,17 +44,16 @@ Views = list[RunView]
 LiveRuns = list[LiveRun]
 
 ABORT_TIMEOUT_S = 10
-CLIENT_GRACE_S = 3.0
-"""How long a run may take to fail by itself once its client is gone, before it is aborted."""
-OUTPUT_LINGER_S = 60.0
-"""How long the output of an ended run waits to be taken."""
 _VERDICT_S = 10.0
 """How long after its own deadline a shim may take to report and end."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """How this daemon holds runs. `bound`: runs end with the daemon. `state_dir` None: history in memory only."""
+    """How this daemon holds runs. `bound`: runs end with the daemon.
+
+    `state_dir` None: history in memory only.
+    """
 
     authority: Authority
     regions_root: str = "/dev/shm"  # noqa: S108 - a mount point for shared memory, not a temporary directory
@@ -68,12 +68,21 @@ def new_run_id() -> str:
     return f"{time.time_ns() // 1_000_000:011x}-{secrets.token_hex(3)}"
 
 
+def _this_host() -> HostFacts:
+    from byteord.runs.host import read_host
+
+    return read_host()
+
+
 def _silent(event: str, data: Mapping[str, object]) -> None:
     """Report nothing."""
 
 
 class RunManager:
-    """The runs of one daemon. Create it on the event loop that will use it; `adopt` before the first call."""
+    """The runs of one daemon.
+
+    Create it on the event loop that will use it; `adopt` before the first call.
+    """
 
     def __init__(
         self,
@@ -84,16 +93,17 @@ class RunManager:
     ) -> None:
         """Read the history; nothing else happens yet."""
         self._settings = settings
-        if host is None:
-            from byteord.runs.host import read_host as host
-        self._host = host
+        self._host = host or _this_host
         self._report = report
         self._live: dict[str, LiveRun] = {}
         self._history = History(settings.state_dir)
-        self._outputs: dict[str, OutputStream] = {}
         self._hub = WatchHub(self._watched, watches_max=settings.authority.watches_max)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._uploads = 0
+        self._clients = RunClients(
+            uploads_max=settings.authority.uploads_max,
+            attach_timeout_s=settings.attach_timeout_s,
+            report=report,
+        )
         self._closing = False
         for problem in self._history.unreadable:
             report("history.skipped", {"problem": problem})
@@ -103,9 +113,10 @@ class RunManager:
     async def start(self, admission: Admission) -> RunView:
         """Start a run and return it once all its roles run.
 
-        Raises ResourceError beyond a ceiling (RUNS_MAX, WORKERS_MAX, REGION_BYTES_MAX) or without memory (SHM_FULL),
-        StageError, AdapterError and others when a role cannot start, DeadlineError when it takes too long; then nothing
-        of it is left. A caller that goes away does not stop the start.
+        Raises ResourceError beyond a ceiling (RUNS_MAX, WORKERS_MAX, REGION_BYTES_MAX) or without
+        memory (SHM_FULL), StageError, AdapterError and others when a role cannot start,
+        DeadlineError when it takes too long; then nothing of it is left. A caller that goes away
+        does not stop the start.
         """
         return await asyncio.shield(self._spawn(self._start(admission)))
 
@@ -115,7 +126,7 @@ class RunManager:
             await self._launch(run, admission)
         except BaseException:
             run.release()
-            self._close_streams(run, UnavailableError("the run did not start"))
+            self._clients.drop(run, "the run did not start")
             del self._live[run.id]
             if run.directory:
                 from byteord.regions.create import remove_run
@@ -159,15 +170,19 @@ class RunManager:
         allowed, live = self._settings.authority, self._live.values()
         region_bytes = sum(plan_memory_bytes(run.plan) for run in live)
         workers = sum(len(run.plan.workers) for run in live)
-        _ceiling("runs_max", "runs", len(live), 1, allowed.runs_max)
-        _ceiling("workers_max", "workers", workers, len(plan.workers), allowed.workers_max)
-        _ceiling(
-            "region_bytes_max",
-            "region bytes",
-            region_bytes,
-            plan_memory_bytes(plan),
-            allowed.region_bytes_max,
-        )
+        more_bytes = plan_memory_bytes(plan)
+        for key, what, seen, more, limit in (
+            ("runs_max", "runs", len(live), 1, allowed.runs_max),
+            ("workers_max", "workers", workers, len(plan.workers), allowed.workers_max),
+            (
+                "region_bytes_max",
+                "region bytes",
+                region_bytes,
+                more_bytes,
+                allowed.region_bytes_max,
+            ),
+        ):
+            check_ceiling(key, what, seen=seen, more=more, allowed=limit)
 
     async def _launch(self, run: LiveRun, admission: Admission) -> None:
         from byteord.regions.create import create_run
@@ -194,20 +209,22 @@ class RunManager:
             ) from None
         if run.final is not None and not run.ran:
             raise run_error(run.final) or WrongStateError(f"the run {run.id} ended before it ran")
-        self._expect_clients(run)
+        self._clients.expect(run)
 
     def _not_started(self, run: LiveRun) -> str:
         starting = [role.name for role in run.view().roles if role.state == "starting"]
         waited = f"{self._settings.start_timeout_s:g} s"
-        return f"the run {run.id} ({run.name}) did not start within {waited}; roles still starting: {starting}"
+        what = f"the run {run.id} ({run.name}) did not start within {waited}"
+        return f"{what}; roles still starting: {starting}"
 
     # --- ending
 
     async def stop(self, run_id: str, mode: StopMode = "drain", timeout_s: int = 0) -> RunView:
         """Stop a run and return it once it has ended.
 
-        `drain` lets out what is inside (0 s: the deployment's own limit); `abort` ends it at once, by force if need be.
-        Raises DeadlineError (DRAIN_TIMEOUT) naming what is stuck where, NotFoundError, WrongStateError (RUN_ENDED).
+        `drain` lets out what is inside (0 s: the deployment's own limit); `abort` ends it at once,
+        by force if need be. Raises DeadlineError (DRAIN_TIMEOUT) naming what is stuck where,
+        NotFoundError, WrongStateError (RUN_ENDED).
         """
         run = self._find_live(run_id)
         if mode not in ("drain", "abort"):
@@ -273,9 +290,7 @@ class RunManager:
             )
         run.final, run.state = view, view.state
         self._live.pop(run.id, None)
-        if run.output is not None and not run.output.attached:
-            self._keep_output(run.id, run.output)
-        self._close_streams(run, run_error(view))
+        self._clients.run_ended(run, run_error(view))
         self._hub.publish(view)
         reason = view.failure.reason if view.failure else ""
         self._report("run.ended", {"run": run.id, "state": str(view.state), "reason": reason})
@@ -285,115 +300,22 @@ class RunManager:
     # --- clients of a run
 
     async def feed(self, run_id: str, chunks: AsyncIterator[InputChunk]) -> int:
-        """Feed the ingress of a run started with `client_input`; return the bytes taken once the end is on its way.
+        """Feed the ingress of a run started with `client_input`.
 
-        If it ends in any other way, the run fails by that name. Raises DataError, ResourceError (UPLOADS_MAX) and what
-        ended the run before its input did.
+        Return the bytes taken once the end is on its way. If it ends in any other way, the run
+        fails by that name. Raises DataError, ResourceError (UPLOADS_MAX) and what ended the run
+        before its input did.
         """
-        run = self._find_live(run_id)
-        if run.input is None:
-            raise WrongStateError(
-                f"the run {run.id} was not started with client_input", reason="NO_CLIENT_INPUT"
-            )
-        if run.input.attached:
-            raise WrongStateError(
-                f"the input of the run {run.id} is being fed, or was", reason="INPUT_TAKEN"
-            )
-        _ceiling("uploads_max", "uploads", self._uploads, 1, self._settings.authority.uploads_max)
-        self._uploads += 1
-        try:
-            return await run.input.feed(chunks)
-        except BaseException as error:
-            self._client_went(run, f"input of the run: {_words(error)}")
-            raise
-        finally:
-            self._uploads -= 1
+        return await self._clients.feed(self._find_live(run_id), chunks)
 
-    async def take(self, run_id: str) -> AsyncIterator[OutputChunk]:
-        """Yield the egress of a run started with `client_output`, to its end mark; close it when stopping early.
+    def take(self, run_id: str) -> AsyncGenerator[OutputChunk, None]:
+        """Yield the egress of a run started with `client_output`, to its end mark.
 
-        A run that has just ended can still be taken for a minute. Raises what ended the run before its output did.
+        Close it when stopping early. A run that has just ended can still be taken for a minute.
+        Raises NotFoundError, and what ended the run before its output did.
         """
-        run = self._lookup_live(run_id)
-        output = self._output(run_id, run)
-        try:
-            async with contextlib.aclosing(output.take()) as chunks:
-                async for chunk in chunks:
-                    yield chunk
-        except UnavailableError:
-            raise await self._why_short(run_id, run) from None
-        except BaseException as error:
-            if run is not None and not output.finished:
-                self._client_went(run, f"output of the run: {_words(error)}")
-            raise
-
-    def _output(self, run_id: str, run: LiveRun | None) -> OutputStream:
-        output = run.output if run is not None else self._outputs.get(run_id)
-        if output is None:
-            self.get(run_id)
-            raise WrongStateError(
-                f"the run {run_id} has no output to take: it was not started with client_output, or ended too long ago",
-                reason="NO_CLIENT_OUTPUT",
-            )
-        if output.attached:
-            raise WrongStateError(
-                f"the output of the run {run_id} is being taken, or was", reason="OUTPUT_TAKEN"
-            )
-        return output
-
-    async def _why_short(self, run_id: str, run: LiveRun | None) -> ByteorError:
-        if run is not None:
-            await _within(run.ended.wait(), _VERDICT_S)
-        view = self.get(run_id)
-        return run_error(view) or UnavailableError(
-            f"the run {run_id} is {view.state} and its output ended before its end mark",
-            reason="OUTPUT_SHORT",
-        )
-
-    def _expect_clients(self, run: LiveRun) -> None:
-        """A run whose client never comes must not wait for ever."""
-        if run.input is not None or run.output is not None:
-            asyncio.get_running_loop().call_later(
-                self._settings.attach_timeout_s, self._check_clients, run
-            )
-
-    def _check_clients(self, run: LiveRun) -> None:
-        waited = f"within {self._settings.attach_timeout_s:g} s"
-        if run.final is not None:
-            return
-        if run.input is not None and not run.input.attached:
-            run.input.fail(f"the client's input ended before its end mark: no client came {waited}")
-            self._client_went(run, f"input of the run: no client fed it {waited}")
-        if run.output is not None and not run.output.attached:
-            run.output.close()
-            self._client_went(run, f"output of the run: no client took it {waited}")
-
-    def _client_went(self, run: LiveRun, text: str) -> None:
-        """The run is to fail by this name: by its endpoint if that notices in time, else by abort."""
-        if run.final is not None or run.client_gone is not None:
-            return
-        run.client_gone = FailureView("CLIENT_GONE", message=text)
-        self._report("client.gone", {"run": run.id, "what": text})
-        asyncio.get_running_loop().call_later(CLIENT_GRACE_S, self._abort_unattended, run)
-
-    def _abort_unattended(self, run: LiveRun) -> None:
-        if run.final is None:
-            self._tell_stop(run, "abort", ABORT_TIMEOUT_S)
-
-    def _close_streams(self, run: LiveRun, error: ByteorError | None) -> None:
-        if run.input is not None:
-            run.input.over(error)
-        if run.output is not None and not run.output.attached and run.id not in self._outputs:
-            run.output.close()
-
-    def _keep_output(self, run_id: str, output: OutputStream) -> None:
-        self._outputs[run_id] = output
-        asyncio.get_running_loop().call_later(OUTPUT_LINGER_S, self._drop_output, run_id)
-
-    def _drop_output(self, run_id: str) -> None:
-        output = self._outputs.pop(run_id, None)
-        if output is not None and not output.attached:
-            output.close()
+        known = self.get(run_id).id
+        return self._clients.take(known, self._lookup_live(known), lambda: self.get(known))
 
     # --- looking
 
@@ -406,15 +328,19 @@ class RunManager:
         return sorted(views, key=lambda view: (view.created_unix_ns, view.id), reverse=True)
 
     def get(self, run_id: str) -> RunView:
-        """Return a run by its id, or by its name: the only live one, else the newest ended one, that has it.
+        """Return a run by its id, or by its name.
 
-        Raises NotFoundError, or WrongStateError (AMBIGUOUS_NAME) when several live runs have the name.
+        The only live one, else the newest ended one, that has it. Raises NotFoundError, or
+        WrongStateError (AMBIGUOUS_NAME) when several live runs have the name.
         """
         run = self._lookup_live(run_id)
         return run.view() if run is not None else self._ended(run_id)
 
     def watch(self, run_id: str | None = None, after_revision: int = 0) -> Watch:
-        """Return an asynchronous iterator of events of one run or all. Raises NotFoundError, ResourceError."""
+        """Return an asynchronous iterator of events of one run or all.
+
+        Raises NotFoundError, ResourceError.
+        """
         return self._hub.open(None if run_id is None else self.get(run_id).id, after_revision)
 
     async def snapshot(self, run_id: str) -> bytes:
@@ -431,7 +357,10 @@ class RunManager:
         return kept
 
     def live_runs(self) -> LiveRuns:
-        """Return the live runs; may be called from another thread, which may then only read values."""
+        """Return the live runs.
+
+        May be called from another thread, which may then only read values.
+        """
         return list(self._live.values())
 
     @property
@@ -487,7 +416,10 @@ class RunManager:
     # --- the daemon's own life
 
     async def adopt(self) -> None:
-        """Take over the runs that an earlier daemon left: follow those that live, record and remove the others."""
+        """Take over the runs that an earlier daemon left.
+
+        Follow those that live, record and remove the others.
+        """
         for found in await asyncio.to_thread(find_runs, self._settings.regions_root):
             if found.problem:
                 self._report(
@@ -508,16 +440,15 @@ class RunManager:
         await self._put_away(run)
 
     async def close(self) -> None:
-        """Let go: runs live on for the next daemon, or, when `bound`, are aborted and waited for."""
+        """Let go: runs live on for the next daemon; `bound` ones are aborted and waited for."""
         self._closing = True
         self._hub.going_down()
         if self._settings.bound:
             await asyncio.gather(*(self._end_bound(run) for run in self.live_runs()))
+        self._clients.close()
         for run in self.live_runs():
-            self._close_streams(run, UnavailableError("the daemon is going down"))
+            self._clients.drop(run, "the daemon is going down")
             run.release()
-        for output in self._outputs.values():
-            output.close()
         await self._finish_tasks()
 
     async def _end_bound(self, run: LiveRun) -> None:
@@ -542,24 +473,6 @@ class RunManager:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _ceiling(key: str, what: str, seen: int, more: int, allowed: int) -> None:
-    if seen + more > allowed:
-        raise ResourceError(
-            f"{seen} {what} are in use, {more} more are wanted, and this daemon allows {allowed}: "
-            f"stop a run, ask for less, or raise {key} in the daemon's configuration",
-            reason=key.upper(),
-            details={"seen": str(seen), "wanted": str(more), "limit": str(allowed)},
-        )
-
-
-def _words(error: BaseException) -> str:
-    return (
-        error.message
-        if isinstance(error, ByteorError)
-        else "the client went away before its end mark"
-    )
 
 
 async def _within(waiting: Awaitable[Any], timeout_s: float) -> bool:

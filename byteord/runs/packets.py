@@ -1,7 +1,7 @@
-"""The packets between the daemon and the endpoints of a run, and the bookkeeping of both directions. Pure: no socket.
+"""The packets between the daemon and a run's endpoints, and the books of both directions.
 
-One packet is a 24-byte little-endian header {u32 type, u32 epoch, u64 offset, u64 value} and at most 65,512 bytes. An
-epoch names one life of the worker: what belongs to an earlier one is ignored.
+One packet is a 24-byte little-endian header {u32 type, u32 epoch, u64 offset, u64 value} and at
+most 65,512 bytes. An epoch names one life of the worker: what belongs to an earlier one is ignored.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def make_packet(
 class InputWindow:
     """What a client fed and the ingress has not committed yet: at most 8 MiB, without a gap.
 
-    `add` takes bytes from the client, `resume` and `ack` what the worker says, `next_packet` and `sent` drive the socket.
+    `add` takes bytes from the client, `resume` and `ack` what the worker says, `next_packet` and
+    `sent` drive the socket.
     """
 
     def __init__(self) -> None:
@@ -79,14 +80,18 @@ class InputWindow:
         return self.buffered + CHUNK_BYTES_MAX <= WINDOW_BYTES_MAX
 
     def add(self, chunk: InputChunk) -> None:
-        """Keep the bytes of a chunk; raise DataError if it does not continue the input, or the whole does not check."""
+        """Keep the bytes of a chunk.
+
+        Raise DataError if it does not continue the input, or the whole does not check.
+        """
         if self.ended:
             raise DataError(
                 "input after its end mark: nothing may follow it", reason="INPUT_AFTER_END"
             )
         if len(chunk.data) > CHUNK_BYTES_MAX:
             raise DataError(
-                f"an input chunk of {len(chunk.data)} bytes: at most {CHUNK_BYTES_MAX} are taken at once",
+                f"an input chunk of {len(chunk.data)} bytes: at most {CHUNK_BYTES_MAX} are taken "
+                "at once",
                 reason="INPUT_CHUNK_TOO_LARGE",
             )
         if chunk.data or not chunk.end:
@@ -98,17 +103,24 @@ class InputWindow:
             self.ended = True
 
     def fail(self, text: str) -> None:
-        """Give up: the worker is told why instead of being sent more data. The first reason stays."""
+        """Give up: the worker is told why instead of being sent more data.
+
+        The first reason stays.
+        """
         if not self._failed:
             self._failed = text.encode()[:DATA_BYTES_MAX] or b"failed"
 
     def resume(self, epoch: int, offset: int) -> None:
-        """A worker, new or the first, continues at `offset`; raise UnavailableError if that is not kept."""
+        """A worker, new or the first, continues at `offset`.
+
+        Raise UnavailableError if that is not kept.
+        """
         self.epoch = epoch
         self._failed_sent = self.end_sent = False
         if not self._committed <= offset <= self.received:
             raise UnavailableError(
-                f"the ingress resumes at byte {offset} and bytes {self._committed} to {self.received} are kept",
+                f"the ingress resumes at byte {offset} and bytes {self._committed} to "
+                f"{self.received} are kept",
                 reason="INPUT_NOT_RETAINED",
             )
         self._sent = offset
@@ -144,7 +156,8 @@ class InputWindow:
     def _check_offset(self, chunk: InputChunk) -> None:
         if chunk.offset != self.received:
             raise DataError(
-                f"an input chunk at offset {chunk.offset}: the next byte wanted is {self.received}; "
+                f"an input chunk at offset {chunk.offset}: the next byte wanted is "
+                f"{self.received}; "
                 "chunks must follow each other without a gap",
                 reason="INPUT_GAP",
                 details={"seen": str(chunk.offset), "wanted": str(self.received)},
@@ -153,13 +166,15 @@ class InputWindow:
     def _check_whole(self, chunk: InputChunk) -> None:
         if chunk.total_bytes != self.received:
             raise DataError(
-                f"the input's end mark says {chunk.total_bytes} bytes and {self.received} arrived: feed it again",
+                f"the input's end mark says {chunk.total_bytes} bytes and {self.received} "
+                "arrived: feed it again",
                 reason="INPUT_LENGTH",
                 details={"seen": str(self.received), "wanted": str(chunk.total_bytes)},
             )
         if chunk.crc32c != self._crc:
             raise DataError(
-                f"the input's end mark says CRC32C {chunk.crc32c:#010x} and the bytes that arrived have "
+                f"the input's end mark says CRC32C {chunk.crc32c:#010x} and the bytes that "
+                "arrived have "
                 f"{self._crc:#010x}: feed it again",
                 reason="INPUT_CRC",
                 details={"seen": f"{self._crc:#010x}", "wanted": f"{chunk.crc32c:#010x}"},
@@ -202,7 +217,10 @@ class InputWindow:
 
 
 class OutputOrder:
-    """What of an egress has been forwarded: drops what comes again after a worker's restart, refuses a gap."""
+    """What of an egress has been forwarded.
+
+    Drops what comes again after a worker's restart, refuses a gap.
+    """
 
     def __init__(self) -> None:
         """Start at the first byte."""
@@ -213,14 +231,20 @@ class OutputOrder:
         self._expected = 0
 
     def resume(self, epoch: int, offset: int) -> None:
-        """A worker, new or the first, continues at `offset`; raise DataError if bytes before it are missing."""
+        """A worker, new or the first, continues at `offset`.
+
+        Raise DataError if bytes before it are missing.
+        """
         if offset > self.forwarded:
             raise self._gap(offset)
         self._epoch = epoch
         self._expected = offset
 
     def data(self, epoch: int, offset: int, length: int) -> int:
-        """Take bytes; return how many of their first ones have been forwarded already. Raise DataError on a gap."""
+        """Take bytes; return how many of their first ones have been forwarded already.
+
+        Raise DataError on a gap.
+        """
         if epoch != self._epoch:
             return length
         if offset != self._expected or offset > self.forwarded:
@@ -239,7 +263,8 @@ class OutputOrder:
             return
         if (total, crc) != (self.forwarded, self.crc):
             raise DataError(
-                f"the egress ends at {total} bytes with CRC32C {crc:#010x} and {self.forwarded} bytes with "
+                f"the egress ends at {total} bytes with CRC32C {crc:#010x} and {self.forwarded} "
+                "bytes with "
                 f"{self.crc:#010x} were forwarded: the output must not be used; run it again",
                 reason="OUTPUT_CHECK",
                 details={"seen": str(self.forwarded), "wanted": str(total)},
@@ -248,7 +273,8 @@ class OutputOrder:
 
     def _gap(self, offset: int) -> DataError:
         return DataError(
-            f"the egress wrote at byte {offset} and the next one wanted is {self.forwarded}: output is missing; "
+            f"the egress wrote at byte {offset} and the next one wanted is {self.forwarded}: "
+            "output is missing; "
             "run it again",
             reason="OUTPUT_GAP",
             details={"seen": str(offset), "wanted": str(self.forwarded)},

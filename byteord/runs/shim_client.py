@@ -1,7 +1,8 @@
 """The daemon's side of a shim: starting one, hearing from it, telling it to stop, seeing it end.
 
-Owns the status channel (one JSON object a packet, SOCK_SEQPACKET) and the way a shim process is made. A shim is believed
-about its run, not about the shape of its packets: what does not parse is dropped and counted.
+Owns the status channel (one JSON object a packet, SOCK_SEQPACKET) and the way a shim process is
+made. A shim is believed about its run, not about the shape of its packets: what does not parse is
+dropped and counted.
 """
 
 from __future__ import annotations
@@ -112,16 +113,20 @@ def read_result(directory: str) -> ShimStatus | None:
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for a shim: nothing that changes what Python or the loader would load."""
+    """Return the environment for a shim.
+
+    Nothing that changes what Python or the loader would load.
+    """
     return {key: value for key, value in environment.items() if not key.startswith(_CLEARED)}
 
 
 def spawn_shim(
     directory: str, *, control: int, input_fd: int = -1, output_fd: int = -1, bound: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Start the shim of a run directory with the ends of its sockets; what it prints goes to `shim.log` there.
+    """Start the shim of a run directory with the ends of its sockets.
 
-    Raises UnavailableError when the process cannot be made.
+    What it prints goes to `shim.log` there. Raises UnavailableError when the process cannot be
+    made.
     """
     command = [sys.executable, "-I", "-m", "byteord.shim", directory, "--control-fd", str(control)]
     if input_fd >= 0:
@@ -145,7 +150,8 @@ def spawn_shim(
         )
     except OSError as error:
         raise UnavailableError(
-            f"the shim of the run cannot be started: {error}; free processes or memory and try again",
+            f"the shim of the run cannot be started: {error}; free processes or memory and try "
+            "again",
             reason="SHIM_SPAWN",
         ) from error
     finally:
@@ -153,7 +159,10 @@ def spawn_shim(
 
 
 def connect_shim(directory: str) -> tuple[socket.socket, int] | None:
-    """Connect to the shim of a run that lives on; return (socket, its pid), or None if no shim listens."""
+    """Connect to the shim of a run that lives on.
+
+    Return (socket, its pid), or None if no shim listens.
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sock.setblocking(False)
     try:
@@ -168,7 +177,10 @@ def connect_shim(directory: str) -> tuple[socket.socket, int] | None:
 
 
 class ShimChannel:
-    """One status channel. Calls `heard` for each report and `gone` once when the other side has closed it."""
+    """One status channel.
+
+    Calls `heard` for each report and `gone` once when the other side has closed it.
+    """
 
     def __init__(
         self, sock: socket.socket, *, heard: Callable[[ShimStatus], None], gone: Callable[[], None]
@@ -249,7 +261,10 @@ class ShimChannel:
 
 
 class ProcessWatch:
-    """Sees one process end, child or not, through its pidfd: no pid can be taken for another one."""
+    """Sees one process end, child or not, through its pidfd.
+
+    No pid can be taken for another one.
+    """
 
     def __init__(self, pid: int, ended: Callable[[], None]) -> None:
         """Watch; call `ended` once, in a later turn of the loop even if it has ended already.

@@ -1,6 +1,7 @@
 """The life of a run as a table.
 
-Owns the states and what may follow what. The shim is the one who knows; the daemon only refuses to be told nonsense.
+Owns the states and what may follow what. The shim is the one who knows; the daemon only refuses to
+be told nonsense.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ FOLLOWERS: dict[RunState, frozenset[RunState]] = {
     RunState.STOPPED: frozenset(),
     RunState.FAILED: frozenset(),
 }
-"""What may follow each state. A run can end at any time; nothing goes back, nothing follows an end."""
+"""What may follow each state.
+
+A run can end at any time; nothing goes back, nothing follows an end.
+"""
 
 
 def may_follow(now: RunState, then: RunState) -> bool:

@@ -1,7 +1,8 @@
 """The daemon's ends of the two socketpairs through which a client feeds and takes a run.
 
-Owns back-pressure: input waits for room in a window of 8 MiB, output is read only while somebody takes it. Bytes pass
-opaque and in order; `packets` keeps the books. Everything happens on one event loop, without a thread.
+Owns back-pressure: input waits for room in a window of 8 MiB, output is read only while somebody
+takes it. Bytes pass opaque and in order; `packets` keeps the books. Everything happens on one event
+loop, without a thread.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from byteord.errors import ByteorError, DataError, UnavailableError, WrongStateError
 from byteord.runs.packets import (
@@ -38,7 +39,10 @@ def stream_pair() -> tuple[socket.socket, socket.socket]:
 
 
 class InputStream:
-    """Feeds one ingress: takes a client's chunks, survives restarts of the worker, fails the run if the client goes."""
+    """Feeds one ingress.
+
+    Takes a client's chunks, survives restarts of the worker, fails the run if the client goes.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         """Own the daemon's end and begin to listen for the worker."""
@@ -59,8 +63,9 @@ class InputStream:
     async def feed(self, chunks: AsyncIterator[InputChunk]) -> int:
         """Feed the whole input and return its length once the end mark is on its way.
 
-        Raises DataError for input that does not check, and whatever ended the run before its input did. If `chunks`
-        stops short of its end mark, or fails, the worker is told and the run fails.
+        Raises DataError for input that does not check, and whatever ended the run before its input
+        did. If `chunks` stops short of its end mark, or fails, the worker is told and the run
+        fails.
         """
         if self.attached:
             raise WrongStateError(
@@ -75,8 +80,7 @@ class InputStream:
                 self._pump()
                 if chunk.end:
                     break
-            if not self._window.ended:
-                raise self._short()
+            self._check_ended()
             await self._until(lambda: self._window.end_sent)
         except BaseException as error:
             self.fail(_why_short(error, self._window.received))
@@ -96,8 +100,10 @@ class InputStream:
         self._detach()
         self._changed.set()
 
-    def _short(self) -> DataError:
-        return DataError(
+    def _check_ended(self) -> None:
+        if self._window.ended:
+            return
+        raise DataError(
             f"the client's input ended before its end mark, after {self._window.received} bytes",
             reason="INPUT_SHORT",
         )
@@ -170,14 +176,23 @@ class InputStream:
             self._loop.remove_writer(self._sock.fileno())
 
 
+def _settle(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
 def _why_short(error: BaseException, received: int) -> str:
     if isinstance(error, ByteorError):
         return error.message
-    return f"the client's input ended before its end mark, after {received} bytes: the client went away"
+    short = f"the client's input ended before its end mark, after {received} bytes"
+    return f"{short}: the client went away"
 
 
 class OutputStream:
-    """Hands over one egress: in order, each byte once, read from the worker only as fast as it is taken."""
+    """Hands over one egress.
+
+    In order, each byte once, read from the worker only as fast as it is taken.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         """Own the daemon's end; nothing is read before somebody takes."""
@@ -190,11 +205,11 @@ class OutputStream:
         self._buffer = bytearray(CHUNK_BYTES_MAX)
         self._filled = 0
 
-    async def take(self) -> AsyncIterator[OutputChunk]:
+    async def take(self) -> AsyncGenerator[OutputChunk, None]:
         """Yield the output to its end mark.
 
-        Raises DataError if bytes are missing or do not check, UnavailableError when the run went away before the end.
-        Whoever stops early closes the stream for good: the egress then fails.
+        Raises DataError if bytes are missing or do not check, UnavailableError when the run went
+        away before the end. Whoever stops early closes the stream for good: the egress then fails.
         """
         if self.attached:
             raise WrongStateError(
@@ -209,7 +224,8 @@ class OutputStream:
                     yield self._chunk()
                 elif not more:
                     raise UnavailableError(
-                        f"the run went away before the end of its output, after {self._order.forwarded} bytes",
+                        "the run went away before the end of its output, after "
+                        f"{self._order.forwarded} bytes",
                         reason="OUTPUT_SHORT",
                     )
                 elif not self._order.ended:
@@ -233,7 +249,7 @@ class OutputStream:
 
     async def _readable(self) -> None:
         ready = self._loop.create_future()
-        self._loop.add_reader(self._sock.fileno(), lambda: ready.done() or ready.set_result(None))
+        self._loop.add_reader(self._sock.fileno(), _settle, ready)
         try:
             await ready
         finally:
@@ -241,7 +257,10 @@ class OutputStream:
                 self._loop.remove_reader(self._sock.fileno())
 
     def _collect(self) -> bool:
-        """Read until the buffer is full, the end, or nothing is there; return False once the other side is gone."""
+        """Read until the buffer is full, the end, or nothing is there.
+
+        Return False once the other side is gone.
+        """
         view = memoryview(self._buffer)
         while not self._order.ended and self._filled + DATA_BYTES_MAX <= CHUNK_BYTES_MAX:
             try:

@@ -1,6 +1,7 @@
-"""What others see of runs: immutable values, one for each message of the API, and nothing that acts.
+"""What others see of runs.
 
-Owns the shapes that the manager hands out and that the history keeps. All times are nanoseconds: `*_unix_ns` since the
+Immutable values, one for each message of the API, and nothing that acts. Owns the shapes that the
+manager hands out and that the history keeps. All times are nanoseconds: `*_unix_ns` since the
 epoch, everything else a duration.
 """
 
@@ -20,7 +21,10 @@ CHUNK_BYTES_MAX = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A run that validation has let in: nothing of it is checked again, except for ceilings and code."""
+    """A run that validation has let in.
+
+    Nothing of it is checked again, except for ceilings and code.
+    """
 
     spec: Spec
     deployment: Deployment
@@ -32,7 +36,10 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class InputChunk:
-    """Bytes for an ingress, at most 1 MiB; the last one has `end` with the length and CRC32C of the whole."""
+    """Bytes for an ingress, at most 1 MiB.
+
+    The last one has `end` with the length and CRC32C of the whole.
+    """
 
     data: bytes
     offset: int
@@ -43,7 +50,10 @@ class InputChunk:
 
 @dataclass(frozen=True, slots=True)
 class OutputChunk:
-    """Bytes of an egress, at most 1 MiB; the last one has `end` with the length and CRC32C of the whole."""
+    """Bytes of an egress, at most 1 MiB.
+
+    The last one has `end` with the length and CRC32C of the whole.
+    """
 
     data: bytes
     offset: int
@@ -167,7 +177,10 @@ class WatchKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WatchEvent:
-    """One event of a watch, which can be resumed after `revision`; `run` is None for the last two kinds."""
+    """One event of a watch, which can be resumed after `revision`.
+
+    `run` is None for the last two kinds.
+    """
 
     kind: WatchKind
     run: RunView | None

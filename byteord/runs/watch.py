@@ -1,7 +1,8 @@
 """Watches: who wants to hear of runs, and what each has still to be told.
 
-Owns the revision counter, the log of recent events and one bounded queue a watch. Publishing never waits: a watch that
-does not keep up loses its queue, is told so (`too_old`) and is given fresh snapshots instead. Everything happens on one event loop.
+Owns the revision counter, the log of recent events and one bounded queue a watch. Publishing never
+waits: a watch that does not keep up loses its queue, is told so (`too_old`) and is given fresh
+snapshots instead. Everything happens on one event loop.
 """
 
 from __future__ import annotations
@@ -19,11 +20,17 @@ LOG_EVENTS_MAX = 1024
 QUEUE_EVENTS_MAX = 256
 
 Snapshot = Callable[[str | None], Sequence[RunView]]
-"""Returns the runs a new watch begins with: all live ones, or the one of that id whatever its state."""
+"""Returns the runs a new watch begins with.
+
+All live ones, or the one of that id whatever its state.
+"""
 
 
 def first_revision() -> int:
-    """Return a revision that no earlier daemon on this host has given out: microseconds since the epoch."""
+    """Return a revision that no earlier daemon on this host has given out.
+
+    Microseconds since the epoch.
+    """
     return time.time_ns() // 1000
 
 
@@ -78,11 +85,13 @@ class WatchHub:
     def open(self, run_id: str | None, after_revision: int = 0) -> Watch:
         """Open a watch on one run or on all; raise ResourceError when there are too many.
 
-        With a revision it continues there if the log still reaches so far, else says so and begins anew.
+        With a revision it continues there if the log still reaches so far, else says so and begins
+        anew.
         """
         if len(self._watches) >= self._watches_max:
             raise ResourceError(
-                f"{len(self._watches)} watches are open and this daemon allows {self._watches_max}: "
+                f"{len(self._watches)} watches are open and this daemon allows "
+                f"{self._watches_max}: "
                 "end one, or raise watches_max in the daemon's configuration",
                 reason="WATCHES_MAX",
                 details={"seen": str(len(self._watches)), "wanted": f"< {self._watches_max}"},
@@ -124,7 +133,10 @@ class WatchHub:
 
 
 class Watch:
-    """An asynchronous iterator over the events of one watch; ends with its run, with the daemon or by `aclose`."""
+    """An asynchronous iterator over the events of one watch.
+
+    Ends with its run, with the daemon or by `aclose`.
+    """
 
     def __init__(self, hub: WatchHub, run_id: str | None, queue_max: int) -> None:
         """Belong to `hub`, which opens it."""
@@ -152,7 +164,10 @@ class Watch:
         self._wake.set()
 
     def offer(self, event: WatchEvent) -> None:
-        """Take an event if it is wanted; never wait, drop the queue for fresh snapshots when it is full."""
+        """Take an event if it is wanted.
+
+        Never wait, drop the queue for fresh snapshots when it is full.
+        """
         if not self._wants(event) or self._fresh:
             return
         if len(self._queue) >= self._queue_max:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 Path = tuple[str, ...]
 """A key path; places in an array are decimal indices."""
 
+_SHOWN_CHARS_MAX = 80
+
 
 class Severity(enum.StrEnum):
     """How bad a finding is."""
@@ -81,7 +83,9 @@ def shown(value: object) -> str:
         text = f'"{text[1:-1]}"'
     else:
         text = str(value)
-    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
+    if len(text) <= _SHOWN_CHARS_MAX:
+        return text
+    return f"{text[: _SHOWN_CHARS_MAX - 20]}... ({len(text)} characters)"
 
 
 class Collector:
@@ -108,7 +112,10 @@ class Collector:
         severity: Severity = Severity.ERROR,
         place: Place | None = None,
     ) -> None:
-        """Record a finding; one about a key or value as such marks its path as not to be built upon."""
+        """Record a finding.
+
+        One about a key or value as such marks its path as not to be built upon.
+        """
         place = place or self.place(path)
         if severity is Severity.ERROR and code.startswith(("KEY_", "VALUE_")):
             self.bad.add(path)
@@ -135,6 +142,6 @@ class Collector:
         return Place(0, 0)
 
     def is_bad(self, path: Path) -> bool:
-        """Tell whether a value that could not be read stands at this path, within it or around it."""
+        """Tell whether a value that could not be read stands at, in or around this path."""
         size = len(path)
         return any(bad[:size] == path or path[: len(bad)] == bad for bad in self.bad if bad)

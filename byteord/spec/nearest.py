@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 _NAME_CHARS_MAX = 64
+_PREFIX_CHARS_MIN = 3
 
 
 def distance(left: str, right: str) -> int:
-    """Return the optimal string alignment distance: edits, and swaps of neighbours, from one to the other."""
+    """Return the optimal string alignment distance.
+
+    Edits, and swaps of neighbours, from one to the other.
+    """
     before: list[int] = []
     last = list(range(len(right) + 1))
     for i, a in enumerate(left, 1):
@@ -32,7 +36,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     for candidate in sorted(set(known)):
         plain = candidate.lower().replace("-", "_")
         cost = distance(wanted, plain)
-        if cost and len(wanted) > 2 and (plain.startswith(wanted) or wanted.startswith(plain)):
+        if (
+            cost
+            and len(wanted) >= _PREFIX_CHARS_MIN
+            and (plain.startswith(wanted) or wanted.startswith(plain))
+        ):
             cost = min(cost, 1)
         if cost < best_cost:
             best, best_cost = candidate, cost

@@ -1,7 +1,7 @@
 """The table of keys that reading, defaults, canonical form, diff and the published reference share.
 
-Owns the shape of a table row and the reader that takes a tree through it: types, ranges, choices, defaults, unknown
-keys. Rules that look at more than one key live with their document.
+Owns the shape of a table row and the reader that takes a tree through it: types, ranges, choices,
+defaults, unknown keys. Rules that look at more than one key live with their document.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from byteord.spec.document import INTEGER_MAX, INTEGER_MIN, KEY_PATTERN, Bare
 from byteord.spec.findings import Collector, Path, dotted, shown
-from byteord.spec.kv import INTEGER_PATTERN, infer
+from byteord.spec.kv import INTEGER_PATTERN
 from byteord.spec.nearest import did_you_mean
 
 Flat = dict[str, str | int | bool]
@@ -33,7 +33,7 @@ class Key:
 
     path: str
     type: str
-    """`string`, `integer`, `boolean`, `integers`, `strings`, `range`, `ranges`, `pin` or `config`."""
+    """One of `TYPE_WORDS`."""
     doc: str
     default: object = None
     required: bool = False
@@ -84,7 +84,10 @@ class Reader:
         self._found = found
 
     def table(self, node: Mapping[str, Any], value: object, path: Path = ()) -> dict[str, Any]:
-        """Return the typed table with defaults; what is wrong is reported and stands at its default."""
+        """Return the typed table with defaults.
+
+        What is wrong is reported and stands at its default.
+        """
         if not isinstance(value, dict):
             self._type(path, value, "a table")
             value = {}
@@ -271,10 +274,15 @@ class Reader:
     def settings(self, key: Key, value: object, path: Path) -> Flat:
         """Return the configuration table of a stage, flattened."""
         del key
+        if isinstance(value, dict):
+            self._names(value, path)
         return self.config(value, path)
 
     def config(self, value: object, path: Path) -> Flat:
-        """Return opaque configuration flattened: dotted keys, arrays by index, scalars with their type."""
+        """Return opaque configuration flattened.
+
+        Dotted keys, arrays by index; unquoted KV values stay `Bare`, for `byteord.spec.config`.
+        """
         if not isinstance(value, dict):
             self._type(path, value, "a table")
             return {}
@@ -303,10 +311,8 @@ class Reader:
             flat[name] = scalar
 
     def _scalar(self, value: object, path: Path) -> str | int | bool | None:
-        if isinstance(value, Bare):
-            value = infer(value)
         if isinstance(value, float) and math.isfinite(value):
-            value = repr(value)
+            value = decimal_text(value)
         if isinstance(value, str) and "\0" in value:
             self.malformed(
                 path, value, "text without NUL", "write the bytes as hex where the key allows it"
@@ -356,6 +362,16 @@ _RANGE = compile_keys(
         Key("length", "integer", "bytes; 0 is to the end", default=0, minimum=0, maximum=65_535),
     )
 )
+
+
+def decimal_text(value: float) -> str:
+    """Return a finite fraction as its shortest decimal without an exponent: `0.5`, `1.0`."""
+    text = repr(value)
+    if "e" not in text:
+        return text
+    from decimal import Decimal
+
+    return format(Decimal(text), "f")
 
 
 def integer_of(value: object) -> int | None:

@@ -1,0 +1,182 @@
+"""Every option of every kind of adapter: its type, bounds and meaning, and how a given value is read.
+
+The tables are the reference; `read_options` is the only way in which options are turned into values, so what validation
+accepts is what opening gets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import Enum
+from typing import Any
+
+from byteord.spec.model import ConfigKey, ConfigProblem, Scalar
+
+UINT64_MAX = (1 << 64) - 1
+_SIZE_UNITS = {
+    "": 1,
+    "B": 1,
+    "KIB": 1 << 10,
+    "MIB": 1 << 20,
+    "GIB": 1 << 30,
+    "KB": 1000,
+    "MB": 10**6,
+    "GB": 10**9,
+}
+_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Side(Enum):
+    """At which end an option is understood."""
+
+    INGRESS = "ingress"
+    EGRESS = "egress"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: what a person may write, and its bounds (both included; of numbers, sizes and seconds)."""
+
+    name: str
+    type: str
+    doc: str
+    default: Scalar | None = None
+    required: bool = False
+    choices: tuple[str, ...] = ()
+    minimum: float = 0
+    maximum: float = UINT64_MAX
+    side: Side = Side.BOTH
+
+    def at(self, *, ingress: bool) -> bool:
+        """Tell whether the option is understood at this end."""
+        return self.side is Side.BOTH or (self.side is Side.INGRESS) == ingress
+
+    def key(self) -> ConfigKey:
+        """Return the option as the reference shows it."""
+        doc = self.doc if self.side is Side.BOTH else f"{self.doc} (at the {self.side.value} only)"
+        return ConfigKey(self.name, self.type, doc, self.default, self.required, self.choices)
+
+
+class _BadValueError(ValueError):
+    """A value that cannot be what it should be: its text says what was wanted."""
+
+
+def read_options(
+    kind: str, table: tuple[Option, ...], options: Mapping[str, Scalar], *, ingress: bool
+) -> tuple[dict[str, Any], list[ConfigProblem]]:
+    """Return values for every option of this end (defaults filled in) and all problems; values are complete if none."""
+    known = {option.name: option for option in table if option.at(ingress=ingress)}
+    values: dict[str, Any] = {name: _default(option) for name, option in known.items()}
+    problems = [
+        _unknown(kind, name, known, table, ingress=ingress) for name in options if name not in known
+    ]
+    for name, option in known.items():
+        if name not in options:
+            if option.required:
+                problems.append(
+                    problem(
+                        name,
+                        "MISSING",
+                        "nothing",
+                        option.doc,
+                        f"add {name} = ... to this {kind} adapter",
+                    )
+                )
+            continue
+        try:
+            values[name] = _read(option, options[name])
+        except _BadValueError as error:
+            fix = f"write {name} as {error}"
+            problems.append(problem(name, "VALUE", repr(options[name]), str(error), fix))
+    return values, problems
+
+
+def problem(key: str, code: str, seen: str, wanted: str, fix: str) -> ConfigProblem:
+    """Return a finding about one option, with the common prefix of adapter codes."""
+    return ConfigProblem(key, f"ADAPTER_OPTION_{code}", seen, wanted, fix)
+
+
+def _unknown(
+    kind: str, name: str, known: Mapping[str, Option], table: tuple[Option, ...], *, ingress: bool
+) -> ConfigProblem:
+    end, other = ("ingress", "egress") if ingress else ("egress", "ingress")
+    if any(option.name == name for option in table):
+        wanted = f"an option of {kind} at the {end}: {', '.join(known) or 'it has none'}"
+        return problem(
+            name, "UNKNOWN", f"{name} at the {end}", wanted, f"remove it; {name} is for the {other}"
+        )
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    fix = f"write {near[0]} instead of {name}, or remove it" if near else "remove it"
+    return problem(
+        name, "UNKNOWN", name, f"one of {', '.join(known)}" if known else "no options", fix
+    )
+
+
+def _default(option: Option) -> Any:  # noqa: ANN401 (a value of any type that a table can name)
+    return None if option.default is None else _read(option, option.default)
+
+
+def _read(option: Option, value: Scalar) -> Any:  # noqa: ANN401
+    if option.type == "boolean":
+        if not isinstance(value, bool):
+            raise _BadValueError("true or false")
+        return value
+    if option.type == "bytes":
+        return _read_byte(value)
+    if option.type in {"integer", "size", "duration"}:
+        return _bounded(option, _read_number(option, value))
+    if not isinstance(value, str) or not value:
+        raise _BadValueError("a text that is not empty")
+    if option.choices and value not in option.choices:
+        near = get_close_matches(value, option.choices, n=1)
+        raise _BadValueError(
+            "one of " + ", ".join(option.choices) + (f" ({near[0]}?)" if near else "")
+        )
+    if "\0" in value:
+        raise _BadValueError("a text without a null character")
+    return value
+
+
+def _read_number(option: Option, value: Scalar) -> float:
+    if isinstance(value, bool):
+        raise _BadValueError("a number")
+    if isinstance(value, int):
+        return value
+    if option.type == "size":
+        match = re.fullmatch(r"(\d{1,19}) ?([A-Za-z]*)", value)
+        if match and match[2].upper() in _SIZE_UNITS:
+            return int(match[1]) * _SIZE_UNITS[match[2].upper()]
+        raise _BadValueError("bytes as a number, or with a unit such as 64KiB or 4MiB")
+    if option.type == "duration":
+        match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([a-z]+)", value)
+        if match and match[2] in _DURATION_UNITS:
+            return float(match[1]) * _DURATION_UNITS[match[2]]
+        raise _BadValueError("seconds as a number, or with a unit such as 500ms or 10s")
+    raise _BadValueError("a number without quotes")
+
+
+def _bounded(option: Option, number: float) -> float:
+    if option.minimum <= number <= option.maximum:
+        return number
+    unit = {"size": " bytes", "duration": " seconds"}.get(option.type, "")
+    if option.maximum >= UINT64_MAX:
+        raise _BadValueError(f"at least {option.minimum:g}{unit}")
+    raise _BadValueError(f"{option.minimum:.10g} to {option.maximum:.10g}{unit}")
+
+
+def _read_byte(value: Scalar) -> int:
+    text = value if isinstance(value, str) else ""
+    if text.startswith("hex:"):
+        try:
+            data = bytes.fromhex(text[4:])
+        except ValueError:
+            data = b""
+    else:
+        data = text.encode("utf-8", "surrogateescape")
+    if len(data) != 1:
+        raise _BadValueError('one byte: a character such as "\\n", or hex such as "hex:00"')
+    return data[0]
