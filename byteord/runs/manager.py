@@ -18,6 +18,7 @@ from typing import Any, Literal
 from byteord.deployment.model import Authority, HostFacts
 from byteord.deployment.plan import RunPlan
 from byteord.errors import (
+    AlreadyExistsError,
     ByteorError,
     DeadlineError,
     InvalidArgumentError,
@@ -146,13 +147,14 @@ class RunManager:
         plan = make_plan(
             admission.spec,
             admission.deployment,
-            run_id=new_run_id(),
+            run_id=admission.run_id or new_run_id(),
             single_process=admission.single_process,
             host=self._host(),
             authority=self._settings.authority,
             client_input=admission.client_input,
             client_output=admission.client_output,
         )
+        self._check_new(plan)
         self._check_ceilings(plan)
         facts = RunFacts(
             created_unix_ns=time.time_ns(),
@@ -163,6 +165,10 @@ class RunManager:
         run = LiveRun(plan, facts, changed=self._publish, exited=self._exited)
         self._live[run.id] = run
         return run
+
+    def _check_new(self, plan: RunPlan) -> None:
+        if plan.run_id in self._live or self._history.get(plan.run_id) is not None:
+            raise AlreadyExistsError(f"the run {plan.run_id} exists already: take another id")
 
     def _check_ceilings(self, plan: RunPlan) -> None:
         from byteord.runs.plan import plan_memory_bytes
