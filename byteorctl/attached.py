@@ -24,6 +24,7 @@ from byteorctl.files import OutputFile
 
 ENDED_STATES = frozenset(BY_RUN_STATE)
 BROKEN_FEED_GRACE_S = 5.0
+ABORT_GRACE_S = 30.0
 STOP_TIMEOUT_S = 3600.0
 
 
@@ -198,7 +199,10 @@ class Attached:
     def _limit_reached(self) -> None:
         now = time.monotonic()
         if self._deadline is not None and now >= self._deadline:
-            self._deadline = None
+            if self._timed_out:
+                self._pending.clear()
+                return
+            self._deadline = now + ABORT_GRACE_S
             self._timed_out = True
             self._say("the time allowed is over: aborting the run")
             self._stop(abort=True)
@@ -260,14 +264,21 @@ class Attached:
     def _stream_broke(self, what: str, error: CliError) -> None:
         """Decide what a broken stream means: without a watch nothing more can be known."""
         ended = self._run.get("state") in ENDED_STATES
-        if not ended and not (what == "feed" and self._stopping()):
-            self._first_error = self._first_error or error
+        if not isinstance(error, CallError) or not ended:
+            self._keep(what, error)
+        if ended:
+            return
         if what == "watch":
             self._pending.clear()
-        elif not ended and not isinstance(error, CallError):
+        elif not isinstance(error, CallError):
             self._stop(abort=True)
-        elif not ended and self._abort_at is None:
+        elif self._abort_at is None:
             self._abort_at = time.monotonic() + BROKEN_FEED_GRACE_S
+
+    def _keep(self, what: str, error: CliError) -> None:
+        """Remember the first error, unless it is only the feed of a run that is being stopped."""
+        if not (what == "feed" and self._stopping()):
+            self._first_error = self._first_error or error
 
     def _stopping(self) -> bool:
         return self._interrupts > 0 or self._run.get("state") in {"draining", "stopping"}

@@ -274,8 +274,15 @@ class Client:
         reason = details.reason
         message = error.details() or "no message"
         notes: list[str] = []
+        if details.findings:
+            number = len(details.findings)
+            message = (
+                f"{method}: refused for {number} finding{'s' if number > 1 else ''}, shown above"
+            )
         if not reason:
             message, notes = self._transport_error(method, status, message)
+        elif status == "INTERNAL":
+            notes = self._last_words()
         if details.retry_after_s:
             notes.append(f"trying again in {details.retry_after_s:g} s may help")
         return CallError(

@@ -55,8 +55,9 @@ BY_STATUS: dict[str, Exit] = {
 
 BY_REASON: dict[tuple[str, str], Exit] = {
     ("INVALID_ARGUMENT", "INVALID_ARGUMENT"): Exit.USAGE,
-    ("INVALID_ARGUMENT", "BAD_DATA"): Exit.DATA,
-    ("INVALID_ARGUMENT", "BAD_REGION"): Exit.DATA,
+    ("INVALID_ARGUMENT", "DEADLINE_MISSING"): Exit.USAGE,
+    ("INVALID_ARGUMENT", "REQUEST_ID_INVALID"): Exit.USAGE,
+    ("INVALID_ARGUMENT", "REQUEST_ID_REUSED"): Exit.USAGE,
 }
 """Where the `reason` of `google.rpc.ErrorInfo` says more than the status."""
 

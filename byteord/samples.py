@@ -1,13 +1,15 @@
 """Sample input for the examples, made up but shaped like the real thing.
 
-`python -m byteord.samples NAME [--count N] [--seed N]` writes it to standard output; the same
-arguments give the same bytes. It must not import anything else of byteord.
+`python -m byteord.samples NAME [--count N] [--seed N]` writes it to standard output, or sends it as
+datagrams with `--udp HOST:PORT` (feed-tap). The same arguments give the same bytes.
+It must not import anything else of byteord.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import socket
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -123,15 +125,29 @@ def _chunks(data: bytes, size: int = 1 << 16) -> Iterator[bytes]:
     return (data[begin : begin + size] for begin in range(0, len(data), size))
 
 
+def _send(payloads: Iterable[bytes], address: str) -> None:
+    host, _, port = address.rpartition(":")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for payload in payloads:
+            sender.sendto(payload, (host, int(port)))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Write the sample that the command line asks for; a closed reader is not an error."""
     parser = argparse.ArgumentParser(prog="python -m byteord.samples", description=__doc__)
     parser.add_argument("name", choices=sorted(SAMPLES), help="the example to make input for")
     parser.add_argument("--count", type=int, help="messages to make")
     parser.add_argument("--seed", type=int, default=1, help="another seed, other content")
+    parser.add_argument("--udp", metavar="HOST:PORT", help="send payloads there (feed-tap only)")
     chosen = parser.parse_args(arguments)
     make, count = SAMPLES[chosen.name]
-    for chunk in _chunks(make(count if chosen.count is None else chosen.count, chosen.seed)):
+    count = count if chosen.count is None else chosen.count
+    if chosen.udp and chosen.name != "feed-tap":
+        parser.error("--udp: only feed-tap is made of datagrams")
+    if chosen.udp:
+        _send(feed_payloads(count, chosen.seed), chosen.udp)
+        return 0
+    for chunk in _chunks(make(count, chosen.seed)):
         try:
             sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()

@@ -1,6 +1,7 @@
-"""Rules of adapters: their kind, direction and options, and what stands in where a client brings the stream itself.
+"""Rules of adapters: kind, direction, options, and what stands in for a client's own stream.
 
-Owns the step from tables of the document to `Adapter` values. Pure: adapters are asked through their catalogue.
+Owns the step from tables of the document to `Adapter` values. Pure: adapters are asked through
+their catalogue.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from byteord.deployment.model import Adapter, AdapterCatalogue, AdapterInfo
-from byteord.spec.findings import Collector, Path, Severity, shown
-from byteord.spec.model import EndpointKind, Scalar
+from byteord.spec.config import settle, with_defaults
+from byteord.spec.findings import Collector, Path, shown
+from byteord.spec.model import ConfigProblem, EndpointKind, Scalar
 from byteord.spec.nearest import did_you_mean
-from byteord.spec.stage_rules import UNKNOWN_KEY_CODES, add_problems, severity_of
 
 STREAM = "stream"
 """Kind of the adapter that a client's `--input` or `--output` is read or written by."""
@@ -35,7 +36,10 @@ class AdapterCheck:
         self._found, self._payload_max = found, payload_max
 
     def read(self, rows: Mapping[str, Mapping[str, Any]], *, is_absent: bool) -> dict[str, Adapter]:
-        """Return the effective adapters by endpoint name; what is wrong with one is reported and leaves it out."""
+        """Return the effective adapters by endpoint name.
+
+        What is wrong with one is reported and leaves it out.
+        """
         adapters: dict[str, Adapter] = {}
         for name, row in rows.items():
             adapter = self._one(name, row)
@@ -51,7 +55,7 @@ class AdapterCheck:
 
     def _one(self, name: str, row: Mapping[str, Any]) -> Adapter | None:
         path: Path = ("adapters", name)
-        kind, options = row["kind"], row["**"]
+        kind, raw = row["kind"], row["**"]
         if not isinstance(kind, str):
             return None
         info = self._catalogue.info(kind)
@@ -70,15 +74,14 @@ class AdapterCheck:
         if not self._direction_ok(path, info):
             return None
         ingress = self._is_ingress(name, info)
-        problems = self._catalogue.check(
-            kind, options, ingress=ingress, payload_max=self._payload_max
-        )
-        add_problems(problems, path, self._found)
-        if any(severity_of(problem, self._found) is Severity.ERROR for problem in problems):
-            return None
-        unknown = {problem.key for problem in problems if problem.code in UNKNOWN_KEY_CODES}
-        known_options = {key: value for key, value in options.items() if key not in unknown}
-        return Adapter(kind, self._with_defaults(info, known_options, ingress=ingress))
+
+        def check(options: Mapping[str, Scalar]) -> list[ConfigProblem]:
+            return self._catalogue.check(
+                kind, options, ingress=ingress, payload_max=self._payload_max
+            )
+
+        options = settle(raw, info.keys, check, path, self._found)
+        return None if options is None else Adapter(kind, options)
 
     def _is_ingress(self, name: str, info: AdapterInfo) -> bool:
         kind = self._endpoints.get(name)
@@ -103,36 +106,22 @@ class AdapterCheck:
         )
         return False
 
-    def _with_defaults(
-        self, info: AdapterInfo, options: Mapping[str, Scalar], *, ingress: bool
-    ) -> dict[str, Scalar]:
-        """Return the options with every default that applies to them spelled out."""
-        full = dict(options)
-        for key in info.keys:
-            if key.default is None or key.name in full or key.name.endswith(".*"):
-                continue
-            candidate = {**full, key.name: key.default}
-            if not self._catalogue.check(
-                info.kind, candidate, ingress=ingress, payload_max=self._payload_max
-            ):
-                full = candidate
-        return full
-
     def _stream(self, written: Adapter | None, kind: EndpointKind) -> Adapter:
         """Return the client's stream in the framing of the adapter that it stands in for."""
-        info = self._catalogue.info(STREAM)
-        if info is None:
-            return Adapter(STREAM, dict(written.options) if written else {})
-        names = {key.name for key in info.keys}
-        options = written.options if written else {}
-        kept = {key: value for key, value in options.items() if key in names}
-        return Adapter(
-            STREAM, self._with_defaults(info, kept, ingress=kind is EndpointKind.INGRESS)
-        )
+        ingress = kind is EndpointKind.INGRESS
+        options: Mapping[str, Scalar] = {}
+        if written is not None:
+            options = self._catalogue.as_stream(written.kind, written.options, ingress=ingress)
+        return self._plain(STREAM, options, ingress=ingress)
 
     def _stdio(self, kind: EndpointKind) -> Adapter:
-        name = _ABSENT[kind]
-        info = self._catalogue.info(name)
-        if info is None:
-            return Adapter(name, {})
-        return Adapter(name, self._with_defaults(info, {}, ingress=kind is EndpointKind.INGRESS))
+        return self._plain(_ABSENT[kind], {}, ingress=kind is EndpointKind.INGRESS)
+
+    def _plain(self, kind: str, options: Mapping[str, Scalar], *, ingress: bool) -> Adapter:
+        info = self._catalogue.info(kind)
+        keys = info.keys if info is not None else ()
+
+        def check(full: Mapping[str, Scalar]) -> list[ConfigProblem]:
+            return self._catalogue.check(kind, full, ingress=ingress, payload_max=self._payload_max)
+
+        return Adapter(kind, with_defaults(options, keys, check))

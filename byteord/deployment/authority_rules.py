@@ -1,6 +1,7 @@
-"""What the daemon's own configuration allows: paths, addresses, code, environment demands, ceilings.
+"""What the daemon's own configuration allows: paths, addresses, code, environment, ceilings.
 
-Pure: a path is compared by its text here, and opened beneath its directory without following links by the adapter.
+Pure: a path is compared by its text here, and opened beneath its directory without following links
+by the adapter.
 """
 
 from __future__ import annotations
@@ -17,16 +18,14 @@ from byteord.deployment.model import (
     Environment,
 )
 from byteord.spec.findings import Collector, Path, Severity, shown
-from byteord.spec.model import EndpointKind, Scalar, Spec, Stage
+from byteord.spec.model import EndpointKind, Spec, Stage
 from byteord.spec.stage_key import parse_key
-
-PERMISSION = ("read_path", "write_path", "listen", "connect")
 
 
 def check_code(
     stages: Iterable[Stage | None], authority: Authority, found: Collector, environment: Environment
 ) -> None:
-    """Report stages whose code may come from nowhere, is not pinned where it must be, or declares no effects."""
+    """Report stages whose code may come from nowhere, is not pinned, or declares no effects."""
     strict = environment is not Environment.DEV
     for index, stage in enumerate(stages):
         if stage is None or parse_key(stage.stage).is_builtin:
@@ -67,7 +66,8 @@ def _check_effects(stage: Stage, path: Path, found: Collector, environment: Envi
             "POLICY_EFFECTS_GATED",
             (*path, "effects"),
             seen=", ".join(stage.effects),
-            wanted=f"no side effects in {environment}: this build has no approvals that could allow them",
+            wanted=f"no side effects in {environment}: this build has no approvals that could "
+            "allow them",
             fix="run it in dev, or on a byteor with approvals",
         )
     elif strict:
@@ -75,7 +75,8 @@ def _check_effects(stage: Stage, path: Path, found: Collector, environment: Envi
             "POLICY_NOT_CONFINED",
             (*path, "effects"),
             seen="effects = []",
-            wanted="a build that confines what is declared effect-free; this one takes the declaration's word",
+            wanted="a build that confines what is declared effect-free; this one takes the "
+            "declaration's word",
             fix="review the stage's code",
             severity=Severity.WARNING,
         )
@@ -90,48 +91,68 @@ def check_adapters(
 ) -> None:
     """Report paths outside the allowed directories and addresses outside the allowed patterns."""
     for name, adapter in adapters.items():
-        info = catalogue.info(adapter.kind)
-        for key in info.keys if info else ():
-            value = adapter.options.get(key.name)
-            use = key.use
-            if value is None or value == "":
-                continue
-            if use in ("read_path", "write_path"):
-                if endpoints.get(name) is EndpointKind.EGRESS and use == "read_path":
-                    use = "write_path"
-                _check_path(
-                    str(value), use, ("adapters", name, *key.name.split(".")), authority, found
-                )
-            elif use in ("listen", "connect"):
-                _check_address(
-                    address_of(value, adapter.options),
-                    use,
-                    ("adapters", name, *key.name.split(".")),
-                    authority,
-                    found,
-                )
+        ingress = endpoints.get(name) is EndpointKind.INGRESS
+        needs = catalogue.needs(adapter.kind, adapter.options, ingress=ingress)
+        place = _Place(adapter, ("adapters", name), found)
+        for text in needs.reads:
+            place.check_path(text, "read_dirs", authority.read_dirs)
+        for text in needs.writes:
+            place.check_path(text, "write_dirs", authority.write_dirs)
+        for text in needs.listens:
+            place.check_address(text, "listen", authority.listen)
+        for text in needs.connects:
+            place.check_address(text, "connect", authority.connect)
 
 
-def _check_path(text: str, use: str, path: Path, authority: Authority, found: Collector) -> None:
-    reads = use == "read_path"
-    allowed = authority.read_dirs if reads else authority.write_dirs
-    key = "read_dirs" if reads else "write_dirs"
-    if path_allowed(text, allowed):
-        return
-    found.add(
-        "POLICY_PATH_DENIED",
-        path,
-        seen=shown(text),
-        wanted=f"a path beneath one of {', '.join(allowed)}"
-        if allowed
-        else f"no path: the daemon's configuration has no {key}",
-        fix=f"move the file, or add its directory to {key} in the daemon's configuration; "
-        "--input and --output stream a file of yours",
-    )
+class _Place:
+    """One adapter of the document, and which of its options a path or an address comes from."""
+
+    def __init__(self, adapter: Adapter, path: Path, found: Collector) -> None:
+        self._adapter, self._path, self._found = adapter, path, found
+
+    def _option(self, text: str) -> Path:
+        holders = [key for key, value in self._adapter.options.items() if value and value == text]
+        inside = [
+            key
+            for key, value in self._adapter.options.items()
+            if isinstance(value, str) and value and value in text
+        ]
+        keys = holders or inside
+        return (*self._path, *keys[0].split(".")) if keys else self._path
+
+    def check_path(self, text: str, key: str, allowed: tuple[str, ...]) -> None:
+        if path_allowed(text, allowed):
+            return
+        self._found.add(
+            "POLICY_PATH_DENIED",
+            self._option(text),
+            seen=shown(text),
+            wanted=f"a path beneath one of {', '.join(allowed)}"
+            if allowed
+            else f"no path: the daemon's configuration has no {key}",
+            fix=f"move the file, or add its directory to {key} in the daemon's configuration; "
+            "--input and --output stream a file of yours",
+        )
+
+    def check_address(self, text: str, key: str, allowed: tuple[str, ...]) -> None:
+        if any(address_allowed(text, pattern) for pattern in allowed):
+            return
+        self._found.add(
+            "POLICY_ADDRESS_DENIED",
+            self._option(text),
+            seen=shown(text),
+            wanted=f"an address that matches one of {', '.join(allowed)}"
+            if allowed
+            else f"no address: the daemon's configuration has no {key} patterns",
+            fix=f"choose another address, or add a pattern to {key} in the daemon's configuration",
+        )
 
 
 def path_allowed(text: str, allowed: Iterable[str]) -> bool:
-    """Tell whether a path lies, by its text, beneath one of the directories; a relative one is taken beneath each."""
+    """Tell whether a path lies, by its text, beneath one of the directories.
+
+    A relative one is taken beneath each.
+    """
     if ".." in text.split("/") or "\0" in text:
         return False
     for directory in allowed:
@@ -142,32 +163,11 @@ def path_allowed(text: str, allowed: Iterable[str]) -> bool:
     return False
 
 
-def address_of(value: Scalar, options: Mapping[str, Scalar]) -> str:
-    """Return an adapter's address as `host:port` or `unix:/path`."""
-    text = str(value)
-    if text.startswith("/"):
-        return f"unix:{text}"
-    port = options.get("port")
-    return text if port is None or ":" in text else f"{text}:{port}"
-
-
-def _check_address(text: str, use: str, path: Path, authority: Authority, found: Collector) -> None:
-    allowed = authority.listen if use == "listen" else authority.connect
-    if any(address_allowed(text, pattern) for pattern in allowed):
-        return
-    found.add(
-        "POLICY_ADDRESS_DENIED",
-        path,
-        seen=shown(text),
-        wanted=f"an address to {use} {'on' if use == 'listen' else 'to'} that matches one of {', '.join(allowed)}"
-        if allowed
-        else f"no address: the daemon's configuration has no {use} patterns",
-        fix=f"choose another address, or add a pattern to {use} in the daemon's configuration",
-    )
-
-
 def address_allowed(address: str, pattern: str) -> bool:
-    """Tell whether an address matches `host:port` with `*` for either part, or lies beneath a `unix:/dir` prefix."""
+    """Tell whether an address matches a pattern.
+
+    Patterns are `host:port`, with `*` for either part, and `unix:/dir` prefixes.
+    """
     if address.startswith("unix:") or pattern.startswith("unix:"):
         if not (address.startswith("unix:/") and pattern.startswith("unix:/")):
             return False

@@ -1,6 +1,7 @@
 """Validation of a deployment by itself and against the endpoints of a spec, up to the `Deployment`.
 
-Pure: opens nothing. What the daemon allows and what the host has are `authority_rules` and `host_rules`.
+Pure: opens nothing. What the daemon allows and what the host has are `authority_rules` and
+`host_rules`.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ class DeploymentCheck:
         client_input: bool,
         client_output: bool,
     ) -> None:
-        """Read the text and apply the overrides; the findings of the syntax level stand afterwards."""
+        """Read the text and apply the overrides.
+
+        The findings of the syntax level stand afterwards.
+        """
         syntax = Collector("deployment", {})
         self.document = read(source, syntax) if source is not None else Document()
         self.found = Collector("deployment", self.document.places)
@@ -63,7 +67,7 @@ class DeploymentCheck:
         self.is_absent = source is None
         self.client = {EndpointKind.INGRESS: client_input, EndpointKind.EGRESS: client_output}
         self.tree: dict[str, Any] = copy.deepcopy(self.document.tree)
-        self._overridden = {_path(key) for key in overrides}
+        self.found.flags = frozenset(_path(key) for key in overrides)
         for key, value in overrides.items():
             self._override(key, value)
         self.adapters: dict[str, Adapter] = {}
@@ -100,21 +104,30 @@ class DeploymentCheck:
         return any(finding.severity is Severity.ERROR for finding in self.findings)
 
     def decide_environment(self, authority: Environment) -> Environment:
-        """Return the environment of the run: the deployment's if it is no looser than the daemon's, else that."""
+        """Return the environment of the run.
+
+        The deployment's if it is no looser than the daemon's, else that.
+        """
+        asked = self._asked_environment(authority)
+        self.environment = authority if _STRICTNESS[asked] < _STRICTNESS[authority] else asked
+        return self.environment
+
+    def _asked_environment(self, otherwise: Environment) -> Environment:
         asked = self.tree.get("environment")
         known = {str(item): item for item in Environment}
-        wanted = known.get(asked, authority) if isinstance(asked, str) else authority
-        if _STRICTNESS[wanted] < _STRICTNESS[authority]:
+        return known.get(asked, otherwise) if isinstance(asked, str) else otherwise
+
+    def check_environment(self, authority: Environment) -> None:
+        """Report an environment that is looser than the daemon's."""
+        asked = self._asked_environment(authority)
+        if _STRICTNESS[asked] < _STRICTNESS[authority]:
             self.found.add(
                 "DEPLOYMENT_ENVIRONMENT_LOOSER",
                 ("environment",),
-                seen=shown(asked),
+                seen=shown(str(asked)),
                 wanted=f'"{authority}", the environment of this daemon, or stricter',
                 fix="delete the key, or send the run to a daemon of that environment",
             )
-            wanted = authority
-        self.environment = wanted
-        return wanted
 
     def schema(
         self,
@@ -129,10 +142,8 @@ class DeploymentCheck:
             return False
         found = self.found
         found.unknown = unknown
-        before = len(found.findings)
         check_secrets(self.tree, found)
         typed = Reader(found).table(DEPLOYMENT_SCHEMA, self.tree)
-        self._harden_overrides(before)
         check_version(typed, found)
         _check_later(typed["tuning"]["profile"], _PROFILE, found)
         _check_later(typed["failure"]["policy"], _POLICY, found)
@@ -141,19 +152,11 @@ class DeploymentCheck:
         self.adapters = adapters.read(typed["adapters"], is_absent=self.is_absent)
         return True
 
-    def _harden_overrides(self, before: int) -> None:
-        """Make an unknown key an error where it was typed by hand as a flag."""
-        for index in range(before, len(self.findings)):
-            finding = self.findings[index]
-            path = _path(finding.path)
-            given = any(path == key[: len(path)] for key in self._overridden)
-            if finding.code == "KEY_UNKNOWN" and given:
-                self.findings[index] = Finding(
-                    **{**_parts(finding), "severity": Severity.ERROR, "line": 0, "column": 0}
-                )
-
     def topology(self, endpoints: Mapping[str, EndpointKind]) -> bool:
-        """Check that adapters are bound to exactly the endpoints of the spec; tell whether it ran."""
+        """Check that adapters are bound to exactly the endpoints of the spec.
+
+        Tell whether it ran.
+        """
         if self.typed is None:
             return False
         if not endpoints:
@@ -180,7 +183,7 @@ class DeploymentCheck:
         return True
 
     def build(self) -> Deployment | None:
-        """Return the deployment, or None while any finding is an error or the levels did not run."""
+        """Return the deployment, or None while any finding is an error or a level did not run."""
         if self.typed is None or self.has_errors:
             return None
         tuning, failure, limits = settings_of(self.typed)
@@ -198,10 +201,6 @@ class DeploymentCheck:
 
 def _path(text: str) -> Path:
     return tuple(text.split("."))
-
-
-def _parts(finding: Finding) -> dict[str, Any]:
-    return {name: getattr(finding, name) for name in Finding.__slots__}
 
 
 _PROFILE = (("tuning", "profile"), PROFILES, PROFILES_LATER, "DEPLOYMENT_PROFILE_UNSUPPORTED")

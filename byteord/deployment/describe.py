@@ -22,7 +22,10 @@ WAKE_UP = {
 
 
 def describe(spec: Spec, deployment: Deployment) -> dict[str, Any]:
-    """Return the run as a JSON-ready object: every limit, default and capability, memory and wake-up cost."""
+    """Return the run as a JSON-ready object.
+
+    Every limit, default and capability, memory and wake-up cost.
+    """
     memory = estimate_memory(spec, deployment)
     return {
         "name": spec.name,
@@ -121,7 +124,8 @@ def _endpoint(endpoint: Endpoint, adapter: Adapter | None) -> dict[str, Any]:
 
 def _notes(spec: Spec) -> list[str]:
     notes = [
-        f"the final stage, {spec.stages[-1].name}, is the release boundary: the egress runs in its worker"
+        f"the final stage, {spec.stages[-1].name}, is the release boundary: the egress runs in "
+        "its worker"
         if spec.ring.shards == 1
         else "with several shards the egress is a role of its own and writes in ingress-time order"
     ]

@@ -1,4 +1,4 @@
-"""What changed between two deployments, and between two documents whose kind has to be told first."""
+"""What changed between two deployments, or two documents whose kind has to be told first."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ class Diff:
 
     @property
     def ok(self) -> bool:
-        """Tell whether both documents could be read; without it there are no changes to speak of."""
+        """Tell whether both documents could be read.
+
+        Without it there are no changes to speak of.
+        """
         return bool(self.old_sha256 and self.new_sha256)
 
 
@@ -74,7 +77,8 @@ def diff(
     if kinds[0] != kinds[1]:
         raise InvalidDocumentError(
             f"{old.name or 'the old document'} is a {kinds[0]} and {new.name or 'the new one'} a "
-            f"{kinds[1]}; wanted two of a kind; compare specs with specs, deployments with deployments",
+            f"{kinds[1]}; wanted two of a kind; compare specs with specs, deployments with "
+            "deployments",
             reason="DIFF_KINDS_DIFFER",
         )
     read_one = _read_spec if kinds[0] == "spec" else _read_deployment

@@ -11,7 +11,7 @@ _PIN = ("tuning", "pin")
 
 
 def check_cpus(pin: object, host: HostFacts, found: Collector) -> None:
-    """Report CPUs of a pin list that the host does not have or the daemon may not use, or that stand twice."""
+    """Report CPUs of a pin list that are missing, not allowed to the daemon, or listed twice."""
     if not isinstance(pin, tuple):
         return
     for index, cpu in enumerate(pin):
@@ -21,7 +21,8 @@ def check_cpus(pin: object, host: HostFacts, found: Collector) -> None:
                 "HOST_CPU_MISSING",
                 path,
                 seen=f"CPU {cpu}",
-                wanted=f"one of the {len(host.cpus_online)} CPUs of this host: {cpu_list(host.cpus_online)}",
+                wanted=f"one of the {len(host.cpus_online)} CPUs of this host: "
+                f"{cpu_list(host.cpus_online)}",
                 fix="choose CPUs that exist and are online",
             )
         elif cpu not in host.cpus_allowed:
@@ -44,7 +45,10 @@ def check_cpus(pin: object, host: HostFacts, found: Collector) -> None:
 
 
 def check_spinning(spec: Spec, deployment: Deployment, host: HostFacts, found: Collector) -> None:
-    """Report more spinning workers than CPUs: an error when pinned, since they would starve each other for good."""
+    """Report more spinning workers than CPUs.
+
+    An error when pinned, since they would starve each other for good.
+    """
     tuning = deployment.tuning
     if tuning.wait is not Wait.SPIN:
         return
@@ -72,7 +76,8 @@ def check_memory(spec: Spec, deployment: Deployment, host: HostFacts, found: Col
             "HOST_SHM_FULL",
             seen=f"{host.shm_free_bytes} bytes free",
             wanted=f"{memory.total_bytes} bytes of shared memory for this run",
-            fix="end other runs, enlarge the tmpfs, or lower ring.capacity, ring.slot_bytes or ring.shards",
+            fix="end other runs, enlarge the tmpfs, or lower ring.capacity, ring.slot_bytes or "
+            "ring.shards",
         )
     elif memory.total_bytes > host.memory_available_bytes:
         found.add(

@@ -1,4 +1,7 @@
-"""The table of every key of a deployment: what validation reads by and the reference is printed from."""
+"""The table of every key of a deployment.
+
+What validation reads by and the reference is printed from.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,8 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
     Key(
         "tuning.wait",
         "string",
-        "What a role does while it has nothing to do: `spin` burns its CPU, `backoff` spins, yields "
+        "What a role does while it has nothing to do: `spin` burns its CPU, `backoff` spins, "
+        "yields "
         "and then sleeps ever longer, `park` sleeps until it is woken.",
         default=str(_TUNING.wait),
         choices=tuple(str(item) for item in Wait),

@@ -48,7 +48,10 @@ def _pages(size: int) -> int:
 
 
 def roles_of(spec: Spec) -> int:
-    """Return the roles of a run: ingress, every stage in every shard, and an egress of its own with several shards."""
+    """Return the roles of a run.
+
+    Ingress, every stage in every shard, and an egress of its own with several shards.
+    """
     return 1 + len(spec.stages) * spec.ring.shards + (1 if spec.ring.shards > 1 else 0)
 
 

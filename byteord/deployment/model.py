@@ -14,7 +14,7 @@ from typing import Protocol
 from byteord.spec.model import ConfigKey, ConfigProblem, Scalar
 
 SLEEP_NS_MAX = 1_000_000
-"""Longest sleep of `backoff` and longest unwoken sleep of `park`: what a lone message may wait at worst."""
+"""Longest sleep of `backoff` and longest unwoken sleep of `park`."""
 
 
 class Environment(enum.StrEnum):
@@ -120,6 +120,26 @@ class AdapterInfo:
     """A restarted worker continues where the last commit was."""
 
 
+class AdapterNeeds(Protocol):
+    """What an adapter wants of the host; the daemon's configuration must allow all of it."""
+
+    @property
+    def reads(self) -> Sequence[str]:
+        """Return the paths that it opens for reading."""
+
+    @property
+    def writes(self) -> Sequence[str]:
+        """Return the paths that it creates or writes."""
+
+    @property
+    def listens(self) -> Sequence[str]:
+        """Return the addresses that it binds: `host:port` or `unix:/path`."""
+
+    @property
+    def connects(self) -> Sequence[str]:
+        """Return the addresses that it connects or sends to."""
+
+
 class AdapterCatalogue(Protocol):
     """What validation asks about adapters; implemented by `byteord.adapters.catalogue`."""
 
@@ -133,6 +153,14 @@ class AdapterCatalogue(Protocol):
         self, kind: str, options: Mapping[str, Scalar], *, ingress: bool, payload_max: int
     ) -> list[ConfigProblem]:
         """Return every problem of an adapter's options."""
+
+    def needs(self, kind: str, options: Mapping[str, Scalar], *, ingress: bool) -> AdapterNeeds:
+        """Return what an adapter without problems wants of the host."""
+
+    def as_stream(
+        self, kind: str, options: Mapping[str, Scalar], *, ingress: bool
+    ) -> Mapping[str, Scalar]:
+        """Return options of kind `stream` that frame bytes as this adapter does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 PLAN_VERSION = 1
+STATE_DOUBLE_BYTES_MAX = 4096
+"""As BYTEOR_STATE_DOUBLE_BYTES_MAX of the stage ABI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,37 @@ class RunPlan:
         for key in ("code_dirs", "read_dirs", "write_dirs", "notes"):
             raw[key] = tuple(raw[key])
         return cls(**raw)
+
+
+def slot_payload_bytes(plan: RunPlan) -> int:
+    """Return the most bytes that a payload of the run can have."""
+    return plan.rings[0].slot_bytes - 16
+
+
+def unit_ranges(plan: RunPlan, unit: UnitPlan) -> tuple[tuple[int, int], ...]:
+    """Return the payload ranges that the stages of a unit change; one range to the end when they overlap or any is open."""
+    ranges = sorted({part for role in unit.roles for part in plan.roles[role].mutates})
+    payload = slot_payload_bytes(plan)
+    ends = [offset + (length or payload) for offset, length in ranges]
+    if any(end > start for end, (start, _) in zip(ends, ranges[1:], strict=False)):
+        return ((ranges[0][0], 0),)
+    return tuple(ranges)
+
+
+def undo_layout(plan: RunPlan, unit: UnitPlan) -> tuple[int, int, int]:
+    """Return (bytes for slot entries, bytes for the log of touched state, bytes of one slot entry) of a unit's undo area.
+
+    Both parts are at most `undo_bytes`, which thereby bounds the batch; the second part is 0 without large state.
+    """
+    roles = [plan.roles[role] for role in unit.roles]
+    payload = slot_payload_bytes(plan)
+    stride = 8 + sum(length or max(payload - offset, 0) for offset, length in unit_ranges(plan, unit))
+    stride = (stride + 7) // 8 * 8
+    changes = plan.failure_policy == "skip" or any(role.mutates or role.drops or role.resizes for role in roles)
+    slots = min(plan.max_batch * stride, max(plan.undo_bytes, stride)) if changes else 64
+    large = max((role.state_bytes for role in roles if role.state_bytes > STATE_DOUBLE_BYTES_MAX), default=0)
+    log = max(plan.undo_bytes, large + 64) if large else 0
+    return (slots + 63) // 64 * 64, (log + 63) // 64 * 64, stride if changes else 0
 
 
 def _role(raw: dict[str, Any]) -> RolePlan:

@@ -1,7 +1,7 @@
 """All checks of a spec and its deployment, level by level, with every finding.
 
-Owns the order of the levels and what each says it did not check. Pure: opens no file, imports no stage or adapter code;
-the host is what the caller measured.
+Owns the order of the levels and what each says it did not check. Pure: opens no file, imports no
+stage or adapter code; the host is what the caller measured.
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ LEVELS = ("syntax", "schema", "topology", "policy", "host")
 
 _NOT_CHECKED = {
     "syntax": "what the keys mean",
-    "schema": "how keys fit together; configuration of python:, cabi: and numba: stages, which their own code reads",
+    "schema": "how keys fit together; configuration of python:, cabi: and numba: stages, which "
+    "their own code reads",
     "topology": "what this daemon allows and this host has",
-    "policy": "whether files and code exist and may be read, which opening them shows; approvals and confinement, "
+    "policy": "whether files and code exist and may be read, which opening them shows; approvals "
+    "and confinement, "
     "which this build does not have",
-    "host": "whether ports are free and peers answer, which opening them shows; tuning beyond CPUs and memory",
+    "host": "whether ports are free and peers answer, which opening them shows; tuning beyond "
+    "CPUs and memory",
 }
 _DOCUMENTS = ("spec", "deployment", "host")
 
@@ -45,7 +48,8 @@ class Report:
     spec: Spec | None
     """The spec, when it has no error, whatever the deployment has."""
     deployment: Deployment | None
-    """The effective deployment (defaults and flags applied), when it has no error."""
+    """The effective deployment (defaults and flags applied), when it has no error and the spec
+    could be read."""
     environment: Environment
 
     @property
@@ -76,14 +80,15 @@ def validate(  # the whole context of a run
 
     Args:
         spec: the spec as written.
-        deployment: the deployment as written; None stands for one with every default: the daemon's environment,
-            `stdin` and `stdout` as adapters.
+        deployment: the deployment as written; None stands for one with every default: the
+            daemon's environment, `stdin` and `stdout` as adapters.
         authority: what the daemon allows.
         stages: the stage catalogue.
         adapters: the adapter catalogue.
         host: what was measured of the host; None leaves the level `host` out.
         overrides: dotted keys of the deployment and values in KV form, as given by `--set`.
-        client_input: the client streams the input: the ingress becomes a `stream` in the framing of its adapter.
+        client_input: the client streams the input: the ingress becomes a `stream` in the framing of
+            its adapter.
         client_output: the same for the egress.
         level: last level to run, one of `LEVELS`.
 
@@ -116,6 +121,7 @@ class _Run:
         self._spec, self._deployment = spec, deployment
         self._authority, self._host = authority, host
         self._on_host = Collector("host", {})
+        self._unsized: dict[str, str] = {}
         self._environment = deployment.decide_environment(authority.environment)
 
     def report(self, stages: StageCatalogue, adapters: AdapterCatalogue, last: int) -> Report:
@@ -143,7 +149,8 @@ class _Run:
 
     def _not_checked(self, name: str, *, ran: bool, asked: bool) -> str:
         if ran:
-            return _NOT_CHECKED[name]
+            also = self._unsized.get(name)
+            return f"{also}; {_NOT_CHECKED[name]}" if also else _NOT_CHECKED[name]
         if not asked:
             return "anything: it was not asked for"
         if name == "host" and self._host is None:
@@ -163,10 +170,13 @@ class _Run:
         return self._deployment.topology(self._spec.endpoints()) and ran
 
     def _policy(self, adapters: AdapterCatalogue) -> bool:
+        if not self._spec.is_read or self._deployment.typed is None:
+            return False
         spec, deployment = self._spec.build(), self._deployment.build()
         authority_rules.check_code(
             self._spec.stages, self._authority, self._spec.found, self._environment
         )
+        self._deployment.check_environment(self._authority.environment)
         authority_rules.check_adapters(
             self._deployment.adapters,
             self._spec.endpoints(),
@@ -175,19 +185,20 @@ class _Run:
             self._deployment.found,
         )
         if spec is None or deployment is None:
-            return False
+            self._unsized["policy"] = "the ceilings of the daemon, since the documents have errors"
+            return True
         authority_rules.check_ceilings(spec, deployment, self._authority, self._deployment.found)
         return True
 
     def _host_level(self) -> bool:
-        if self._host is None:
-            return False
         typed = self._deployment.typed
-        if typed is not None:
-            host_rules.check_cpus(typed["tuning"]["pin"], self._host, self._deployment.found)
+        if self._host is None or not self._spec.is_read or typed is None:
+            return False
+        host_rules.check_cpus(typed["tuning"]["pin"], self._host, self._deployment.found)
         spec, deployment = self._spec.build(), self._deployment.build()
         if spec is None or deployment is None:
-            return False
+            self._unsized["host"] = "memory and spinning, since the documents have errors"
+            return True
         host_rules.check_spinning(spec, deployment, self._host, self._deployment.found)
         host_rules.check_memory(spec, deployment, self._host, self._on_host)
         return True

@@ -38,7 +38,10 @@ def diff_kv(old: bytes, new: bytes, keys: Sequence[Key]) -> list[Change]:
 
 
 def diff_specs(old: Spec, new: Spec) -> list[Change]:
-    """Return the changes between two specs; each takes a restart, since a spec is frozen when a run is admitted."""
+    """Return the changes between two specs.
+
+    Each takes a restart, since a spec is frozen when a run is admitted.
+    """
     return diff_kv(old.kv, new.kv, SPEC_KEYS)
 
 

@@ -1,12 +1,13 @@
 """A document as its author wrote it, read into a tree with the place of every key.
 
-Owns the limits that hold for every document and the choice of its format. It must not know what keys mean, and never
-opens a file.
+Owns the limits that hold for every document and the choice of its format. It must not know what
+keys mean, and never opens a file.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,12 +26,16 @@ KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 """A part of a key path, in both formats."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
-_KV_LINE = re.compile(r"[A-Za-z0-9_.-]+=(?![\[{](?!\]\Z)).*\Z")
+_KV_LINE = re.compile(r"[A-Za-z0-9_.-]{1,1024}=(?:\[\]\Z|(?![\[{]))")
+_SNIFFED_LINES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A spec or deployment in bytes. `name` is for messages only; `format` is `toml`, `kv` or empty (told by itself)."""
+    """A spec or deployment in bytes.
+
+    `name` is for messages only; `format` is `toml`, `kv` or empty (told by itself).
+    """
 
     name: str
     content: bytes
@@ -45,7 +50,10 @@ class Bare(str):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a text says: `tree` of tables, arrays and scalars; `readable` is false where syntax errors stand."""
+    """What a text says: `tree` of tables, arrays and scalars.
+
+    `readable` is false where syntax errors stand.
+    """
 
     tree: dict[str, Any] = field(default_factory=dict)
     places: Mapping[Path, Place] = field(default_factory=dict)
@@ -59,7 +67,7 @@ def place_at(text: str, offset: int) -> Place:
 
 
 def decode(source: Source, found: Collector) -> str | None:
-    """Return the text of a document, or None with findings where its bytes are not acceptable text."""
+    """Return the text of a document, or None, with findings, when it is not acceptable text."""
     size = len(source.content)
     if size > CONTENT_BYTES_MAX:
         found.add(
@@ -108,18 +116,31 @@ def _control_characters(text: str, found: Collector) -> bool:
 
 
 def sniff(source: Source, text: str) -> str:
-    """Return the format of a document: the one it claims, else by its file name, else by its first lines."""
+    """Return the format of a document.
+
+    The one it claims, else by its file name, else by its first lines: KV is what has `key=value`
+    in each line and is not TOML too.
+    """
     if source.format:
         return source.format
     suffix = source.name.rpartition(".")[2].lower()
     if suffix in FORMATS:
         return suffix
-    lines = [line for line in text.split("\n", 64)[:64] if line]
-    return "kv" if lines and all(_KV_LINE.match(line) for line in lines) else "toml"
+    lines = [line for line in text.split("\n", _SNIFFED_LINES)[:_SNIFFED_LINES] if line]
+    if not lines or not all(_KV_LINE.match(line) for line in lines):
+        return "toml"
+    try:
+        tomllib.loads("\n".join(lines))
+    except ValueError:
+        return "kv"
+    return "toml"
 
 
 def read(source: Source, found: Collector) -> Document:
-    """Return the tree of a document; every syntax error becomes a finding and leaves it unreadable."""
+    """Return the tree of a document.
+
+    Every syntax error becomes a finding and leaves it unreadable.
+    """
     from byteord.spec import kv, toml  # they import this module's types
 
     text = decode(source, found)

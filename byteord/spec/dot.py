@@ -12,14 +12,14 @@ def to_dot(spec: Spec) -> str:
     """Return a directed graph: ingress, ring, stages along their dependencies, egress."""
     ring = spec.ring
     shards = f"\\n{ring.shards} shards" if ring.shards > 1 else ""
+    label = f'"ring\\n{ring.capacity} x {ring.slot_bytes} bytes{shards}"'
     lines = [
         f"digraph {quoted(spec.name)} {{",
         "  rankdir=LR;",
         '  node [shape=box, style=rounded, fontname="sans-serif"];',
         f"  {quoted(spec.ingress.name)} [shape=cds, style=solid];",
         f"  {quoted(spec.egress.name)} [shape=cds, style=solid];",
-        f'  "ring " [shape=cylinder, style=solid, '
-        f'label="ring\\n{ring.capacity} x {ring.slot_bytes} bytes{shards}"];',
+        f'  "ring " [shape=cylinder, style=solid, label={label}];',
         f'  {quoted(spec.ingress.name)} -> "ring ";',
     ]
     for stage in spec.stages:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 Path = tuple[str, ...]
 """A key path; places in an array are decimal indices."""
 
+_SHOWN_CHARS_MAX = 80
+
 
 class Severity(enum.StrEnum):
     """How bad a finding is."""
@@ -81,7 +83,9 @@ def shown(value: object) -> str:
         text = f'"{text[1:-1]}"'
     else:
         text = str(value)
-    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
+    if len(text) <= _SHOWN_CHARS_MAX:
+        return text
+    return f"{text[: _SHOWN_CHARS_MAX - 20]}... ({len(text)} characters)"
 
 
 class Collector:
@@ -93,6 +97,8 @@ class Collector:
         """Begin without findings; `unknown` is how bad an unknown key is here."""
         self.document = document
         self.unknown = unknown
+        self.flags: frozenset[Path] = frozenset()
+        """Key paths that came by flag and stand nowhere in the text."""
         self.findings: list[Finding] = []
         self.bad: set[Path] = set()
         self._places = places
@@ -108,7 +114,12 @@ class Collector:
         severity: Severity = Severity.ERROR,
         place: Place | None = None,
     ) -> None:
-        """Record a finding; one about a key or value as such marks its path as not to be built upon."""
+        """Record a finding.
+
+        One about a key or value as such marks its path as not to be built upon.
+        """
+        if self._by_flag(path):
+            seen, place = f"{seen} given by --set", Place(0, 0)
         place = place or self.place(path)
         if severity is Severity.ERROR and code.startswith(("KEY_", "VALUE_")):
             self.bad.add(path)
@@ -126,6 +137,14 @@ class Collector:
             )
         )
 
+    def _by_flag(self, path: Path) -> bool:
+        return any(path[: len(flag)] == flag for flag in self.flags)
+
+    def unknown_at(self, path: Path) -> Severity:
+        """Return how bad an unknown key is: one that was typed as a flag never goes unheard."""
+        named = any(flag[: len(path)] == path for flag in self.flags)
+        return Severity.ERROR if named else self.unknown
+
     def place(self, path: Path) -> Place:
         """Return where a key, or else the nearest table around it, stands."""
         for end in range(len(path), 0, -1):
@@ -135,6 +154,6 @@ class Collector:
         return Place(0, 0)
 
     def is_bad(self, path: Path) -> bool:
-        """Tell whether a value that could not be read stands at this path, within it or around it."""
+        """Tell whether a value that could not be read stands at, in or around this path."""
         size = len(path)
         return any(bad[:size] == path or path[: len(bad)] == bad for bad in self.bad if bad)

@@ -1,4 +1,4 @@
-"""The table of every key of a spec: what validation reads by and the reference is printed from."""
+"""The table of every key of a spec: what validation reads by, the reference is printed from."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ SPEC_KEYS: tuple[Key, ...] = (
     Key(
         "model",
         "string",
-        "Execution model: `single_ring` (or `lane_graph`, which this build cannot execute). Never guessed.",
+        "Execution model, never guessed: `single_ring` (or `lane_graph`, which this build cannot "
+        "execute).",
         required=True,
         missing="SPEC_MODEL_MISSING",
     ),
@@ -42,7 +43,8 @@ SPEC_KEYS: tuple[Key, ...] = (
     Key(
         "ring.slot_bytes",
         "integer",
-        "Bytes of a slot, a multiple of 64; 16 of them are the header, the rest is the longest message.",
+        "Bytes of a slot, a multiple of 64; 16 of them are the header, the rest is the longest "
+        "message.",
         default=SLOT_BYTES_DEFAULT,
         minimum=SLOT_BYTES_MIN,
         maximum=SLOT_BYTES_MAX,
@@ -88,19 +90,22 @@ SPEC_KEYS: tuple[Key, ...] = (
     Key(
         "stages.*.stage",
         "string",
-        "Stage key: a built-in name, `python:module:Class`, `cabi:library.so:symbol` or `numba:module:function`.",
+        "Stage key: a built-in name, `python:module:Class`, `cabi:library.so:symbol` or "
+        "`numba:module:function`.",
         required=True,
     ),
     Key(
         "stages.*.depends_on",
         "integers",
-        "Indices of the earlier stages that it follows, strictly increasing; every stage but a source declares them.",
+        "Indices of the earlier stages that it follows, strictly increasing; every stage but a "
+        "source declares them.",
         default=(),
     ),
     Key(
         "stages.*.source",
         "boolean",
-        "Whether it follows the producer alone; to be said by stages other than the first that have no `depends_on`.",
+        "Whether it follows the producer alone; to be said by stages other than the first that "
+        "have no `depends_on`.",
         default_text="`true` for the first stage",
     ),
     Key(
@@ -112,7 +117,8 @@ SPEC_KEYS: tuple[Key, ...] = (
     Key(
         "stages.*.mutates",
         "ranges",
-        'Payload bytes that it changes in place: `"all"` or `[{ offset, length }]`; `length` 0 is to the end.',
+        'Payload bytes that it changes in place: `"all"` or `[{ offset, length }]`; `length` 0 '
+        "is to the end.",
         default_text="none",
     ),
     Key("stages.*.drops", "boolean", "Whether it drops messages.", default_text="`false`"),
@@ -125,7 +131,8 @@ SPEC_KEYS: tuple[Key, ...] = (
     Key(
         "stages.*.state",
         "string",
-        "Where it keeps what it remembers: nowhere, in shared memory (survives a restart), or in its own process.",
+        "Where it keeps what it remembers: nowhere, in shared memory (survives a restart), or "
+        "in its own process.",
         choices=("stateless", "state", "private"),
         default_text="`private` for `python:`, else `stateless`",
     ),
@@ -146,7 +153,8 @@ SPEC_KEYS: tuple[Key, ...] = (
     Key(
         "stages.*.effects",
         "strings",
-        "Capabilities it uses outside the pipeline; `[]` declares it effect-free. Not declared counts as side-effecting.",
+        "Capabilities it uses outside the pipeline; `[]` declares it effect-free. Not declared "
+        "counts as side-effecting.",
         default_text="not declared",
     ),
     Key(
@@ -169,7 +177,9 @@ SPEC_KEYS: tuple[Key, ...] = (
         choices=("ingress", "egress"),
     ),
 )
-"""Keys of `model = "single_ring"`. For a built-in stage the catalogue declares `mutates` to `effects`; a spec may repeat
-but not contradict it."""
+"""Keys of `model = "single_ring"`.
+
+For a built-in stage the catalogue declares `mutates` to `effects`; a spec may repeat them.
+"""
 
 SPEC_SCHEMA = compile_keys(SPEC_KEYS)

@@ -5,14 +5,16 @@ Owns reading and writing of the format; what keys mean is the schema's. The gram
     integer   a decimal without sign or with `-`, without leading zeros: `42`, `-1`
     boolean   `true` or `false`
     array     `[]`, when empty; otherwise one line for each element, `key.0=`, `key.1=`
-    string    as it is when it is printable ASCII, neither empty nor with a space at either end, does not begin with `"`
-              and could not be read as one of the above; otherwise a JSON string: `"42"`, `"true"`, `""`, `"caf\u00e9\n"`
-    number    a fraction is the text of its shortest decimal, `0.5`; text and fraction mean the same
+    string    as it is when it is printable ASCII, neither empty nor with a space at either end,
+              does not begin with `"` and could not be read as one of the above; otherwise a JSON
+              string: `"42"`, `"true"`, `""`, `"caf\u00e9\n"`
+    fraction  the text of its shortest decimal, `0.5`; text and fraction mean the same
 
-Where the schema says string, `name=42` is read as the string `42`; it is written back as `name="42"`. Where it says
-nothing (configuration of stages and adapters), the grammar alone decides, so a value keeps its type through any number
-of readings and writings. A table without keys and an absent one are the same and write nothing. Lines are sorted by key
-path, part by part, decimal parts as numbers and before names. Each line ends in one newline.
+Where the schema says string, `name=42` is read as the string `42`; it is written back as
+`name="42"`. Where it says nothing (configuration of stages and adapters), the grammar alone
+decides, so a value keeps its type through any number of readings and writings. A table without
+keys and an absent one are the same and write nothing. Lines are sorted by key path, part by part,
+decimal parts as numbers and before names. Each line ends in one newline.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ INTEGER_PATTERN = re.compile(r"(?:0|-?[1-9][0-9]{0,18})\Z")
 EMPTY_ARRAY = "[]"
 
 _PLAIN = re.compile(r"[!#-~](?:[ -~]*[!-~])?\Z")
+_NOT_PRINTABLE = re.compile(r"[^ -~]")
 _NOT_PLAIN = frozenset(("true", "false", EMPTY_ARRAY))
 
 
@@ -108,8 +111,9 @@ class _Line:
     def __init__(self, number: int, text: str, found: Collector) -> None:
         self._number, self._text, self._found = number, text, found
 
-    def _wrong(self, code: str, column: int, **said: str) -> None:
-        self._found.add(code, place=Place(self._number, column), **said)
+    def _wrong(self, code: str, column: int, *, seen: str, wanted: str, fix: str) -> None:
+        place = Place(self._number, column)
+        self._found.add(code, place=place, seen=seen, wanted=wanted, fix=fix)
 
     def read(self, leaves: dict[Path, object], places: dict[Path, Place]) -> None:
         if not self._well_written():
@@ -129,9 +133,10 @@ class _Line:
     def _well_written(self) -> bool:
         """Check the line's characters: ASCII, no stray blanks, an equals sign."""
         text, before = self._text, len(self._found.findings)
-        far = next((i for i, char in enumerate(text) if ord(char) > 126 or ord(char) < 32), -1)
-        if far >= 0:
-            control = ord(text[far]) < 32
+        odd = _NOT_PRINTABLE.search(text)
+        if odd is not None:
+            far = odd.start()
+            control = text[far] < " "
             self._wrong(
                 "DOCUMENT_CONTROL_CHARACTER" if control else "DOCUMENT_NOT_ASCII",
                 far + 1,
@@ -194,7 +199,8 @@ class _Line:
                     "KEY_NAME_INVALID",
                     1,
                     seen=shown(dotted(path)),
-                    wanted="parts of letters, digits, _ and - (64 at most) joined by dots; indices without leading zeros",
+                    wanted="parts of letters, digits, _ and - (64 at most) joined by dots; "
+                    "indices without leading zeros",
                     fix="rename the key",
                 )
                 return False

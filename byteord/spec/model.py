@@ -127,9 +127,6 @@ class ConfigKey:
     default: Scalar | None = None
     required: bool = False
     choices: tuple[str, ...] = ()
-    use: str = ""
-    """What validation holds the value against: `read_path` or `write_path` (directories of the daemon's configuration),
-    `listen` or `connect` (its addresses); empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 _NAME_CHARS_MAX = 64
+_PREFIX_CHARS_MIN = 3
 
 
 def distance(left: str, right: str) -> int:
-    """Return the optimal string alignment distance: edits, and swaps of neighbours, from one to the other."""
+    """Return the optimal string alignment distance.
+
+    Edits, and swaps of neighbours, from one to the other.
+    """
     before: list[int] = []
     last = list(range(len(right) + 1))
     for i, a in enumerate(left, 1):
@@ -31,12 +35,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
     best, best_cost = "", 1 + max(1, len(wanted) // 3)
     for candidate in sorted(set(known)):
         plain = candidate.lower().replace("-", "_")
+        if abs(len(plain) - len(wanted)) >= best_cost and not _begins(plain, wanted):
+            continue
         cost = distance(wanted, plain)
-        if cost and len(wanted) > 2 and (plain.startswith(wanted) or wanted.startswith(plain)):
-            cost = min(cost, 1)
+        if cost and _begins(plain, wanted):
+            cost = 1
         if cost < best_cost:
             best, best_cost = candidate, cost
     return best
+
+
+def _begins(left: str, right: str) -> bool:
+    """Tell whether one begins with the other, which is long enough to mean something."""
+    shorter, longer = sorted((left, right), key=len)
+    return len(shorter) >= _PREFIX_CHARS_MIN and longer.startswith(shorter)
 
 
 def did_you_mean(name: str, known: Iterable[str], *, otherwise: str) -> str:

@@ -11,7 +11,7 @@ from byteord.spec.topology import ancestors, concurrent, overlap, range_text
 
 
 def check_dependencies(rows: Sequence[Mapping[str, Any]], found: Collector) -> None:
-    """Report references that are not strictly increasing, duplicate-free references to earlier stages."""
+    """Report anything but strictly increasing, duplicate-free references to earlier stages."""
     for index, row in enumerate(rows):
         path = ("stages", str(index), "depends_on")
         depends: tuple[int, ...] = row["depends_on"]
@@ -121,9 +121,11 @@ def _check_headers(subject: tuple[int, Stage], other: tuple[int, Stage], found: 
             found.add(
                 "SPEC_UNORDERED_HEADER_CHANGE",
                 ("stages", str(index)),
-                seen=f"{shown(stage.name)} {key} messages and may run beside {shown(other[1].name)}",
+                seen=f"{shown(stage.name)} {key} messages and may run beside "
+                f"{shown(other[1].name)}",
                 wanted="a stage that drops or resizes ordered with every other stage",
-                fix=f"let stage {max(index, other[0])} follow stage {min(index, other[0])} by depends_on",
+                fix=f"let stage {max(index, other[0])} follow stage {min(index, other[0])} by "
+                "depends_on",
             )
 
 
@@ -133,10 +135,12 @@ def _check_mutators(left: tuple[int, Stage], right: tuple[int, Stage], found: Co
         found.add(
             "SPEC_PARALLEL_MUTATORS",
             ("stages", str(right[0])),
-            seen=f"{shown(left[1].name)} changes {range_text(clash[0])} and {shown(right[1].name)} changes "
+            seen=f"{shown(left[1].name)} changes {range_text(clash[0])} and "
+            f"{shown(right[1].name)} changes "
             f"{range_text(clash[1])} at the same time",
             wanted="stages that may run at the same time to change disjoint bytes",
-            fix=f"declare disjoint ranges in mutates, or let stage {right[0]} follow stage {left[0]} by depends_on",
+            fix=f"declare disjoint ranges in mutates, or let stage {right[0]} follow stage "
+            f"{left[0]} by depends_on",
         )
         return
     for changer, reader in ((left, right), (right, left)):
@@ -155,7 +159,10 @@ def _check_mutators(left: tuple[int, Stage], right: tuple[int, Stage], found: Co
 def _check_release(
     stages: Sequence[Stage | None], rows: Sequence[Mapping[str, Any]], found: Collector
 ) -> None:
-    """Report a changer that the final stage does not follow: the egress would read half-changed messages."""
+    """Report a changer that the final stage does not follow.
+
+    The egress would read half-changed messages.
+    """
     last = len(stages) - 1
     before = ancestors([row["depends_on"] for row in rows])
     for index, stage in enumerate(stages[:-1]):
@@ -166,6 +173,7 @@ def _check_release(
                 "SPEC_MUTATOR_BESIDE_EGRESS",
                 ("stages", str(index)),
                 seen=f"{shown(stage.name)} changes messages and the final stage does not follow it",
-                wanted="every changing stage before the final one, in whose worker the egress reads messages",
+                wanted="every changing stage before the final one, in whose worker the egress "
+                "reads messages",
                 fix=f"add {index} to depends_on of the final stage, or put the stage last",
             )

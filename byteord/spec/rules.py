@@ -1,6 +1,7 @@
 """Rules of a SingleRing spec that concern the whole document: model, names, ring, endpoints.
 
-Each function looks at one thing and reports everything wrong with it. Stages have `stage_rules` and `order_rules`.
+Each function looks at one thing and reports everything wrong with it. Stages have `stage_rules` and
+`order_rules`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ LANE_GRAPH_ADVICE = 'use model = "lane_graph" on a byteor that executes it, or s
 
 
 def check_model(tree: Mapping[str, Any], found: Collector) -> bool:
-    """Report a model that this build does not execute; tell whether the spec may be read as a SingleRing one."""
+    """Report a model that this build does not execute.
+
+    Tell whether the spec may be read as a SingleRing one.
+    """
     model = tree.get("model")
     if model == Model.LANE_GRAPH:
         found.add(
@@ -70,7 +74,8 @@ def check_names(spec: Mapping[str, Any], found: Collector) -> None:
                     "SPEC_NAME_DUPLICATE",
                     path,
                     seen=shown(name),
-                    wanted=f"names unique among stages and endpoints; {'.'.join(taken[name])} has it already",
+                    wanted=f"names unique among stages and endpoints; {'.'.join(taken[name])} "
+                    "has it already",
                     fix="rename one of the two",
                 )
             taken.setdefault(name, path)
@@ -139,7 +144,8 @@ def check_shards(ring: Mapping[str, Any], found: Collector) -> None:
             ("ring", "shard_key"),
             seen="nothing",
             wanted='the payload bytes that ordering = "per_key" goes by',
-            fix="add shard_key = { offset = 0, length = 8 } with the place of the key in the payload",
+            fix="add shard_key = { offset = 0, length = 8 } with the place of the key in the "
+            "payload",
         )
     if key is None:
         return

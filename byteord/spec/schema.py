@@ -1,7 +1,7 @@
 """The table of keys that reading, defaults, canonical form, diff and the published reference share.
 
-Owns the shape of a table row and the reader that takes a tree through it: types, ranges, choices, defaults, unknown
-keys. Rules that look at more than one key live with their document.
+Owns the shape of a table row and the reader that takes a tree through it: types, ranges, choices,
+defaults, unknown keys. Rules that look at more than one key live with their document.
 """
 
 from __future__ import annotations
@@ -14,10 +14,15 @@ from typing import Any
 
 from byteord.spec.document import INTEGER_MAX, INTEGER_MIN, KEY_PATTERN, Bare
 from byteord.spec.findings import Collector, Path, dotted, shown
-from byteord.spec.kv import INTEGER_PATTERN, infer
+from byteord.spec.kv import INTEGER_PATTERN
 from byteord.spec.nearest import did_you_mean
 
 Flat = dict[str, str | int | bool]
+
+CONFIG_KEYS_MAX = 1024
+"""Most keys of one stage's configuration or one adapter's options."""
+ADVICE_MAX = 50
+"""Unknown keys of one document that are compared with the known ones."""
 
 EACH = "*"
 """In a key path: every element of an array."""
@@ -33,7 +38,7 @@ class Key:
 
     path: str
     type: str
-    """`string`, `integer`, `boolean`, `integers`, `strings`, `range`, `ranges`, `pin` or `config`."""
+    """One of `TYPE_WORDS`."""
     doc: str
     default: object = None
     required: bool = False
@@ -82,9 +87,13 @@ class Reader:
     def __init__(self, found: Collector) -> None:
         """Read for this collector."""
         self._found = found
+        self._unknown_keys = 0
 
     def table(self, node: Mapping[str, Any], value: object, path: Path = ()) -> dict[str, Any]:
-        """Return the typed table with defaults; what is wrong is reported and stands at its default."""
+        """Return the typed table with defaults.
+
+        What is wrong is reported and stands at its default.
+        """
         if not isinstance(value, dict):
             self._type(path, value, "a table")
             value = {}
@@ -149,9 +158,16 @@ class Reader:
                     (*path, name),
                     seen=shown(name),
                     wanted=f"one of {', '.join(sorted(node))}",
-                    fix=did_you_mean(name, node, otherwise="delete it; it has no effect"),
-                    severity=self._found.unknown,
+                    fix=self._advice(name, node),
+                    severity=self._found.unknown_at((*path, name)),
                 )
+
+    def _advice(self, name: str, known: Iterable[str]) -> str:
+        """Return what to do about an unknown key; the nearest one is sought for the first few."""
+        self._unknown_keys += 1
+        many = self._unknown_keys > ADVICE_MAX
+        otherwise = "delete it; it has no effect"
+        return otherwise if many else did_you_mean(name, known, otherwise=otherwise)
 
     def _type(self, path: Path, value: object, wanted: str) -> None:
         self._found.add(
@@ -271,16 +287,30 @@ class Reader:
     def settings(self, key: Key, value: object, path: Path) -> Flat:
         """Return the configuration table of a stage, flattened."""
         del key
+        if isinstance(value, dict):
+            self._names(value, path)
         return self.config(value, path)
 
     def config(self, value: object, path: Path) -> Flat:
-        """Return opaque configuration flattened: dotted keys, arrays by index, scalars with their type."""
+        """Return opaque configuration flattened.
+
+        Dotted keys, arrays by index; unquoted KV values stay `Bare`, for `byteord.spec.config`.
+        """
         if not isinstance(value, dict):
             self._type(path, value, "a table")
             return {}
         flat: Flat = {}
         for name, child in value.items():
             self._flatten(flat, name, child, (*path, name))
+        if len(flat) > CONFIG_KEYS_MAX:
+            self._found.add(
+                "VALUE_RANGE",
+                path,
+                seen=f"{len(flat)} keys and array elements",
+                wanted=f"at most {CONFIG_KEYS_MAX}",
+                fix="keep data in a file that the stage or adapter reads",
+            )
+            return {}
         return flat
 
     def _flatten(self, flat: Flat, name: str, value: object, path: Path) -> None:
@@ -303,16 +333,14 @@ class Reader:
             flat[name] = scalar
 
     def _scalar(self, value: object, path: Path) -> str | int | bool | None:
-        if isinstance(value, Bare):
-            value = infer(value)
         if isinstance(value, float) and math.isfinite(value):
-            value = repr(value)
+            value = decimal_text(value)
         if isinstance(value, str) and "\0" in value:
             self.malformed(
                 path, value, "text without NUL", "write the bytes as hex where the key allows it"
             )
             return None
-        too_big = isinstance(value, int) and integer_of(value) is None
+        too_big = type(value) is int and integer_of(value) is None
         if too_big or not isinstance(value, str | int | bool):
             self._type(path, value, "a string, an integer of 64 bits, a fraction or a boolean")
             return None
@@ -356,6 +384,16 @@ _RANGE = compile_keys(
         Key("length", "integer", "bytes; 0 is to the end", default=0, minimum=0, maximum=65_535),
     )
 )
+
+
+def decimal_text(value: float) -> str:
+    """Return a finite fraction as its shortest decimal without an exponent: `0.5`, `1.0`."""
+    text = repr(value)
+    if "e" not in text:
+        return text
+    from decimal import Decimal
+
+    return format(Decimal(text), "f")
 
 
 def integer_of(value: object) -> int | None:

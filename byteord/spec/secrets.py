@@ -1,4 +1,4 @@
-"""Secrets belong in neither document: what looks like one is refused, references to one are let through.
+"""Secrets belong in neither document: what looks like one is refused, a reference is not.
 
 Owns the known forms. A finding never repeats what it found.
 """
@@ -21,7 +21,19 @@ _KNOWN_FORMS = (
     (re.compile(r"\bBearer [A-Za-z0-9._~+/-]{16,}"), "a bearer token"),
 )
 _KEY_NAMES = frozenset(
-    ["password", "passwd", "passphrase", "secret", "secret_key", "api_key", "apikey", "access_key", "private_key", "auth_token", "access_token"]
+    [
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "secret_key",
+        "api_key",
+        "apikey",
+        "access_key",
+        "private_key",
+        "auth_token",
+        "access_token",
+    ]
 )
 
 

@@ -58,7 +58,10 @@ class StageKeyError(ValueError):
 
 
 def parse_key(key: str) -> StageKey:
-    """Return the parts of a stage key; raise StageKeyError when it is not one. A built-in name need not exist."""
+    """Return the parts of a stage key; raise StageKeyError when it is not one.
+
+    A built-in name need not exist.
+    """
     kind, colon, target = key.partition(":")
     if not colon:
         if not _NAME.match(key):

@@ -1,6 +1,7 @@
 """Rules of one stage by itself: its key, what it declares, its configuration.
 
-Owns the step from a table row of the document to a `Stage`. What built-in stages declare comes from the catalogue.
+Owns the step from a table row of the document to a `Stage`. What built-in stages declare comes from
+the catalogue.
 """
 
 from __future__ import annotations
@@ -9,11 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from byteord.spec.findings import Collector, Path, Severity, shown
+from byteord.spec.config import inferred, settle
+from byteord.spec.findings import Collector, Path, shown
 from byteord.spec.model import (
     ByteRange,
-    ConfigProblem,
-    Scalar,
     Stage,
     StageCatalogue,
     StageInfo,
@@ -29,9 +29,6 @@ EFFECT = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 DECLARED = ("mutates", "drops", "resizes", "state", "state_bytes", "deterministic", "effects")
 """Keys of a stage that the catalogue declares for built-in stages."""
 
-UNKNOWN_KEY_CODES = ("KEY_UNKNOWN",)
-"""Codes of configuration problems that are warnings in dev."""
-
 
 def read_stage(
     row: Mapping[str, Any],
@@ -40,7 +37,10 @@ def read_stage(
     catalogue: StageCatalogue,
     found: Collector,
 ) -> Stage | None:
-    """Return the stage that a row describes; None, with findings, when nothing sure can be said of it."""
+    """Return the stage that a row describes.
+
+    None, with findings, when nothing sure can be said of it.
+    """
     if not isinstance(row["stage"], str):
         return None
     key = _read_key(row["stage"], path, catalogue, found)
@@ -100,7 +100,8 @@ def check_ranges(
                 "SPEC_RANGE_OUTSIDE",
                 (*path, str(index)),
                 seen=range_text(item),
-                wanted=f"bytes within the longest message, {payload_max} bytes (slot_bytes less 16)",
+                wanted=f"bytes within the longest message, {payload_max} bytes (slot_bytes less "
+                "16)",
                 fix="move the range, or raise ring.slot_bytes",
             )
 
@@ -112,7 +113,7 @@ def _builtin(
     catalogue: StageCatalogue,
     found: Collector,
 ) -> Stage | None:
-    name, config = row["stage"], row["config"] or {}
+    name = row["stage"]
     if row["digest"] is not None:
         found.add(
             "SPEC_DIGEST_UNUSED",
@@ -121,13 +122,16 @@ def _builtin(
             wanted="a digest on python:, cabi: and numba: stages only",
             fix="delete it; built-in stages are part of byteor",
         )
-    problems = catalogue.check(name, config, payload_max)
-    add_problems(problems, (*path, "config"), found)
-    if any(severity_of(problem, found) is Severity.ERROR for problem in problems):
+    known = catalogue.info(name)
+    config = settle(
+        row["config"] or {},
+        known.keys if known is not None else (),
+        lambda full: catalogue.check(name, full, payload_max),
+        (*path, "config"),
+        found,
+    )
+    if config is None:
         return None
-    known = {problem.key for problem in problems if problem.code in UNKNOWN_KEY_CODES}
-    config = {key: value for key, value in config.items() if key not in known}
-    config = with_defaults(config, catalogue, name, payload_max)
     info = catalogue.configured(name, config, payload_max)
     _check_declared(row, path, info, found)
     return Stage(
@@ -143,39 +147,6 @@ def _builtin(
         deterministic=info.deterministic,
         effects=info.effects,
     )
-
-
-def with_defaults(
-    config: Mapping[str, Scalar], catalogue: StageCatalogue, name: str, payload_max: int
-) -> dict[str, Scalar]:
-    """Return a built-in stage's configuration with every default that applies to it spelled out."""
-    info = catalogue.info(name)
-    full = dict(config)
-    for key in info.keys if info else ():
-        if key.default is None or key.name in full or key.name.endswith(".*"):
-            continue
-        candidate = {**full, key.name: key.default}
-        if not catalogue.check(name, candidate, payload_max):
-            full = candidate
-    return full
-
-
-def add_problems(problems: list[ConfigProblem], path: Path, found: Collector) -> None:
-    """Report what a catalogue found wrong with a configuration table."""
-    for problem in problems:
-        found.add(
-            problem.code,
-            (*path, *problem.key.split(".")) if problem.key else path,
-            seen=problem.seen,
-            wanted=problem.wanted,
-            fix=problem.fix,
-            severity=severity_of(problem, found),
-        )
-
-
-def severity_of(problem: ConfigProblem, found: Collector) -> Severity:
-    """Return how bad a configuration problem is in this environment."""
-    return found.unknown if problem.code in UNKNOWN_KEY_CODES else Severity.ERROR
 
 
 def _check_declared(row: Mapping[str, Any], path: Path, info: StageInfo, found: Collector) -> None:
@@ -196,7 +167,8 @@ def _check_declared(row: Mapping[str, Any], path: Path, info: StageInfo, found: 
                 "SPEC_DECLARATION_CONFLICT",
                 (*path, key),
                 seen=_declared(said),
-                wanted=f"{_declared(truth)}, as the catalogue declares {info.name} with this configuration",
+                wanted=f"{_declared(truth)}, as the catalogue declares {info.name} with this "
+                "configuration",
                 fix="delete the key; for a built-in stage the catalogue says it",
             )
 
@@ -235,7 +207,7 @@ def _user(row: Mapping[str, Any], path: Path, key: StageKey, found: Collector) -
         name=row["name"] or "",
         stage=row["stage"],
         depends_on=row["depends_on"],
-        config=row["config"] or {},
+        config=inferred(row["config"] or {}),
         mutates=tuple(ByteRange(*item) for item in row["mutates"] or ()),
         drops=bool(row["drops"]),
         resizes=bool(row["resizes"]),

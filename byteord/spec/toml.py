@@ -1,7 +1,7 @@
 """TOML, the form of a document that people write.
 
-`tomllib` says what the text means; the outline here says where each key stands, and bounds nesting and size before
-`tomllib` recurses. It must not know what keys mean.
+`tomllib` says what the text means; the outline here says where each key stands, and bounds nesting
+and size before `tomllib` recurses. It must not know what keys mean.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def parse(text: str, found: Collector) -> Document:
     try:
         outline.read()
     except _BoundError as error:
-        found.add(error.code, place=place_at(text, error.offset), **error.said)
+        seen, wanted, fix = error.said
+        place = place_at(text, error.offset)
+        found.add(error.code, place=place, seen=seen, wanted=wanted, fix=fix)
         return Document(places=outline.places, readable=False)
     for path, first, again in outline.duplicates:
         found.add(
@@ -80,7 +82,7 @@ class _BoundError(Exception):
     def __init__(self, code: str, offset: int, *, seen: str, wanted: str, fix: str) -> None:
         super().__init__(code)
         self.code, self.offset = code, offset
-        self.said = {"seen": seen, "wanted": wanted, "fix": fix}
+        self.said = (seen, wanted, fix)
 
 
 class _Outline:
@@ -129,6 +131,7 @@ class _Outline:
 
     def _note(self, path: Path, place: Place) -> None:
         self._keys += 1
+        self._deep(len(path))
         if self._keys > KEYS_MAX:
             raise _BoundError(
                 "DOCUMENT_TOO_MANY_KEYS",
@@ -172,7 +175,10 @@ class _Outline:
         raise _LostError
 
     def _inside(self, parts: Path) -> Path:
-        """Return the path that a header's key stands for: inside an array of tables it is its last element."""
+        """Return the path that a header's key stands for.
+
+        Inside an array of tables it is its last element.
+        """
         path: Path = ()
         for part in parts:
             path = (*path, part)

@@ -11,7 +11,10 @@ from byteord.spec.model import ByteRange
 
 
 def ancestors(depends: Sequence[Sequence[int]]) -> list[frozenset[int]]:
-    """Return for each stage all the stages that are done with a message before it; references go to earlier stages."""
+    """Return for each stage all the stages that are done with a message before it.
+
+    References go to earlier stages.
+    """
     found: list[frozenset[int]] = []
     for index, direct in enumerate(depends):
         before = {ref for ref in direct if 0 <= ref < index}
@@ -20,7 +23,7 @@ def ancestors(depends: Sequence[Sequence[int]]) -> list[frozenset[int]]:
 
 
 def concurrent(depends: Sequence[Sequence[int]]) -> Iterator[tuple[int, int]]:
-    """Yield every pair of stages, earlier first, that may hold the same message at the same time."""
+    """Yield every pair of stages, earlier first, that may hold one message at the same time."""
     before = ancestors(depends)
     for later in range(len(depends)):
         for earlier in range(later):

@@ -1,13 +1,13 @@
-"""Validation of a spec by itself: from its bytes to all findings and, when there is no error, to the `Spec`.
+"""Validation of a spec by itself: from its bytes to all findings and, without an error, a `Spec`.
 
-Pure: opens no file and imports no stage code. What depends on the deployment, the daemon's authority or the host is
-`byteord.deployment.validate`.
+Pure: opens no file and imports no stage code. What depends on the deployment, the daemon's
+authority or the host is `byteord.deployment.validate`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from byteord.spec import kv, order_rules, rules
@@ -52,7 +52,10 @@ class SpecCheck:
         return self.found.findings
 
     def schema(self, stages: StageCatalogue, *, unknown: Severity) -> bool:
-        """Check every key and value by itself; tell whether the document could be read as a SingleRing spec."""
+        """Check every key and value by itself.
+
+        Tell whether the document could be read as a SingleRing spec.
+        """
         found, tree = self.found, self.document.tree
         if not self.document.readable:
             return False
@@ -83,6 +86,11 @@ class SpecCheck:
         order_rules.check_dependencies(spec["stages"], found)
         order_rules.check_concurrency(self.stages, spec["stages"], found)
         return True
+
+    @property
+    def is_read(self) -> bool:
+        """Tell whether the document could be read as a SingleRing spec, with or without errors."""
+        return self._rows is not None
 
     @property
     def has_errors(self) -> bool:
@@ -139,10 +147,16 @@ def ring_of(row: Mapping[str, Any]) -> Ring:
 def flatten(
     name: str, ring: Ring, stages: tuple[Stage, ...], endpoints: tuple[Endpoint, ...]
 ) -> FlatDocument:
-    """Return the canonical keys and values of a spec: every default spelled out, what a catalogue declares left out."""
+    """Return the canonical keys and values of a spec.
+
+    Every default spelled out, what a catalogue declares left out.
+    """
     flat: FlatDocument = {"version": VERSION, "name": name, "model": str(Model.SINGLE_RING)}
-    for key in ("capacity", "slot_bytes", "producer", "scheduling", "shards"):
-        flat[f"ring.{key}"] = getattr(ring, key)
+    flat["ring.capacity"] = ring.capacity
+    flat["ring.slot_bytes"] = ring.slot_bytes
+    flat["ring.producer"] = ring.producer
+    flat["ring.scheduling"] = ring.scheduling
+    flat["ring.shards"] = ring.shards
     flat["ring.ordering"] = str(ring.ordering)
     if ring.shard_key is not None:
         _put_range(flat, "ring.shard_key", ring.shard_key)
@@ -183,7 +197,7 @@ def _put_stage(flat: FlatDocument, prefix: str, stage: Stage) -> None:
         flat[f"{prefix}.digest"] = stage.digest
 
 
-def put_array(flat: FlatDocument, prefix: str, items: tuple[str, ...] | tuple[int, ...]) -> None:
+def put_array(flat: FlatDocument, prefix: str, items: Sequence[str | int]) -> None:
     """Put an array of scalars into a flat document; an empty one is written as such."""
     if not items:
         flat[prefix] = ()

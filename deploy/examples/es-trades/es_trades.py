@@ -28,20 +28,21 @@ class Summary:
     """
 
     def __init__(self, ctx: Any) -> None:
-        """Lay the figures over the stage's state, which starts at zero and survives a crash."""
-        self.figures = ctx.state(FIGURES)
+        """Keep the way to the state, which starts at zero and survives a crash of the worker."""
+        self.state = ctx.state
 
     def process(self, batch: Any) -> None:
         """Add a batch of trades to the figures and let none of them through."""
         trades = batch.as_array(RECORD)
         sizes = trades["size"].astype(np.int64)
-        self.figures["trades"] += len(trades)
-        self.figures["size"] += sizes.sum()
-        self.figures["cents"] += (trades["price"] // PRICE_UNITS_PER_CENT * sizes).sum()
+        figures = self.state(FIGURES)
+        figures["trades"] += len(trades)
+        figures["size"] += sizes.sum()
+        figures["cents"] += (trades["price"] // PRICE_UNITS_PER_CENT * sizes).sum()
         batch.keep(np.zeros(len(trades), dtype=bool))
 
     def end(self, batch: Any) -> bytes:  # noqa: ARG002 - the end of the input has no messages
         """Return the last message, the summary as one JSON object."""
-        trades, size, cents = (int(self.figures[name].sum()) for name in FIGURES.names or ())
+        trades, size, cents = self.state(FIGURES)[0].tolist()
         vwap = round(cents / size / 100, 4) if size else None
         return json.dumps({"trades": trades, "size": size, "vwap": vwap}).encode()

@@ -1,0 +1,178 @@
+"""Attach to a run from any Python process: publish to its ingress or consume from its egress, directly in shared memory.
+
+    from byteord.client import attach
+
+    with attach("RUN_ID", "in") as publisher:
+        publisher.publish(b"hello")
+        publisher.end()
+
+The endpoint's adapter must be `client`. One process at a time plays an endpoint: an open-file-description lock on the ring
+says who, and goes with the process. Must not import asyncio or grpc.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from byteord._cext import region
+from byteord._cext.batch import Batch, BatchError
+from byteord._cext.client import ClosedError, Consumer, Publisher
+from byteord.deployment.plan import RolePlan, RunPlan
+from byteord.errors import DeniedError, NotFoundError, UnavailableError
+from byteord.regions.clock import clock_mult, membarrier_available
+from byteord.regions.create import CONTROL, boot_id, runs_directory, start_ticks
+from byteord.regions.reader import attach as attach_region
+from byteord.regions.reader import open_region, read_plan
+
+__all__ = ["Batch", "BatchError", "ClosedError", "Consumer", "Publisher", "Session", "attach", "create_ring", "open_ring"]
+
+_FLOCK = struct.Struct("hhqqi4x")
+Handle = TypeVar("Handle", Publisher, Consumer)
+
+
+class Session(Generic[Handle]):
+    """A handle in a `with` block: the lock is held and the run shows the role as running until the block ends."""
+
+    def __init__(self, handle: Handle, lock_fd: int) -> None:
+        """Own the descriptor whose lock names this process as the endpoint's."""
+        self.handle = handle
+        self._lock_fd = lock_fd
+
+    def __enter__(self) -> Handle:
+        """Return the publisher or consumer."""
+        return self.handle
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        """Let go of the endpoint. The input is not ended by that: say `end()`."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the endpoint; doing so twice is harmless."""
+        if self._lock_fd >= 0:
+            self.handle._show(0, False)  # noqa: SLF001 - our own compiled half
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+
+def attach(run: str, endpoint: str, *, regions_root: str = "/dev/shm", wait: str = "backoff", spec_sha256: str = "") -> Session[Any]:
+    """Play the `client` endpoint of a run: a Session around a Publisher (ingress) or a Consumer (egress).
+
+    `run` is a run's id or its region directory; `wait` is `spin` or `backoff`. With `spec_sha256` the run must be of that
+    spec. NotFoundError, DeniedError (`SPEC_MISMATCH`, `ENDPOINT_NOT_CLIENT`), UnavailableError (`ENDPOINT_TAKEN`) or
+    RegionError say why not.
+    """
+    directory = Path(run) if os.sep in run else runs_directory(regions_root) / run
+    if not directory.is_dir():
+        message = f"run {run}: no regions at {directory}; see `byteorctl list`"
+        raise NotFoundError(message, reason="RUN_NOT_FOUND")
+    plan = read_plan(str(directory))
+    if spec_sha256 and plan.spec_sha256 != spec_sha256:
+        message = f"run {plan.run_id}: seen spec {plan.spec_sha256}, wanted {spec_sha256}; attach to a run of that spec"
+        raise DeniedError(message, reason="SPEC_MISMATCH")
+    return _session(directory, plan, _client_role(plan, endpoint), wait)
+
+
+def _client_role(plan: RunPlan, endpoint: str) -> RolePlan:
+    for role in plan.roles:
+        if role.name == endpoint and role.kind != "stage":
+            if role.adapter == "client":
+                return role
+            message = (
+                f"endpoint {endpoint} of run {plan.run_id}: seen adapter `{role.adapter}`, wanted `client`; "
+                f'set adapters.{endpoint}.kind = "client" in the deployment'
+            )
+            raise DeniedError(message, reason="ENDPOINT_NOT_CLIENT")
+    names = ", ".join(role.name for role in plan.roles if role.kind != "stage")
+    message = f"run {plan.run_id} has no endpoint {endpoint}; it has {names}"
+    raise NotFoundError(message, reason="ENDPOINT_NOT_FOUND")
+
+
+def _session(directory: Path, plan: RunPlan, role: RolePlan, wait: str) -> Session[Any]:
+    lock_byte = 0 if role.kind == "ingress" else 1 + role.cell
+    ring_fd = open_region(directory / plan.rings[0].file, writable=True)
+    control_fd = -1
+    try:
+        _lock(ring_fd, lock_byte, f"endpoint {role.name} of run {plan.run_id}")
+        control_fd = open_region(directory / CONTROL, writable=True)
+        handle = _handle(plan, role, wait, ring_fd=ring_fd, control_fd=control_fd)
+        handle._show(os.getpid(), True)  # noqa: SLF001
+    except BaseException:
+        os.close(ring_fd)
+        raise
+    finally:
+        if control_fd >= 0:
+            os.close(control_fd)
+    return Session(handle, ring_fd)
+
+
+def _handle(plan: RunPlan, role: RolePlan, wait: str, *, ring_fd: int, control_fd: int) -> Any:
+    unit = next(unit.index for unit in plan.units if role.index in unit.roles)
+    leaders = [thread[0] for worker in plan.workers for thread in worker.threads]
+    common: dict[str, Any] = {
+        "role": role.index,
+        "unit": unit,
+        "doorbells": leaders if plan.wait == "park" else [],
+        "wait": wait,
+    }
+    if role.kind == "ingress":
+        return Publisher(ring_fd, control_fd, **common)
+    return Consumer(ring_fd, control_fd, cell=role.cell, depends=role.depends, **common)
+
+
+def _lock(descriptor: int, byte: int, what: str) -> None:
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0))
+    except (BlockingIOError, PermissionError):
+        message = f"{what} is played by another process; it is free again when that one lets go or dies"
+        raise UnavailableError(message, reason="ENDPOINT_TAKEN") from None
+
+
+def take_over_input(directory: str) -> bool:
+    """End the input of a run on behalf of a client that has left; False while one is still there."""
+    plan = read_plan(directory)
+    with contextlib.suppress(UnavailableError, ClosedError), _session(Path(directory), plan, plan.roles[0], "backoff") as publisher:
+        return bool(publisher._end_for_client())  # noqa: SLF001
+    return False
+
+
+def create_ring(path: str, *, capacity: int = 1024, slot_bytes: int = 256, cells: int = 1) -> None:
+    """Create a ring region of its own, outside any run: for measuring, and for two processes that need nothing else."""
+    identity = {
+        "pid": os.getpid(),
+        "start_ticks": start_ticks(os.getpid()),
+        "membarrier": membarrier_available(),
+        "spec_sha256": bytes(32),
+        "run_id": "",
+        "boot_id": boot_id(),
+    }
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        region.create_ring(
+            descriptor, capacity=capacity, slot_bytes=slot_bytes, cells=cells, ident=identity, clock=region.Clock(clock_mult())
+        )
+    except BaseException:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def open_ring(path: str, role: str, *, cell: int = 0, wait: str = "backoff") -> Session[Any]:
+    """Be the `publisher` or a `consumer` (of a gating cell) of a ring that `create_ring` made."""
+    attach_region(Path(path), region.Ring)
+    descriptor = open_region(Path(path), writable=True)
+    try:
+        _lock(descriptor, 0 if role == "publisher" else 1 + cell, f"{role} of ring {path}")
+        handle: Any = (
+            Publisher(descriptor, wait=wait) if role == "publisher" else Consumer(descriptor, cell=cell, wait=wait)
+        )
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return Session(handle, descriptor)

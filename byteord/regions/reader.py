@@ -1,0 +1,159 @@
+"""Reading a run from its regions: everything that observers know, without touching the run.
+
+Observation is reading memory: it works on live, wedged and dead runs alike. A region is untrusted input; what does not
+validate is a RegionError that says what was seen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from byteord._cext import region
+from byteord.deployment.plan import RunPlan
+from byteord.errors import RegionError
+from byteord.regions.create import CONTROL, PLAN
+
+_STATE_SHOWN = frozenset({"starting", "running", "idle", "blocked", "ended", "failed", "stopped"})
+
+
+class RunReader:
+    """The regions of one run, attached read-only."""
+
+    def __init__(self, directory: str) -> None:
+        """Attach; RegionError when a region is missing, torn, foreign or of another version."""
+        self.directory = directory
+        self.plan = read_plan(directory)
+        self.control = attach(Path(directory, CONTROL), region.Control)
+        self.rings = [attach(Path(directory, ring.file), region.Ring) for ring in self.plan.rings]
+        if self.control.role_count != len(self.plan.roles) or self.control.unit_count != len(self.plan.units):
+            message = f"{directory}: its plan and its control region do not belong together"
+            raise RegionError(message)
+        self._workers = {u: w.index for w in self.plan.workers for thread in w.threads for u in thread}
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        del self.control, self.rings
+
+    def histogram(self, role: int, which: str, bounds_ns: Sequence[int]) -> tuple[list[int], int, int]:
+        """Return (cumulative counts at or below each bound, sum in ns, count) of `service` or `latency` of a role."""
+        return self.control.histogram(role, which, bounds_ns)  # type: ignore[no-any-return]
+
+    def read(self) -> dict[str, Any]:
+        """Return the state of the run: clock, times, rings, roles, units."""
+        rings = [ring.read() for ring in self.rings]
+        now = self.control.now_ns()
+        run = self.control.run()
+        return {
+            "clock_ns": now,
+            "created_ns": run["created_ns"],
+            "ready_ns": run["ready_ns"],
+            "first_message_ns": run["first_message_ns"],
+            "failure": self._failure(run),
+            "identity": self.control.identity(),
+            "wait": self.plan.wait,
+            "rings": [self._ring(index, ring) for index, ring in enumerate(rings)],
+            "roles": [self._role(index, rings, now) for index in range(len(self.plan.roles))],
+            "units": [{"index": index, **self.control.unit(index)} for index in range(len(self.plan.units))],
+        }
+
+    def _failure(self, run: dict[str, Any]) -> dict[str, Any] | None:
+        if run["failed_role"] is None:
+            return None
+        role = self.plan.roles[run["failed_role"]]
+        errors = self.control.role(role.index)["errors"]
+        return {
+            "reason": run["failure"],
+            "role": role.name,
+            "stage": role.stage or role.adapter,
+            "sequence": run["failed_sequence"],
+            "message_sha256": run["failed_sha256"],
+            "message": errors[-1]["text"] if errors else "",
+        }
+
+    def _ring(self, index: int, ring: dict[str, Any]) -> dict[str, Any]:
+        names = {role.cell: role.name for role in self.plan.roles if role.cell >= 0 and role.shard in {index, -1}}
+        cursor = ring["cursor"]
+        cells = [
+            {"cell": cell, "role": names.get(cell, ""), "sequence": sequence, "lag_slots": max(cursor - sequence, 0)}
+            for cell, sequence in enumerate(ring["cells"])
+        ]
+        last = min(cells, key=lambda cell: cell["sequence"])
+        held = ring["claimed"] - last["sequence"] >= ring["capacity"]
+        return {
+            "index": index,
+            "file": self.plan.rings[index].file,
+            **{key: ring[key] for key in ("capacity", "slot_bytes", "cursor", "claimed", "end_sequence", "progress_ns")},
+            "minimum_gating_sequence": last["sequence"],
+            "held_by": last["role"] if held or last["lag_slots"] else "",
+            "full": held,
+            "cells": cells,
+        }
+
+    def _role(self, index: int, rings: list[dict[str, Any]], now: int) -> dict[str, Any]:
+        plan = self.plan.roles[index]
+        role = self.control.role(index)
+        sequence, lag = self._progress(index, rings)
+        heartbeat = role.pop("heartbeat_ns")
+        role.update(
+            index=index,
+            shard=plan.shard,
+            worker=self._workers.get(role["unit"], -1),
+            state=role["state"] if role["state"] in _STATE_SHOWN else "starting",
+            heartbeat_age_ns=max(now - heartbeat, 0) if heartbeat else 0,
+            sequence=sequence,
+            lag_slots=lag,
+            service=self.control.summary(index, "service"),
+            latency=self.control.summary(index, "latency"),
+        )
+        return role
+
+    def _progress(self, index: int, rings: list[dict[str, Any]]) -> tuple[int, int]:
+        """Return the next sequence of a role and how many messages wait for it."""
+        role = self.plan.roles[index]
+        own = rings if role.shard < 0 else [rings[role.shard]]
+        if role.kind == "ingress":
+            return sum(ring["cursor"] for ring in own), 0
+        cell = role.cell if role.cell >= 0 else max(r.cell for r in self.plan.roles if r.kind == "stage")
+        behind = 0
+        for ring in own:
+            before = min((ring["cells"][d] for d in role.depends), default=ring["cursor"])
+            behind += max(before - ring["cells"][cell], 0)
+        return sum(ring["cells"][cell] for ring in own), behind
+
+
+def read_plan(directory: str) -> RunPlan:
+    """Return the plan of a run; RegionError when it cannot be read."""
+    path = Path(directory, PLAN)
+    try:
+        return RunPlan.from_json(path.read_text())
+    except FileNotFoundError:
+        message = f"{path}: not there; {directory} is no run directory"
+        raise RegionError(message, reason="REGION_MISSING") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"{path}: {error}"
+        raise RegionError(message, reason="REGION_PLAN_UNREADABLE") from error
+
+
+def open_region(path: Path, *, writable: bool = False) -> int:
+    """Open a region file without following links; RegionError when it cannot be."""
+    flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags)
+    except OSError as error:
+        message = f"region {path}: {error.strerror}"
+        raise RegionError(message, reason="REGION_MISSING") from error
+
+
+def attach(path: Path, kind: Any, *, writable: bool = False) -> Any:
+    """Open, map and validate one region; RegionError `REGION_<kind of fault>` says what was wrong."""
+    descriptor = open_region(path, writable=writable)
+    try:
+        return kind(descriptor, writable)
+    except region.RegionFault as fault:
+        message = f"region {path}: {fault}; it is not used"
+        raise RegionError(message, reason=f"REGION_{fault.kind}") from fault
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,261 @@
+"""From (spec, deployment, host facts) to the plan of a run. Pure: it reads nothing and starts nothing.
+
+Owns which roles there are, which of them share a unit (fusion), a thread, a worker, and where workers run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from byteord._cext import region
+from byteord.deployment.model import (
+    Authority,
+    Deployment,
+    FailurePolicy,
+    Fuse,
+    HostFacts,
+    Wait,
+)
+from byteord.deployment.plan import (
+    PLAN_VERSION,
+    RingPlan,
+    RolePlan,
+    RunPlan,
+    UnitPlan,
+    WorkerPlan,
+    undo_layout,
+)
+from byteord.spec.model import Spec, Stage
+
+SLEEP_NS_MAX = {Wait.SPIN: 1_000_000, Wait.BACKOFF: 1_000_000, Wait.PARK: 10_000_000}
+WAKE_UP = {
+    Wait.SPIN: "one cache-line transfer; keeps a CPU busy",
+    Wait.BACKOFF: "one transfer while busy; up to 1 ms plus timer slack after an idle spell",
+    Wait.PARK: "one transfer while busy; a futex wake-up (some 5 to 50 us) after an idle spell",
+}
+CLIENT = "client"
+
+
+def make_plan(
+    spec: Spec,
+    deployment: Deployment,
+    *,
+    run_id: str,
+    single_process: bool,
+    host: HostFacts,
+    authority: Authority,
+    client_input: bool = False,
+    client_output: bool = False,
+) -> RunPlan:
+    """Return the plan. The documents are valid and effective: adapters are those that `--input`/`--output` left."""
+    del client_input, client_output  # already part of the effective deployment
+    roles = _roles(spec, deployment)
+    notes: list[str] = []
+    groups = _groups(spec, deployment, roles, host, notes)
+    units = tuple(UnitPlan(index, tuple(group)) for index, group in enumerate(groups))
+    workers = _workers(units, roles, single_process=single_process)
+    workers = _pin(workers, deployment, host, notes)
+    failure, limits = deployment.failure, deployment.limits
+    key = spec.ring.shard_key
+    return RunPlan(
+        version=PLAN_VERSION,
+        run_id=run_id,
+        name=spec.name,
+        spec_sha256=spec.sha256,
+        deployment_sha256=deployment.sha256,
+        environment=str(deployment.environment),
+        mode="single_process" if single_process else "processes",
+        rings=_rings(spec, roles),
+        roles=tuple(roles),
+        units=units,
+        workers=workers,
+        shard_key=(key.offset, key.length) if key else None,
+        wait=str(deployment.tuning.wait),
+        sleep_ns_max=SLEEP_NS_MAX[deployment.tuning.wait],
+        max_batch=min(limits.max_batch, spec.ring.capacity),
+        undo_bytes=limits.undo_bytes,
+        failure_policy=str(failure.policy),
+        restarts_max=failure.restarts_max,
+        restart_window_s=failure.restart_window_s,
+        restart_backoff_ms=failure.restart_backoff_ms,
+        stage_timeout_s=failure.stage_timeout_s,
+        drain_timeout_s=failure.drain_timeout_s,
+        code_dirs=authority.code_dirs,
+        read_dirs=authority.read_dirs,
+        write_dirs=authority.write_dirs,
+        notes=tuple(notes),
+    )
+
+
+def _rings(spec: Spec, roles: Sequence[RolePlan]) -> tuple[RingPlan, ...]:
+    cells = len(spec.stages) + any(role.kind == "egress" and role.cell >= 0 for role in roles)
+    ring = spec.ring
+    return tuple(RingPlan(f"ring-{index}", ring.capacity, ring.slot_bytes, cells) for index in range(ring.shards))
+
+
+def _roles(spec: Spec, deployment: Deployment) -> list[RolePlan]:
+    shards = spec.ring.shards
+    ingress = deployment.adapters[spec.ingress.name]
+    egress = deployment.adapters[spec.egress.name]
+    last = len(spec.stages) - 1
+    own_cell = shards > 1 or egress.kind == CLIENT
+    everywhere = 0 if shards == 1 else -1
+    roles = [
+        RolePlan(0, spec.ingress.name, "ingress", everywhere, -1, adapter=ingress.kind, options=dict(ingress.options))
+    ]
+    for shard in range(shards):
+        for cell, stage in enumerate(spec.stages):
+            name = stage.name if shards == 1 else f"{stage.name}#{shard}"
+            roles.append(_stage_role(len(roles), name, shard, cell, stage))
+    roles.append(
+        RolePlan(
+            len(roles),
+            spec.egress.name,
+            "egress",
+            everywhere,
+            last + 1 if own_cell else -1,
+            depends=(last,) if own_cell else (),
+            adapter=egress.kind,
+            options=dict(egress.options),
+        )
+    )
+    return roles
+
+
+def _stage_role(index: int, name: str, shard: int, cell: int, stage: Stage) -> RolePlan:
+    return RolePlan(
+        index,
+        name,
+        "stage",
+        shard,
+        cell,
+        depends=stage.depends_on,
+        stage=stage.stage,
+        config=dict(stage.config),
+        mutates=tuple((part.offset, part.length) for part in stage.mutates),
+        drops=stage.drops,
+        resizes=stage.resizes,
+        state=str(stage.state),
+        state_bytes=stage.state_bytes,
+        digest=stage.digest,
+    )
+
+
+def _groups(
+    spec: Spec, deployment: Deployment, roles: list[RolePlan], host: HostFacts, notes: list[str]
+) -> list[list[int]]:
+    """Which roles commit as one unit, in topological order."""
+    ingress, egress, stages = roles[0], roles[-1], roles[1:-1]
+    busy = sum(1 for role in roles if role.adapter != CLIENT and (role.kind != "egress" or role.cell >= 0))
+    fuse = _fuses(deployment.tuning.fuse, busy, len(host.cpus_allowed), notes)
+    first_alone = spec.ring.shards > 1 or ingress.adapter == CLIENT
+    if fuse and not first_alone and deployment.failure.policy is FailurePolicy.SKIP:
+        notes.append("the ingress is not fused: with failure.policy = skip a batch is committed in parts")
+        first_alone = True
+    groups: list[list[int]] = [[ingress.index]]
+    open_group = fuse and not first_alone
+    shard = 0
+    for role in stages:
+        if role.shard != shard:
+            open_group, shard = False, role.shard
+        if open_group and not role.is_python:
+            groups[-1].append(role.index)
+        else:
+            groups.append([role.index])
+        open_group = fuse and not role.is_python
+    if egress.cell >= 0:
+        groups.append([egress.index])
+    else:
+        groups[-1].append(egress.index)
+    return groups
+
+
+def _fuses(fuse: Fuse, busy: int, cpus: int, notes: list[str]) -> bool:
+    if fuse is Fuse.AUTO:
+        crowded = busy > cpus
+        verdict = "adjacent native roles are fused" if crowded else "every role runs alone"
+        notes.append(f"fuse = auto: {busy} busy roles, {cpus} allowed CPUs: {verdict}")
+        return crowded
+    return fuse is Fuse.ALWAYS
+
+
+def _workers(units: Sequence[UnitPlan], roles: Sequence[RolePlan], *, single_process: bool) -> tuple[WorkerPlan, ...]:
+    hosted = [unit for unit in units if not _is_client(unit, roles)]
+    if not single_process:
+        return tuple(
+            WorkerPlan(index, "+".join(roles[role].name for role in unit.roles), ((unit.index,),))
+            for index, unit in enumerate(hosted)
+        )
+    python = tuple(unit.index for unit in hosted if any(roles[role].is_python for role in unit.roles))
+    native = [(unit.index,) for unit in hosted if unit.index not in python]
+    threads = (python, *native) if python else tuple(native)
+    return (WorkerPlan(0, "all", threads),)
+
+
+def _is_client(unit: UnitPlan, roles: Sequence[RolePlan]) -> bool:
+    return roles[unit.roles[0]].adapter == CLIENT
+
+
+def _pin(
+    workers: tuple[WorkerPlan, ...], deployment: Deployment, host: HostFacts, notes: list[str]
+) -> tuple[WorkerPlan, ...]:
+    pin = deployment.tuning.pin
+    if pin == "none" or not workers:
+        return workers
+    if isinstance(pin, tuple):
+        cpus = pin
+    elif pin == "physical":
+        cpus = tuple(core[0] for core in host.physical_cores)
+    else:
+        cpus = _balanced(host)
+    if len(workers) > len(cpus):
+        notes.append(f"{len(workers)} workers share {len(cpus)} CPUs")
+    if len(workers) == 1 and len(workers[0].threads) > 1:
+        return (WorkerPlan(workers[0].index, workers[0].name, workers[0].threads, cpus),)
+    return tuple(
+        WorkerPlan(worker.index, worker.name, worker.threads, (cpus[worker.index % len(cpus)],)) for worker in workers
+    )
+
+
+def _balanced(host: HostFacts) -> tuple[int, ...]:
+    """First CPU of every core, then the second of every core, and so on."""
+    depth = max(len(core) for core in host.physical_cores)
+    return tuple(core[turn] for turn in range(depth) for core in host.physical_cores if turn < len(core))
+
+
+def plan_memory_bytes(plan: RunPlan) -> int:
+    """Return the bytes of shared memory that the run's regions take."""
+    rings = sum(region.ring_bytes(ring.capacity, ring.slot_bytes, ring.cells) for ring in plan.rings)
+    units = [{"undo_bytes": sum(undo_layout(plan, unit)[:2])} for unit in plan.units]
+    roles = [{"state_bytes": role.state_bytes} for role in plan.roles]
+    return int(rings + region.control_bytes(units, roles))
+
+
+def plan_description(plan: RunPlan) -> dict[str, Any]:
+    """Return what `describe` prints of the plan: roles, units, workers, memory, wait, notes."""
+    names = {role.index: role.name for role in plan.roles}
+    units = [[names[role] for role in unit.roles] for unit in plan.units]
+    return {
+        "mode": plan.mode,
+        "roles": [
+            {"name": role.name, "kind": role.kind, "runs": role.stage or role.adapter, "shard": role.shard}
+            for role in plan.roles
+        ],
+        "units": [{"index": unit.index, "roles": units[unit.index]} for unit in plan.units],
+        "workers": [
+            {
+                "index": worker.index,
+                "name": worker.name,
+                "threads": [[name for unit in thread for name in units[unit]] for thread in worker.threads],
+                "cpus": list(worker.cpus),
+            }
+            for worker in plan.workers
+        ],
+        "memory_bytes": plan_memory_bytes(plan),
+        "wait": plan.wait,
+        "wake_up": WAKE_UP[Wait(plan.wait)],
+        "sleep_ns_max": plan.sleep_ns_max,
+        "max_batch": plan.max_batch,
+        "notes": list(plan.notes),
+    }

@@ -1,0 +1,211 @@
+"""A worker process: opens its roles, runs its units until they are done, says why it ends.
+
+Forked by the shim. Exit codes: 0 all units ended or were stopped; 1 a role failed (recorded in the control region);
+3 a role failed and the run's policy is to restart. It must not import asyncio, grpc or the supervisor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+from byteord._cext import region
+from byteord._cext.worker import Host
+from byteord.deployment.plan import (
+    RolePlan,
+    RunPlan,
+    UnitPlan,
+    WorkerPlan,
+    slot_payload_bytes,
+    undo_layout,
+    unit_ranges,
+)
+from byteord.errors import ByteorError
+
+EXIT_OK, EXIT_FAILED, EXIT_RESTART = 0, 1, 3
+PR_SET_NAME, PR_SET_TIMERSLACK = 15, 29
+LOG_BYTES_PER_TOUCHED = 6
+"""A touch of 4 bytes, the least there is, takes 24 bytes of the undo log and its entry."""
+
+
+class Worker:
+    """The roles of one worker plan, opened in this process."""
+
+    def __init__(
+        self, plan: RunPlan, worker: WorkerPlan, *, control_fd: int, ring_fds: list[int], stream_fds: dict[str, int]
+    ) -> None:
+        """Map the regions; `stream_fds` holds the descriptors of the run's client, `ingress` and `egress`."""
+        self.plan = plan
+        self.worker = worker
+        self.control = region.Control(control_fd, True)
+        self.host = Host(control_fd, ring_fds)
+        self.stream_fds = stream_fds
+        self.handles: list[Any] = []
+        self.failed = False
+
+    def open(self) -> None:
+        """Open every role and take over its unit; a role that cannot be opened is recorded and raised."""
+        for thread in self.worker.threads:
+            for index in thread:
+                self._open_unit(self.plan.units[index], leader=thread[0])
+        for thread in self.worker.threads:
+            for index in thread:
+                self.host.recover(index, os.getpid())
+
+    def _open_unit(self, unit: UnitPlan, leader: int) -> None:
+        plan, roles = self.plan, [self.plan.roles[role] for role in unit.roles]
+        members, touched = [], 0
+        for role in roles:
+            try:
+                member, touch = self._open_role(role, unit)
+            except Exception as error:
+                text = str(error) if isinstance(error, ByteorError) else f"{type(error).__name__}: {error}"
+                self.control.fail(role.index, "START_FAILED", None, b"", text)
+                raise
+            members.append(member)
+            touched += touch
+        slots, log, stride = undo_layout(plan, unit)
+        stages = [role for role in roles if role.kind == "stage"]
+        self.host.add_unit(
+            unit.index,
+            kind=_unit_kind(plan, roles),
+            rings=list(range(len(plan.rings))) if roles[0].shard < 0 else [roles[0].shard],
+            members=members,
+            depends=list(next((role.depends for role in roles if role.kind != "ingress"), ()))
+            if roles[0].kind != "ingress"
+            else [],
+            ranges=list(unit_ranges(plan, unit)),
+            save_headers=stride > 0,
+            slot_stride=stride,
+            max_batch=_batch_max(plan, slots=slots, stride=stride, log=log, touched=touched, stages=stages),
+            rerunnable=all(role.state != "private" for role in stages),
+            skip_failed=plan.failure_policy == "skip",
+            scan_live=any(role.drops or ":" in role.stage for role in stages),
+            shard_key=plan.shard_key or (0, 0),
+            doorbells=_doorbells(plan, unit, leader) if plan.wait == "park" else [],
+            own_doorbell=leader,
+            wait=plan.wait,
+            sleep_ns_max=plan.sleep_ns_max,
+        )
+
+    def _open_role(self, role: RolePlan, unit: UnitPlan) -> tuple[dict[str, Any], int]:
+        member: dict[str, Any] = {"role": role.index, "kind": role.kind, "cell": role.cell}
+        handle: Any
+        touched = 0
+        if role.kind == "stage":
+            handle = self._open_stage(role)
+            member["stage"] = handle.address
+            touched = handle.touch_bytes_max
+        else:
+            handle = self._open_adapter(role, unit)
+            member["source" if role.kind == "ingress" else "sink"] = handle.address
+        self.handles.append(handle)
+        return member, touched
+
+    def _open_stage(self, role: RolePlan) -> Any:
+        if role.is_python:
+            from byteord.worker import python_stage  # noqa: PLC0415 - only workers that need it pay
+
+            return python_stage.load(role, self.plan.code_dirs)
+        from byteord.stages.load import open_native  # noqa: PLC0415
+
+        return open_native(role, self.plan.code_dirs, slot_payload_bytes(self.plan))
+
+    def _open_adapter(self, role: RolePlan, unit: UnitPlan) -> Any:
+        from byteord.adapters.open import OpenContext, Resume, open_sink, open_source  # noqa: PLC0415
+
+        record = self.control.unit(unit.index)
+        saved = record["source_record" if role.kind == "ingress" else "sink_record"]
+        context = OpenContext(
+            payload_max=slot_payload_bytes(self.plan),
+            stream_fd=self.stream_fds.get(role.kind, -1),
+            read_dirs=self.plan.read_dirs,
+            write_dirs=self.plan.write_dirs,
+            resume=Resume(*saved) if record["commits"] else None,
+            name=role.name,
+        )
+        return (open_source if role.kind == "ingress" else open_sink)(role.adapter, role.options, context)
+
+    def run(self) -> int:
+        """Run every thread of the plan to its end; returns the exit code. The first thread runs on the calling one."""
+        first, *others = self.worker.threads
+        threads = [threading.Thread(target=self._run_thread, args=(units,), daemon=True) for units in others]
+        for thread in threads:
+            thread.start()
+        self._run_thread(first)
+        for thread in threads:
+            thread.join()
+        if not self.failed:
+            return EXIT_OK
+        return EXIT_RESTART if self.plan.failure_policy == "restart" else EXIT_FAILED
+
+    def _run_thread(self, units: tuple[int, ...]) -> None:
+        for failure in self.host.run(list(units)):
+            self.failed = True
+            payload = failure["payload"]
+            digest = hashlib.sha256(payload).digest() if payload is not None else b""
+            if self.plan.failure_policy == "restart":
+                self.control.note(failure["role"], failure["failure"], failure["sequence"], failure["text"])
+            else:
+                self.control.fail(failure["role"], failure["failure"], failure["sequence"], digest, failure["text"])
+
+
+def _unit_kind(plan: RunPlan, roles: list[RolePlan]) -> str:
+    if len(plan.rings) == 1 or roles[0].kind == "stage":
+        return "ring"
+    return "scatter" if roles[0].kind == "ingress" else "gather"
+
+
+def _batch_max(
+    plan: RunPlan, *, slots: int, stride: int, log: int, touched: int, stages: list[RolePlan]
+) -> int:
+    most = plan.max_batch
+    if stride:
+        most = min(most, slots // stride)
+    if log and touched:
+        most = min(most, log // (LOG_BYTES_PER_TOUCHED * touched + 64))
+    if plan.failure_policy == "skip" and any(role.state == "private" for role in stages):
+        return 1  # what such a stage did to itself cannot be taken back: fail on exactly one message
+    return max(most, 1)
+
+
+def _doorbells(plan: RunPlan, unit: UnitPlan, leader: int) -> list[int]:
+    """Return the units to wake: the leaders of all other threads that share a ring with this unit."""
+    shards = {plan.roles[role].shard for role in unit.roles}
+    found = []
+    for worker in plan.workers:
+        for thread in worker.threads:
+            others = {plan.roles[role].shard for index in thread for role in plan.units[index].roles}
+            if thread[0] != leader and (shards & others or -1 in shards or -1 in others):
+                found.append(thread[0])
+    return found
+
+
+def prepare_process(worker: WorkerPlan) -> None:
+    """Name the process, place it, and leave signals of the terminal to the shim."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_NAME, f"byteor-w{worker.index}".encode()[:15], 0, 0, 0)
+    libc.prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    if worker.cpus:
+        os.sched_setaffinity(0, worker.cpus)
+
+
+def run_worker(
+    plan: RunPlan, worker: WorkerPlan, *, control_fd: int, ring_fds: list[int], stream_fds: dict[str, int]
+) -> int:
+    """Be the worker: open, run, return the exit code. Errors of opening are recorded by role and give EXIT_FAILED."""
+    prepare_process(worker)
+    try:
+        hosted = Worker(plan, worker, control_fd=control_fd, ring_fds=ring_fds, stream_fds=stream_fds)
+        hosted.open()
+    except Exception as error:  # noqa: BLE001 - the boundary of the process
+        print(f"worker {worker.index} ({worker.name}): {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        return EXIT_FAILED
+    return hosted.run()

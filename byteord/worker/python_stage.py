@@ -1,0 +1,101 @@
+"""Loading a Python stage: its module from the allowed directories, its context, its object.
+
+Runs only inside a worker. The module comes from source in a directory that the daemon allows; cached bytecode is neither
+read nor written, so what runs is what lies in the source files.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from byteord._cext.batch import PythonStage
+from byteord.deployment.plan import RolePlan
+from byteord.errors import StageError
+
+
+class StageContext:
+    """What a Python stage learns of where it runs; the first argument of its constructor."""
+
+    def __init__(self, role: RolePlan, glue: PythonStage) -> None:
+        """Keep the role's plan and the glue that knows the batch in hand."""
+        self.name = role.name
+        self.shard = max(role.shard, 0)
+        self.config: Mapping[str, Any] = dict(role.config)
+        self._glue = glue
+
+    @property
+    def now_ns(self) -> int:
+        """The run's clock at the start of the call, nanoseconds; 0 outside a call."""
+        return self._glue.now_ns
+
+    def state(self, dtype: Any = None) -> Any:
+        """Return the stage's state, which lies in shared memory and survives the process.
+
+        A memoryview of bytes, or with a dtype a writable NumPy array of as many items as fit. Valid inside the call only;
+        ask again in the next one. Zero at first.
+        """
+        view = self._glue.state_view()
+        if dtype is None:
+            return view
+        import numpy as np  # noqa: PLC0415 - optional at run time
+
+        kind = np.dtype(dtype)
+        return np.frombuffer(view, kind, count=len(view) // kind.itemsize)
+
+
+def load(role: RolePlan, code_dirs: tuple[str, ...]) -> PythonStage:
+    """Import, construct and bind the stage of a role; StageError with a reason when that fails."""
+    _, module_name, class_name = role.stage.split(":", 2)
+    glue = PythonStage(bool(role.mutates), role.drops, role.resizes)
+    cls = _find_class(role, module_name, class_name, code_dirs)
+    try:
+        instance = cls(StageContext(role, glue), **_keywords(role.config))
+    except Exception as error:
+        message = f"stage {role.name}: {role.stage} could not be constructed: {type(error).__name__}: {error}"
+        raise StageError(message, reason="STAGE_CONSTRUCTION_FAILED") from error
+    if not callable(getattr(instance, "process", None)):
+        message = f"stage {role.name}: {role.stage} has no method process(batch)"
+        raise StageError(message, reason="STAGE_INTERFACE")
+    glue.bind(instance)
+    return glue
+
+
+def _keywords(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if "." not in key}
+
+
+def _find_class(role: RolePlan, module_name: str, class_name: str, code_dirs: tuple[str, ...]) -> Any:
+    sys.dont_write_bytecode = True
+    sys.pycache_prefix = "/nonexistent"
+    for directory in reversed(code_dirs):
+        if directory not in sys.path:
+            sys.path.insert(0, directory)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != module_name.partition(".")[0] and error.name != module_name:
+            message = f"stage {role.name}: module {module_name} needs {error.name}, which is not installed here"
+            raise StageError(message, reason="STAGE_MODULE_FAILED") from error
+        where = ", ".join(code_dirs) or "no directory: the daemon's configuration allows none (allow.code_dirs)"
+        message = f"stage {role.name}: module {module_name} not found; looked in {where}"
+        raise StageError(message, reason="STAGE_CODE_NOT_FOUND") from error
+    except Exception as error:
+        message = f"stage {role.name}: module {module_name} failed to import: {type(error).__name__}: {error}"
+        raise StageError(message, reason="STAGE_MODULE_FAILED") from error
+    _check_origin(role, module, code_dirs)
+    try:
+        return getattr(module, class_name)
+    except AttributeError:
+        message = f"stage {role.name}: module {module_name} ({module.__file__}) has no class {class_name}"
+        raise StageError(message, reason="STAGE_CLASS_NOT_FOUND") from None
+
+
+def _check_origin(role: RolePlan, module: Any, code_dirs: tuple[str, ...]) -> None:
+    origin = Path(getattr(module, "__file__", None) or "/").resolve()
+    if not any(origin.is_relative_to(Path(directory).resolve()) for directory in code_dirs):
+        message = f"stage {role.name}: module {module.__name__} comes from {origin}, which the daemon does not allow"
+        raise StageError(message, reason="STAGE_CODE_NOT_ALLOWED")

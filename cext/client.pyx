@@ -1,0 +1,533 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True, auto_pickle=False, autotestdict=False
+"""Publisher and Consumer: any Python process as ingress or egress of a run, directly in shared memory.
+
+The GIL is released only while the ring is empty or full. Locks, paths and plans are the business of `byteord.client`.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.string cimport memset
+
+from byteord._cext.batch import Batch
+
+cdef extern from "client_ring.h" nogil:
+    enum:
+        BYTEOR_REGION_RING
+        BYTEOR_REGION_CONTROL
+        BYTEOR_SLOT_END
+        BYTEOR_SLOT_DROPPED
+        BYTEOR_STAGE_ABI
+        BYTEOR_STAGE_MUTATES
+        BYTEOR_STAGE_RESIZES
+        BYTEOR_RUN_MEMBARRIER
+        BYTEOR_STATE_RUNNING
+        BYTEOR_STATE_ENDED
+    const uint64_t BYTEOR_NO_SEQUENCE
+    ctypedef struct byteor_slot:
+        uint16_t length
+        uint8_t type
+        uint8_t flags
+        uint64_t time_ns
+    ctypedef struct byteor_region_header:
+        uint32_t flags
+        uint64_t section[4]
+        uint32_t counts[2]
+    ctypedef struct byteor_ring_producer:
+        uint64_t cursor
+        uint64_t end_sequence
+        uint64_t progress_ns
+    ctypedef struct byteor_cell:
+        uint64_t sequence
+    ctypedef struct byteor_ring:
+        byteor_ring_producer *producer
+        byteor_cell *cells
+        const byteor_region_header *header
+        uint64_t capacity
+        uint32_t slot_bytes
+        uint32_t payload_max
+        uint32_t cell_count
+    ctypedef struct byteor_unit:
+        uint32_t parked
+        uint32_t command
+    ctypedef struct byteor_role:
+        uint32_t state
+        uint32_t pid
+        uint64_t heartbeat_ns
+    ctypedef struct byteor_wait:
+        uint32_t kind
+        uint64_t sleep_ns_max
+    ctypedef struct byteor_batch:
+        uint32_t abi
+        uint32_t count
+        uint32_t slot_bytes
+        uint32_t payload_max
+        uint64_t first_sequence
+        uint8_t *slots
+        uint64_t now_ns
+    ctypedef struct byteor_client:
+        byteor_ring ring
+        byteor_role *role
+        uint32_t *doorbell[16]
+        uint32_t doorbell_count
+        uint32_t membarrier
+        uint64_t position
+        uint64_t limit
+        uint64_t time_last
+        uint32_t depends[8]
+        uint32_t depends_count
+        int32_t cell
+        uint32_t ended
+        byteor_wait wait
+    uint64_t byteor_client_resume(const byteor_ring *ring)
+    uint64_t byteor_client_room(byteor_client *c)
+    void byteor_client_publish(byteor_client *c, uint64_t end)
+    uint64_t byteor_client_time(byteor_client *c)
+    void byteor_client_put(byteor_client *c, uint64_t sequence, const void *data, uint32_t size, uint64_t time_ns)
+    void byteor_client_end(byteor_client *c)
+    uint64_t byteor_client_available(byteor_client *c, uint64_t most)
+    void byteor_client_release(byteor_client *c, uint64_t sequence, uint64_t live)
+    int byteor_client_wait(byteor_client *c, int consumer, uint64_t bound_ns)
+    byteor_slot *byteor_ring_slot(const byteor_ring *ring, uint64_t sequence)
+    uint64_t byteor_ring_contiguous(const byteor_ring *ring, uint64_t sequence)
+    void byteor_ring_claim(const byteor_ring *ring, uint64_t sequence)
+    uint8_t *byteor_payload(byteor_slot *slot)
+    int byteor_membarrier_register()
+    uint64_t byteor_load_acquire64(const uint64_t *address)
+    uint32_t byteor_load_acquire32(const uint32_t *address)
+    void byteor_store_release32(uint32_t *address, uint32_t value)
+    uint64_t byteor_monotonic_ns()
+
+cdef extern from "layout.h" nogil:
+    ctypedef struct _sized_unit "byteor_unit":
+        pass
+    ctypedef struct _sized_role "byteor_role":
+        pass
+
+cdef extern from "region.h" nogil:
+    ctypedef struct byteor_map:
+        uint8_t *base
+        uint64_t bytes
+    int byteor_region_open(int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map, char *text, size_t text_bytes)
+    void byteor_region_unmap(byteor_map *map)
+    void byteor_ring_view(const byteor_map *map, byteor_ring *ring)
+
+WAITS = {"spin": 0, "backoff": 1, "park": 1}  # a client that parks backs off: it has no doorbell of its own
+cdef uint64_t SLICE_NS = 20_000_000  # signals are looked at this often while waiting
+
+
+class ClosedError(Exception):
+    """The run takes no more from this publisher: it drains, stops or has ended."""
+
+
+cdef uint64_t _deadline(timeout_s) except? 0:
+    if timeout_s is None:
+        return BYTEOR_NO_SEQUENCE
+    return byteor_monotonic_ns() + <uint64_t> (timeout_s * 1e9)
+
+
+cdef class _Client:
+    """What publisher and consumer share: the mapped ring, the role that it plays, whom to wake."""
+
+    cdef byteor_map ring_map
+    cdef byteor_map control_map
+    cdef byteor_client c
+    cdef byteor_unit *own_unit
+    cdef bint closed
+
+    def __cinit__(self, int ring_fd, int control_fd=-1, *, int role=-1, int unit=-1, doorbells=(), str wait="backoff"):
+        """Map the ring, and the control region when it belongs to a run."""
+        cdef char text[256]
+        cdef byteor_region_header *header
+        if byteor_region_open(ring_fd, BYTEOR_REGION_RING, 1, 1000, &self.ring_map, text, sizeof(text)):
+            raise ValueError(f"ring: {text.decode('utf-8', 'replace')}")
+        byteor_ring_view(&self.ring_map, &self.c.ring)
+        self.c.membarrier = self.c.ring.header.flags & BYTEOR_RUN_MEMBARRIER
+        if self.c.membarrier and byteor_membarrier_register() != 0:
+            raise ValueError("this process cannot register for membarrier, which the run's regions say is used")
+        self.c.wait.kind = WAITS[wait]
+        self.c.wait.sleep_ns_max = 1_000_000
+        if control_fd < 0:
+            return
+        if byteor_region_open(control_fd, BYTEOR_REGION_CONTROL, 1, 1000, &self.control_map, text, sizeof(text)):
+            raise ValueError(f"control region: {text.decode('utf-8', 'replace')}")
+        header = <byteor_region_header *> self.control_map.base
+        if role < 0 or <uint32_t> role >= header.counts[1] or unit < 0 or <uint32_t> unit >= header.counts[0]:
+            raise ValueError(f"role {role}, unit {unit}: the run has no such")
+        self.c.role = <byteor_role *> (self.control_map.base + header.section[2] + <size_t> role * sizeof(_sized_role))
+        self.own_unit = <byteor_unit *> (self.control_map.base + header.section[1] + <size_t> unit * sizeof(_sized_unit))
+        for other in doorbells[:16]:
+            if other >= header.counts[0]:
+                raise ValueError(f"unit {other}: the run has no such")
+            at = <byteor_unit *> (self.control_map.base + header.section[1] + <size_t> other * sizeof(_sized_unit))
+            self.c.doorbell[self.c.doorbell_count] = &at.parked
+            self.c.doorbell_count += 1
+
+    def __dealloc__(self):
+        byteor_region_unmap(&self.ring_map)
+        byteor_region_unmap(&self.control_map)
+
+    def _show(self, uint32_t pid, bint running):
+        """Show in the run's control region who plays the role."""
+        if self.c.role != NULL:
+            self.c.role.pid = pid
+            byteor_store_release32(&self.c.role.state, BYTEOR_STATE_RUNNING if running else BYTEOR_STATE_ENDED)
+
+    cdef bint commanded(self) noexcept:
+        return self.own_unit != NULL and byteor_load_acquire32(&self.own_unit.command) != 1
+
+    @property
+    def payload_max(self):
+        """Most bytes a message can have."""
+        return self.c.ring.payload_max
+
+    @property
+    def capacity(self):
+        """Slots of the ring."""
+        return self.c.ring.capacity
+
+    @property
+    def position(self):
+        """Next sequence."""
+        return self.c.position
+
+    cdef bint wait_for(self, bint consumer, uint64_t deadline) except -1:
+        """Wait in slices; False when the deadline has passed or the run says stop."""
+        cdef int late
+        while True:
+            with nogil:
+                late = byteor_client_wait(&self.c, consumer, SLICE_NS)
+            if not late:
+                return True
+            PyErr_CheckSignals()
+            if byteor_monotonic_ns() >= deadline or self.commanded():
+                return False
+
+
+@cython.final
+cdef class Publisher(_Client):
+    """The producer of a ring. One per ring at a time."""
+
+    def __init__(self, *args, **kwargs):
+        """Continue where a predecessor stopped."""
+        if byteor_load_acquire64(&self.c.ring.producer.end_sequence) != BYTEOR_NO_SEQUENCE:
+            raise ClosedError("the input of this ring has ended")
+        self.c.position = byteor_client_resume(&self.c.ring)
+        self.c.limit = self.c.position
+        self.c.time_last = self.c.ring.producer.progress_ns
+
+    cdef int room(self, uint64_t deadline) except -1:
+        """Wait for a free slot; 0 when the deadline has passed."""
+        if self.c.ended:
+            raise ClosedError("the publisher has ended its input")
+        if self.commanded():
+            raise ClosedError("the run takes no more input")
+        if byteor_client_room(&self.c):
+            return 1
+        if self.wait_for(False, deadline):
+            return 1
+        if self.commanded():
+            raise ClosedError("the run takes no more input")
+        return 0
+
+    cdef int check(self, Py_ssize_t size) except -1:
+        if size > self.c.ring.payload_max:
+            raise ValueError(f"{size} bytes: a message of this ring has at most {self.c.ring.payload_max}")
+        return 0
+
+    def publish(self, data, timeout_s=None):
+        """Publish one message (bytes-like). False when there was no room for `timeout_s` seconds; None waits for ever."""
+        cdef const uint8_t[::1] view
+        cdef const char *source
+        cdef Py_ssize_t size
+        if PyBytes_CheckExact(data):
+            source = PyBytes_AS_STRING(data)
+            size = PyBytes_GET_SIZE(data)
+        else:
+            view = data
+            size = view.shape[0]
+            source = <const char *> &view[0] if size else NULL
+        self.check(size)
+        if self.c.position == self.c.limit or self.c.ended or self.own_unit != NULL:
+            if not self.room(_deadline(timeout_s)):
+                return False
+        byteor_ring_claim(&self.c.ring, self.c.position + 1)
+        byteor_client_put(&self.c, self.c.position, source, <uint32_t> size, byteor_client_time(&self.c))
+        byteor_client_publish(&self.c, self.c.position + 1)
+        return True
+
+    def publish_many(self, list messages, timeout_s=None):
+        """Publish a list of bytes; returns how many were taken before the timeout (all of them without one)."""
+        cdef Py_ssize_t done = 0, total = PyList_GET_SIZE(messages)
+        cdef uint64_t room, i, deadline = _deadline(timeout_s), time_ns
+        for message in messages:
+            if not PyBytes_CheckExact(message):
+                raise TypeError(f"publish_many takes bytes, not {type(message).__name__}")
+            self.check(PyBytes_GET_SIZE(message))
+        while done < total:
+            if not self.room(deadline):
+                return done
+            room = min(byteor_client_room(&self.c), <uint64_t> (total - done))
+            byteor_ring_claim(&self.c.ring, self.c.position + room)
+            time_ns = byteor_client_time(&self.c)
+            for i in range(room):
+                message = <object> PyList_GET_ITEM(messages, done + <Py_ssize_t> i)
+                byteor_client_put(&self.c, self.c.position + i, PyBytes_AS_STRING(message), <uint32_t> PyBytes_GET_SIZE(message), time_ns + i)
+            self.c.time_last = time_ns + room - 1
+            byteor_client_publish(&self.c, self.c.position + room)
+            done += room
+        return done
+
+    def publish_buffer(self, data, Py_ssize_t item_bytes, timeout_s=None):
+        """Publish each `item_bytes` of a contiguous buffer as one message; returns how many were taken."""
+        cdef const uint8_t[::1] view = memoryview(data).cast("B")
+        cdef Py_ssize_t done = 0, total
+        cdef uint64_t room, i, deadline = _deadline(timeout_s), time_ns
+        if item_bytes <= 0 or view.shape[0] % item_bytes:
+            raise ValueError(f"a buffer of {view.shape[0]} bytes is no whole number of items of {item_bytes}")
+        self.check(item_bytes)
+        total = view.shape[0] // item_bytes
+        while done < total:
+            if not self.room(deadline):
+                return done
+            room = min(byteor_client_room(&self.c), <uint64_t> (total - done))
+            byteor_ring_claim(&self.c.ring, self.c.position + room)
+            time_ns = byteor_client_time(&self.c)
+            for i in range(room):
+                byteor_client_put(&self.c, self.c.position + i, &view[(done + <Py_ssize_t> i) * item_bytes], <uint32_t> item_bytes, time_ns + i)
+            self.c.time_last = time_ns + room - 1
+            byteor_client_publish(&self.c, self.c.position + room)
+            done += room
+        return done
+
+    def batch(self, Py_ssize_t most, Py_ssize_t item_bytes, timeout_s=None):
+        """Claim up to `most` slots in place: `with publisher.batch(256, 48) as batch: batch.as_array(dtype)[:] = ...`.
+
+        The claimed slots (a contiguous run, so maybe fewer than `most`; see `len(batch)`) are published at the end of the
+        block, or given back when it raises. TimeoutError when there is no room for `timeout_s` seconds.
+        """
+        self.check(item_bytes)
+        if not self.room(_deadline(timeout_s)):
+            raise TimeoutError(f"no free slot for {timeout_s} s")
+        return _PublishBatch(self, most, item_bytes)
+
+    def end(self, timeout_s=None):
+        """Say that this was all: the run drains and completes. False when there was no room for it."""
+        if self.c.ended:
+            return True
+        if not byteor_client_room(&self.c) and not self.wait_for(False, _deadline(timeout_s)):
+            if not self.commanded() or not byteor_client_room(&self.c):
+                return False
+        byteor_client_end(&self.c)
+        return True
+
+    def _end_for_client(self):
+        """End the input although the run is commanded to drain; for the shim."""
+        if self.c.ended or not byteor_client_room(&self.c):
+            return False
+        byteor_client_end(&self.c)
+        return True
+
+
+@cython.final
+cdef class _PublishBatch:
+    """Slots claimed for writing in place."""
+
+    cdef Publisher publisher
+    cdef byteor_batch batch
+    cdef object view
+
+    def __cinit__(self, Publisher publisher, uint64_t most, uint64_t item_bytes):
+        cdef uint64_t i, time_ns, count
+        cdef byteor_slot *slot
+        cdef byteor_client *c = &publisher.c
+        count = min(min(byteor_client_room(c), byteor_ring_contiguous(&c.ring, c.position)), most)
+        self.publisher = publisher
+        byteor_ring_claim(&c.ring, c.position + count)
+        time_ns = byteor_client_time(c)
+        c.time_last = time_ns + count
+        for i in range(count):
+            slot = byteor_ring_slot(&c.ring, c.position + i)
+            slot.length = <uint16_t> item_bytes
+            slot.type = 0
+            slot.flags = 0
+            slot.time_ns = time_ns + i
+        self.batch.abi = BYTEOR_STAGE_ABI
+        self.batch.count = <uint32_t> count
+        self.batch.slot_bytes = c.ring.slot_bytes
+        self.batch.payload_max = c.ring.payload_max
+        self.batch.first_sequence = c.position
+        self.batch.slots = <uint8_t *> byteor_ring_slot(&c.ring, c.position)
+        self.batch.now_ns = time_ns
+
+    def __enter__(self):
+        self.view = Batch()
+        self.view.open_at(<uintptr_t> &self.batch, BYTEOR_STAGE_MUTATES | BYTEOR_STAGE_RESIZES)
+        return self.view
+
+    def __exit__(self, kind, value, trace):
+        held = self.view.close_now()
+        if kind is None:
+            if held:
+                raise BufferError(f"{held} views of the batch are still held: nothing was published; copy what you keep")
+            byteor_client_publish(&self.publisher.c, self.publisher.c.position + self.batch.count)
+
+
+@cython.final
+cdef class Consumer(_Client):
+    """The last consumer of a ring, after its final stage (or after the producer of a ring without stages)."""
+
+    cdef byteor_batch batch_struct
+    cdef object batch_view
+    cdef bint open
+
+    def __init__(self, *args, int cell, depends=(), **kwargs):
+        """Continue where a predecessor had released."""
+        if cell < 0 or <uint32_t> cell >= self.c.ring.cell_count:
+            raise ValueError(f"cell {cell}: the ring has {self.c.ring.cell_count}")
+        self.c.cell = cell
+        self.c.depends_count = len(depends)
+        for i, other in enumerate(depends):
+            if other >= self.c.ring.cell_count:
+                raise ValueError(f"cell {other}: the ring has {self.c.ring.cell_count}")
+            self.c.depends[<size_t> i] = other
+        self.c.position = byteor_load_acquire64(&self.c.ring.cells[cell].sequence)
+        self.c.limit = self.c.position
+        self.batch_view = Batch()
+
+    def __cinit__(self, *args, cell, depends=(), **kwargs):
+        self.open = False
+
+    @property
+    def ended(self):
+        """The producer has ended and everything was consumed."""
+        return bool(self.c.ended)
+
+    cdef bint some(self, uint64_t deadline) except -1:
+        if self.c.ended:
+            return False
+        if byteor_client_available(&self.c, 1):
+            return True
+        return self.wait_for(True, deadline)
+
+    def take(self, timeout_s=None):
+        """Return the next message as bytes; None at the end of input (see `ended`) or after `timeout_s` seconds."""
+        cdef byteor_slot *slot
+        cdef uint64_t deadline = BYTEOR_NO_SEQUENCE
+        cdef bytes data
+        if timeout_s is not None:
+            deadline = _deadline(timeout_s)
+        while self.some(deadline):
+            slot = byteor_ring_slot(&self.c.ring, self.c.position)
+            if slot.flags & BYTEOR_SLOT_DROPPED:
+                byteor_client_release(&self.c, self.c.position + 1, 0)
+                continue
+            if slot.flags & BYTEOR_SLOT_END:
+                self.c.ended = 1
+                data = self._copy(slot) if slot.length else None
+                byteor_client_release(&self.c, self.c.position + 1, 0)
+                return data
+            data = self._copy(slot)
+            byteor_client_release(&self.c, self.c.position + 1, 1)
+            return data
+        return None
+
+    cdef bytes _copy(self, byteor_slot *slot):
+        cdef Py_ssize_t size = min(<uint32_t> slot.length, self.c.ring.payload_max)
+        return PyBytes_FromStringAndSize(<char *> byteor_payload(slot), size)
+
+    def take_many(self, Py_ssize_t most, timeout_s=None):
+        """Return up to `most` messages that are at hand as a list of bytes; waits for the first as `take` does."""
+        cdef uint64_t count, i, live = 0
+        cdef byteor_slot *slot
+        cdef list found = []
+        cdef uint64_t deadline = _deadline(timeout_s)
+        while not found and self.some(deadline):
+            count = byteor_client_available(&self.c, most)
+            live = 0
+            for i in range(count):
+                slot = byteor_ring_slot(&self.c.ring, self.c.position + i)
+                if slot.flags & BYTEOR_SLOT_END:
+                    self.c.ended = 1
+                    if slot.length:
+                        found.append(self._copy(slot))
+                elif not slot.flags & BYTEOR_SLOT_DROPPED:
+                    found.append(self._copy(slot))
+                    live += 1
+            byteor_client_release(&self.c, self.c.position + count, live)
+        return found
+
+    def __iter__(self):
+        """Yield messages as bytes until the end of input."""
+        while not self.c.ended:
+            yield from self.take_many(256)
+            if self.commanded() and not byteor_client_available(&self.c, 1):
+                return
+
+    def batch(self, Py_ssize_t most=256, timeout_s=None):
+        """Messages in place: `with consumer.batch() as batch: ...`; released at the end of the block, not if it raises.
+
+        The batch is empty at the end of input and after `timeout_s` seconds. Views must not be kept past the block.
+        """
+        if self.open:
+            raise BufferError("a batch of this consumer is open already")
+        return _ConsumeBatch(self, most, _deadline(timeout_s))
+
+    cdef object begin(self, uint64_t most, uint64_t deadline):
+        cdef uint64_t count = 0, i
+        cdef byteor_client *c = &self.c
+        if self.some(deadline):
+            count = byteor_client_available(c, most)
+        for i in range(count):
+            if byteor_ring_slot(&c.ring, c.position + i).flags & BYTEOR_SLOT_END:
+                if i == 0 and byteor_ring_slot(&c.ring, c.position).length == 0:
+                    c.ended = 1
+                    byteor_client_release(c, c.position + 1, 0)
+                    count = 0
+                elif i == 0:
+                    byteor_ring_slot(&c.ring, c.position).flags = 0  # the last message, seen as one
+                    c.ended = 1
+                    count = 1
+                else:
+                    count = i
+                break
+        self.batch_struct.abi = BYTEOR_STAGE_ABI
+        self.batch_struct.count = <uint32_t> count
+        self.batch_struct.slot_bytes = c.ring.slot_bytes
+        self.batch_struct.payload_max = c.ring.payload_max
+        self.batch_struct.first_sequence = c.position
+        self.batch_struct.slots = <uint8_t *> byteor_ring_slot(&c.ring, c.position)
+        self.open = True
+        self.batch_view.open_at(<uintptr_t> &self.batch_struct, 0)
+        return self.batch_view
+
+    cdef finish(self, bint keep):
+        cdef uint64_t live = len(self.batch_view)
+        held = self.batch_view.close_now()
+        self.open = False
+        if held and keep:
+            raise BufferError(f"{held} views of the batch are still held: nothing was released; copy what you keep")
+        if keep and self.batch_struct.count:
+            byteor_client_release(&self.c, self.c.position + self.batch_struct.count, live)
+
+
+@cython.final
+cdef class _ConsumeBatch:
+    """The block in which a consumer's batch is open."""
+
+    cdef Consumer consumer
+    cdef uint64_t most
+    cdef uint64_t deadline
+
+    def __cinit__(self, Consumer consumer, uint64_t most, uint64_t deadline):
+        self.consumer = consumer
+        self.most = most
+        self.deadline = deadline
+
+    def __enter__(self):
+        return self.consumer.begin(self.most, self.deadline)
+
+    def __exit__(self, kind, value, trace):
+        self.consumer.finish(kind is None)

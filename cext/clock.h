@@ -1,0 +1,52 @@
+/* clock.h: the run's clock. One line through the TSC that all processes of a run share, or CLOCK_MONOTONIC. */
+#ifndef BYTEOR_CLOCK_H
+#define BYTEOR_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+#include "layout.h"
+
+static inline uint64_t byteor_monotonic_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static inline uint64_t byteor_tsc(void) {
+#if defined(__x86_64__)
+    return __builtin_ia32_rdtsc();
+#else
+    return 0;
+#endif
+}
+
+static inline uint64_t byteor_now_ns(const byteor_clock *clock) {
+    if (__builtin_expect(clock->mult == 0, 0)) return byteor_monotonic_ns();
+    uint64_t ticks = byteor_tsc() - clock->base_tsc;
+    return clock->base_ns + (uint64_t)(((unsigned __int128)ticks * clock->mult) >> 32);
+}
+
+/* Anchor `clock` now. `mult` (ns per tick, 32 fractional bits) comes from byteor_clock_calibrate, 0 for no TSC. */
+static inline void byteor_clock_anchor(byteor_clock *clock, uint64_t mult) {
+    struct timespec wall;
+    clock->mult = mult;
+    clock->base_tsc = byteor_tsc();
+    clock->base_ns = byteor_monotonic_ns();
+    clock_gettime(CLOCK_REALTIME, &wall);
+    clock->unix_offset_ns = (uint64_t)wall.tv_sec * 1000000000u + (uint64_t)wall.tv_nsec - clock->base_ns;
+}
+
+/* Spin for `window_ns` and return ns per tick with 32 fractional bits; 0 where there is no TSC. */
+static inline uint64_t byteor_clock_calibrate(uint64_t window_ns) {
+    uint64_t tsc_0 = byteor_tsc(), ns_0 = byteor_monotonic_ns(), tsc_1, ns_1;
+    if (tsc_0 == 0) return 0;
+    do {
+        tsc_1 = byteor_tsc();
+        ns_1 = byteor_monotonic_ns();
+    } while (ns_1 - ns_0 < window_ns);
+    if (tsc_1 <= tsc_0) return 0;
+    return (uint64_t)(((unsigned __int128)(ns_1 - ns_0) << 32) / (tsc_1 - tsc_0));
+}
+
+#endif

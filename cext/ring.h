@@ -1,0 +1,80 @@
+/* ring.h: a process's view of a ring and the sequencing on it.
+ *
+ * Slots carry a stamp, the low half of sequence + 1, stored with release after the payload: who follows the producer spins
+ * on it and pays one cache line. Cells say how far each stage has released; who follows stages, and the producer, read
+ * those. Sequences only grow; differences wrap. */
+#ifndef BYTEOR_RING_H
+#define BYTEOR_RING_H
+
+#include <stddef.h>
+
+#include "atomics.h"
+#include "layout.h"
+
+typedef struct byteor_ring {
+    uint8_t *base;
+    uint8_t *slots;
+    byteor_ring_producer *producer;
+    byteor_cell *cells;
+    uint64_t capacity;
+    uint64_t mask;
+    uint64_t bytes;
+    uint32_t slot_bytes;
+    uint32_t slot_shift; /* log2 of slot_bytes, or 0 when it is no power of two */
+    uint32_t cell_count;
+    uint32_t payload_max;
+    const byteor_region_header *header;
+} byteor_ring;
+
+static inline byteor_slot *byteor_ring_slot(const byteor_ring *ring, uint64_t sequence) {
+    return (byteor_slot *)(void *)(ring->slots + (sequence & ring->mask) * ring->slot_bytes);
+}
+
+/* Slots from `sequence` to the end of the memory, where a batch has to stop. */
+static inline uint64_t byteor_ring_contiguous(const byteor_ring *ring, uint64_t sequence) {
+    return ring->capacity - (sequence & ring->mask);
+}
+
+/* Whether `sequence` is published; acquire, partner: the release store of the stamp in byteor_ring_publish. */
+static inline int byteor_ring_published(const byteor_ring *ring, uint64_t sequence) {
+    return byteor_load_acquire32(&byteor_ring_slot(ring, sequence)->stamp) == (uint32_t)(sequence + 1);
+}
+
+/* Published messages from `sequence` on, `limit` at most. */
+static inline uint64_t byteor_ring_scan(const byteor_ring *ring, uint64_t sequence, uint64_t limit) {
+    uint64_t count = 0;
+    while (count < limit && byteor_ring_published(ring, sequence + count)) count++;
+    return count;
+}
+
+/* Least sequence of all cells: the producer may claim up to that plus capacity. Acquire, partner: byteor_cell_release. */
+static inline uint64_t byteor_ring_minimum(const byteor_ring *ring, uint64_t sequence) {
+    uint64_t lag_max = 0;
+    for (uint32_t cell = 0; cell < ring->cell_count; cell++) {
+        uint64_t lag = sequence - byteor_load_acquire64(&ring->cells[cell].sequence);
+        if (lag > lag_max && lag <= ring->capacity) lag_max = lag;
+    }
+    return sequence - lag_max;
+}
+
+/* Announce that slots below `sequence` are about to be written; partner: byteor_fence_acquire in byteor_ring_copy. */
+static inline void byteor_ring_claim(const byteor_ring *ring, uint64_t sequence) {
+    if (byteor_load_relaxed64(&ring->producer->claimed) != sequence) {
+        byteor_store_relaxed64(&ring->producer->claimed, sequence);
+        byteor_fence_release();
+    }
+}
+
+/* Make [first, end) visible. Stamps before the cursor, each with release after what was written to its slot. */
+static inline void byteor_ring_publish(const byteor_ring *ring, uint64_t first, uint64_t end) {
+    for (uint64_t sequence = first; sequence != end; sequence++)
+        byteor_store_release32(&byteor_ring_slot(ring, sequence)->stamp, (uint32_t)(sequence + 1));
+    byteor_store_release64(&ring->producer->cursor, end);
+}
+
+/* Release slots below `sequence`; partner: the acquire loads of byteor_ring_minimum and of dependent stages. */
+static inline void byteor_cell_release(const byteor_ring *ring, uint32_t cell, uint64_t sequence) {
+    byteor_store_release64(&ring->cells[cell].sequence, sequence);
+}
+
+#endif

@@ -1,0 +1,297 @@
+/* unit.h: a unit as its worker runs it: the roles that are called in turn over one batch and commit as one.
+ *
+ * Owns the private runtime structures, and the commit and undo of a batch (data flows: unit_duty.h). The order of stores
+ * is the crash contract: outputs into unpublished slots and inactive state, the inactive record, the selector (commit
+ * point), then stamps, cursors and cells. A kill between any two leaves either the whole batch or nothing of it. */
+#ifndef BYTEOR_UNIT_H
+#define BYTEOR_UNIT_H
+
+#include <string.h>
+
+#include "clock.h"
+#include "histogram.h"
+#include "killpoint.h"
+#include "ring.h"
+#include "stage_handle.h"
+#include "wait.h"
+
+enum byteor_duty {
+    BYTEOR_DUTY_IDLE = 0,     /* nothing to work on */
+    BYTEOR_DUTY_WORKED = 1,
+    BYTEOR_DUTY_NO_ROOM = 2,  /* waits for slower stages */
+    BYTEOR_DUTY_INPUT = 3,    /* waits for the outside to send */
+    BYTEOR_DUTY_OUTPUT = 4,   /* waits for the outside to take */
+    BYTEOR_DUTY_ENDED = 5,
+    BYTEOR_DUTY_FAILED = 6
+};
+
+enum byteor_unit_kind { BYTEOR_UNIT_RING = 1, BYTEOR_UNIT_SCATTER = 2, BYTEOR_UNIT_GATHER = 3 };
+
+typedef struct byteor_range {
+    uint32_t offset;
+    uint32_t length; /* 0: to the end of the payload */
+} byteor_range;
+
+typedef struct byteor_member {
+    byteor_role *role;
+    uint32_t kind;
+    uint32_t index; /* of the role */
+    int32_t cell;
+    const byteor_stage_vtable *vtable;
+    void *self;
+    uint8_t *state[2]; /* one buffer: both are it */
+    uint64_t state_bytes;
+    byteor_source *source;
+    byteor_sink *sink;
+} byteor_member;
+
+typedef struct byteor_unit_runtime {
+    byteor_unit *unit;
+    byteor_run_block *run;
+    uint8_t *control;
+    const byteor_clock *clock;
+    byteor_ring *rings;
+    uint32_t ring_count;
+    uint32_t kind;
+    byteor_member member[BYTEOR_MEMBERS_MAX];
+    uint32_t member_count;
+    uint32_t first_stage; /* members [first_stage, stage_end) are stages */
+    uint32_t stage_end;
+    byteor_source *source; /* of an ingress in the unit, else NULL */
+    byteor_sink *sink;
+    uint32_t depends[BYTEOR_CELLS_MAX];
+    uint32_t depends_count;
+    uint32_t max_batch; /* already bounded by the undo area */
+    uint32_t rerunnable; /* every stage may be called again over an undone batch */
+    uint32_t skip_failed;
+    uint32_t scan_live; /* some stage may drop: count what comes in */
+    uint32_t single; /* one message a batch: failures are exact although stages keep private state */
+    /* undo */
+    uint32_t save_headers;
+    uint32_t range_count;
+    byteor_range range[BYTEOR_MEMBERS_MAX * 4];
+    uint32_t slot_stride;
+    uint8_t *undo_area;
+    uint64_t undo_log_bytes;
+    /* working values, equal to the record in force after each commit */
+    byteor_record work;
+    uint64_t available; /* cached */
+    uint64_t gate;      /* cached */
+    uint64_t shard_key_offset, shard_key_length;
+    uint8_t *staging; /* scatter, gather: slots outside any ring */
+    uint32_t staged, staged_done;
+    uint32_t *staged_ring;      /* gather: where each staged message came from */
+    uint64_t *staged_position;  /* gather: position of that ring once it is written */
+    uint64_t gather_position[BYTEOR_POSITIONS_MAX]; /* of all that is staged */
+    uint32_t **doorbells; /* of the units that wait for what this one stores */
+    uint32_t doorbell_count;
+    uint32_t membarrier;
+    /* outcome */
+    uint32_t outcome; /* last enum byteor_duty */
+    uint32_t failed_member;
+    uint32_t failure; /* enum byteor_failure */
+    uint32_t failed_unknown; /* which message of the batch is not known */
+    uint64_t failed_sequence;
+    const char *failure_text;
+    uint32_t done;
+    uint32_t shown_state;
+    uint64_t turn_began_ns, turn_ended_ns; /* of the last turn that did something */
+    byteor_wait wait;
+} byteor_unit_runtime;
+
+static inline byteor_slot *byteor_staged(const byteor_unit_runtime *u, uint32_t index) {
+    return (byteor_slot *)(void *)(u->staging + (size_t)index * u->rings[0].slot_bytes);
+}
+
+/* --- undo ------------------------------------------------------------------------------------------------------- */
+
+/* Log the old bytes of state that is about to change; the `touch` of byteor_batch. */
+static inline int byteor_undo_touch(void *context, void *address, uint32_t bytes) {
+    byteor_unit_runtime *u = (byteor_unit_runtime *)context;
+    byteor_undo *undo = &u->unit->undo;
+    uint64_t used = undo->log_used, padded = ((uint64_t)bytes + 7u) & ~(uint64_t)7u;
+    if (used + sizeof(byteor_undo_log_entry) + padded + 8u > u->undo_log_bytes) return -1;
+    uint8_t *at = u->undo_area + u->unit->undo_slot_bytes + used;
+    byteor_undo_log_entry entry = {.offset = (uint64_t)((uint8_t *)address - u->control), .bytes = bytes};
+    memcpy(at, &entry, sizeof entry);
+    memcpy(at + sizeof entry, address, bytes);
+    uint64_t length = sizeof entry + padded;
+    memcpy(at + length, &length, sizeof length); /* walked backwards */
+    byteor_fence_signal();
+    byteor_store_relaxed64(&undo->log_used, used + length + sizeof length);
+    byteor_fence_signal(); /* whole in the log before the caller changes it */
+    return 0;
+}
+
+static inline uint32_t byteor_range_bytes(const byteor_range *range, uint32_t length) {
+    if (range->offset >= length) return 0;
+    uint32_t rest = length - range->offset;
+    return range->length == 0 || range->length > rest ? rest : range->length;
+}
+
+/* Save what the stages of the unit declared to change of slots [first, first + count). */
+static inline void byteor_undo_save(byteor_unit_runtime *u, uint64_t first, uint32_t count) {
+    byteor_undo *undo = &u->unit->undo;
+    const byteor_ring *ring = &u->rings[0];
+    byteor_store_relaxed64(&undo->valid_for, 0);
+    byteor_fence_signal();
+    undo->first_sequence = first;
+    undo->log_used = 0;
+    undo->slot_count = u->save_headers ? count : 0;
+    undo->slot_stride = u->slot_stride;
+    if (u->save_headers) {
+        uint8_t *at = u->undo_area;
+        for (uint32_t i = 0; i < count; i++, at += u->slot_stride) {
+            byteor_slot *slot = byteor_ring_slot(ring, first + i);
+            memcpy(at, &slot->length, 4); /* length, type, flags */
+            uint8_t *to = at + 8;
+            for (uint32_t r = 0; r < u->range_count; r++) {
+                uint32_t bytes = byteor_range_bytes(&u->range[r], slot->length);
+                memcpy(to, byteor_payload(slot) + u->range[r].offset, bytes);
+                to += bytes;
+            }
+        }
+    }
+    byteor_fence_signal();
+    byteor_store_relaxed64(&undo->valid_for, first + 1);
+    byteor_fence_signal();
+    BYTEOR_KILL_POINT(1);
+}
+
+static inline void byteor_undo_log_apply(byteor_unit_runtime *u) {
+    uint8_t *log = u->undo_area + u->unit->undo_slot_bytes;
+    uint64_t used = u->unit->undo.log_used;
+    while (used >= sizeof(byteor_undo_log_entry) + 8u && used <= u->undo_log_bytes) {
+        uint64_t length;
+        byteor_undo_log_entry entry;
+        memcpy(&length, log + used - 8u, sizeof length);
+        if (length > used - 8u || length < sizeof entry) break;
+        used -= length + 8u;
+        memcpy(&entry, log + used, sizeof entry);
+        if (entry.bytes <= length - sizeof entry) memcpy(u->control + entry.offset, log + used + sizeof entry, entry.bytes);
+    }
+}
+
+/* Put back what an uncommitted batch changed. */
+static inline void byteor_undo_apply(byteor_unit_runtime *u) {
+    byteor_undo *undo = &u->unit->undo;
+    const byteor_ring *ring = &u->rings[0];
+    const uint8_t *at = u->undo_area;
+    for (uint32_t i = 0; i < undo->slot_count; i++, at += undo->slot_stride) {
+        byteor_slot *slot = byteor_ring_slot(ring, undo->first_sequence + i);
+        memcpy(&slot->length, at, 4);
+        const uint8_t *from = at + 8;
+        for (uint32_t r = 0; r < u->range_count; r++) {
+            uint32_t bytes = byteor_range_bytes(&u->range[r], slot->length);
+            memcpy(byteor_payload(slot) + u->range[r].offset, from, bytes);
+            from += bytes;
+        }
+    }
+    byteor_undo_log_apply(u);
+    byteor_fence_signal();
+    byteor_store_relaxed64(&undo->valid_for, 0);
+}
+
+/* --- commit ----------------------------------------------------------------------------------------------------- */
+
+static inline void byteor_adapter_record_store(byteor_adapter_record *record, const byteor_adapter_common *common) {
+    memcpy(record->position, common->position, sizeof record->position);
+    record->bytes_total = common->bytes_total;
+    memcpy(record->rejected, common->rejected, sizeof record->rejected);
+}
+
+/* Fill the inactive record from `work` and make it the one in force. */
+static inline void byteor_commit(byteor_unit_runtime *u) {
+    uint32_t inactive = 1u - (u->unit->selector & 1u);
+    byteor_record *record = &u->unit->record[inactive];
+    u->work.commits++;
+    memcpy(record, &u->work, offsetof(byteor_record, member));
+    for (uint32_t m = 0; m < u->member_count; m++) record->member[m] = u->work.member[m];
+    if (u->source) byteor_adapter_record_store(&record->source, &u->source->common);
+    if (u->sink) byteor_adapter_record_store(&record->sink, &u->sink->common);
+    if (u->kind != BYTEOR_UNIT_RING) memcpy(record->ring_position, u->work.ring_position, u->ring_count * sizeof(uint64_t));
+    BYTEOR_KILL_POINT(2);
+    byteor_store_release32(&u->unit->selector, inactive); /* the commit point; read back by this process's successor only */
+    byteor_fence_signal();
+    BYTEOR_KILL_POINT(3);
+}
+
+/* Copy exact counters from the record to where observers read them. */
+static inline void byteor_show_counters(byteor_unit_runtime *u) {
+    for (uint32_t m = 0; m < u->member_count; m++) {
+        byteor_role *role = u->member[m].role;
+        const byteor_member_count *count = &u->work.member[m];
+        byteor_store_relaxed64(&role->received, count->received);
+        byteor_store_relaxed64(&role->dropped, count->dropped);
+        byteor_store_relaxed64(&role->skipped, count->skipped);
+        byteor_store_relaxed64(&role->published, count->received - count->dropped - count->skipped);
+    }
+}
+
+/* Rejections of an adapter, and the first sample of each kind. */
+static inline void byteor_show_adapter(byteor_role *role, const byteor_adapter_common *common) {
+    byteor_store_relaxed64(&role->bytes_total, common->bytes_total);
+    for (uint32_t reason = 0; reason < BYTEOR_REJECT_MAX; reason++) {
+        if (role->sample_length[reason] == 0 && common->sample_length[reason]) {
+            memcpy(role->sample[reason], common->sample[reason], BYTEOR_SAMPLE_BYTES);
+            byteor_store_release32(&role->sample_length[reason], common->sample_length[reason]);
+        }
+        byteor_store_relaxed64(&role->rejected[reason], common->rejected[reason]);
+    }
+}
+
+static inline void byteor_wake(byteor_unit_runtime *u) {
+    for (uint32_t i = 0; i < u->doorbell_count; i++) byteor_doorbell_ring(u->doorbells[i], (int)u->membarrier);
+}
+
+/* Steps 4 and 5 after a commit: what it says, made visible. Idempotent: also the last part of recovery. */
+static inline void byteor_publish_record(byteor_unit_runtime *u) {
+    const byteor_record *work = &u->work;
+    if (u->kind == BYTEOR_UNIT_RING) {
+        byteor_ring *ring = &u->rings[0];
+        if (u->source) {
+            if (work->ended) byteor_store_release64(&ring->producer->end_sequence, work->position - 1);
+            byteor_ring_publish(ring, byteor_load_relaxed64(&ring->producer->cursor), work->position);
+            byteor_store_release64(&ring->producer->progress_ns, work->time_last);
+            BYTEOR_KILL_POINT(4);
+        }
+        for (uint32_t m = u->first_stage; m < u->stage_end; m++) {
+            uint64_t sequence = u->sink && m + 1 == u->stage_end ? work->egress_position : work->position;
+            byteor_cell_release(ring, (uint32_t)u->member[m].cell, sequence);
+            BYTEOR_KILL_POINT(5);
+        }
+        return;
+    }
+    for (uint32_t r = 0; r < u->ring_count; r++) {
+        byteor_ring *ring = &u->rings[r];
+        if (u->kind == BYTEOR_UNIT_SCATTER) {
+            if (work->ended) byteor_store_release64(&ring->producer->end_sequence, work->ring_position[r] - 1);
+            byteor_ring_publish(ring, byteor_load_relaxed64(&ring->producer->cursor), work->ring_position[r]);
+        } else {
+            byteor_cell_release(ring, (uint32_t)u->member[0].cell, work->ring_position[r]);
+        }
+        BYTEOR_KILL_POINT(6);
+    }
+    if (u->kind == BYTEOR_UNIT_SCATTER) /* after every ring: a reader that sees it sees all messages up to it */
+        for (uint32_t r = 0; r < u->ring_count; r++)
+            byteor_store_release64(&u->rings[r].producer->progress_ns, work->time_last);
+}
+
+/* A new process takes the unit over: complete what was committed, take back what was not. */
+static inline void byteor_recover(byteor_unit_runtime *u) {
+    u->work = u->unit->record[u->unit->selector & 1u];
+    if (u->unit->undo.valid_for == u->work.position + 1 && u->kind == BYTEOR_UNIT_RING) byteor_undo_apply(u);
+    if (u->source) {
+        for (uint32_t r = 0; r < u->ring_count; r++) {
+            uint64_t progress = byteor_load_relaxed64(&u->rings[r].producer->progress_ns);
+            if (progress > u->work.time_last) u->work.time_last = progress;
+        }
+    }
+    byteor_publish_record(u);
+    byteor_show_counters(u);
+    u->available = u->work.position;
+    u->gate = 0;
+    if (u->kind == BYTEOR_UNIT_RING && u->source) u->gate = byteor_ring_minimum(&u->rings[0], u->work.position);
+}
+
+#endif

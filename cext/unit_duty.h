@@ -1,0 +1,285 @@
+/* unit_duty.h: one turn of a unit: take what is there, run it through the roles, commit, publish. Never waits. */
+#ifndef BYTEOR_UNIT_DUTY_H
+#define BYTEOR_UNIT_DUTY_H
+
+#include "unit_stages.h"
+
+static inline uint64_t byteor_least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+static inline void byteor_publish(byteor_unit_runtime *u) {
+    byteor_commit(u);
+    byteor_publish_record(u);
+    byteor_wake(u);
+    byteor_show_counters(u);
+}
+
+/* --- egress ----------------------------------------------------------------------------------------------------- */
+
+static inline void byteor_note_first(byteor_unit_runtime *u, uint64_t now) {
+    if (byteor_load_relaxed64(&u->run->first_message_ns) == 0) byteor_store_relaxed64(&u->run->first_message_ns, now);
+}
+
+/* Hand `count` slots to the sink; returns how many it is done with, or -1 with the failure noted. */
+static inline int byteor_sink_write(byteor_unit_runtime *u, uint8_t *slots, uint32_t count, uint64_t sequence) {
+    uint32_t m = u->member_count - 1;
+    byteor_role *role = u->member[m].role;
+    byteor_batch batch = {.abi = BYTEOR_STAGE_ABI, .count = count, .slot_bytes = u->rings[0].slot_bytes,
+                          .payload_max = u->rings[0].payload_max, .first_sequence = sequence, .slots = slots};
+    uint64_t before = byteor_now_ns(u->clock);
+    int done = u->sink->write(u->sink, &batch);
+    if (done < 0 || (uint32_t)done > count) {
+        byteor_unit_fail(u, m, BYTEOR_FAILURE_NONSENSE, sequence, "the adapter took a number of messages that cannot be");
+        return -1;
+    }
+    if (done > 0) {
+        uint64_t now = byteor_now_ns(u->clock);
+        u->turn_ended_ns = now;
+        uint32_t live = byteor_account(&role->latency, slots, batch.slot_bytes, (uint32_t)done, now);
+        if (live <= count) u->work.member[m].received += live;
+        byteor_histogram_add(&role->service, now - before, 1);
+        byteor_count(&role->batches, 1);
+        if (live && live <= count) byteor_note_first(u, now);
+    }
+    byteor_show_adapter(role, &u->sink->common);
+    return done;
+}
+
+/* What a sink that made no progress means. */
+static inline int byteor_sink_outcome(byteor_unit_runtime *u, uint64_t sequence) {
+    if (u->sink->common.status == BYTEOR_ADAPTER_FAILED)
+        return byteor_unit_fail(u, u->member_count - 1, BYTEOR_FAILURE_ADAPTER, sequence, u->sink->common.error_text);
+    return BYTEOR_DUTY_OUTPUT;
+}
+
+/* Let the sink take what the stages have passed. The caller commits. */
+static inline int byteor_ring_egress(byteor_unit_runtime *u) {
+    byteor_ring *ring = &u->rings[0];
+    uint64_t first = u->work.egress_position;
+    uint32_t count = (uint32_t)byteor_least(u->work.position - first, byteor_ring_contiguous(ring, first));
+    int done = byteor_sink_write(u, (uint8_t *)byteor_ring_slot(ring, first), count, first);
+    if (done > 0) u->work.egress_position += (uint64_t)done;
+    return done;
+}
+
+static inline int byteor_sink_finish(byteor_unit_runtime *u) {
+    u->sink->finish(u->sink);
+    byteor_show_adapter(u->member[u->member_count - 1].role, &u->sink->common);
+    if (u->sink->common.status == BYTEOR_ADAPTER_ENDED) {
+        u->work.ended = 2;
+        byteor_commit(u);
+        return BYTEOR_DUTY_ENDED;
+    }
+    return byteor_sink_outcome(u, u->work.egress_position);
+}
+
+/* --- a batch through the stages --------------------------------------------------------------------------------- */
+
+static inline void byteor_finish_batch(byteor_unit_runtime *u, uint32_t count, int is_end) {
+    u->work.position += count;
+    if (is_end) u->work.ended = 1;
+    byteor_toggle_state(u);
+    if (u->sink) {
+        uint32_t failed = u->failure;
+        int done = byteor_ring_egress(u);
+        if (done == 0 && u->sink->common.status == BYTEOR_ADAPTER_FAILED && !failed) byteor_sink_outcome(u, u->work.egress_position);
+    }
+    BYTEOR_KILL_POINT(8);
+    byteor_publish(u);
+}
+
+/* Pass over the message at fault, counted. */
+static inline int byteor_skip_message(byteor_unit_runtime *u) {
+    uint32_t m = u->failed_member;
+    byteor_note_error(u->member[m].role, u->failure, u->failed_sequence, u->failure_text, strlen(u->failure_text));
+    byteor_undo_save(u, u->work.position, 1);
+    byteor_drop(byteor_ring_slot(&u->rings[0], u->work.position));
+    for (uint32_t i = u->first_stage; i <= m; i++) u->work.member[i].received++;
+    u->work.member[m].skipped++;
+    u->done = 0;
+    u->failure = BYTEOR_FAILURE_NONE;
+    u->work.position++;
+    if (u->sink && u->work.egress_position + 1 == u->work.position) u->work.egress_position++;
+    byteor_publish(u);
+    return BYTEOR_DUTY_WORKED;
+}
+
+/* Which message is at fault is not known: run them one at a time. Returns how many were good; all: none failed alone. */
+static inline uint32_t byteor_run_singly(byteor_unit_runtime *u, uint64_t first, uint32_t count, uint64_t now) {
+    byteor_member_count before[BYTEOR_MEMBERS_MAX];
+    for (uint32_t i = 0; i < count; i++) {
+        memcpy(before, u->work.member, sizeof before);
+        byteor_undo_save(u, first + i, 1);
+        if (byteor_run_stages(u, first + i, 1, 0, now) != 0) {
+            byteor_undo_apply(u);
+            memcpy(u->work.member, before, sizeof before);
+            return i;
+        }
+        u->failure = BYTEOR_FAILURE_NONE;
+        u->done = 0;
+        byteor_finish_batch(u, 1, 0);
+        if (u->failure) return i + 1; /* the sink's */
+    }
+    return count;
+}
+
+/* A stage failed at some message of the batch: keep the good ones before it, then fail or skip. */
+static inline int byteor_after_failure(byteor_unit_runtime *u, uint64_t first, uint32_t count, int is_end, uint64_t now) {
+    uint32_t member = u->failed_member, failure = u->failure, good = (uint32_t)(u->failed_sequence - first);
+    const char *text = u->failure_text;
+    byteor_member_count before[BYTEOR_MEMBERS_MAX];
+    if (u->failed_unknown && u->rerunnable && !is_end) {
+        byteor_note_error(u->member[member].role, failure, first, text, strlen(text));
+        u->failed_unknown = 0;
+        if (byteor_run_singly(u, first, count, now) == count) return u->failure ? BYTEOR_DUTY_FAILED : BYTEOR_DUTY_WORKED;
+        if (u->skip_failed && u->work.position == u->failed_sequence) return byteor_skip_message(u);
+        return BYTEOR_DUTY_FAILED;
+    }
+    if (!is_end && good > 0 && u->rerunnable) {
+        memcpy(before, u->work.member, sizeof before);
+        byteor_undo_save(u, first, good);
+        if (byteor_run_stages(u, first, good, 0, now) == 0) {
+            u->failure = BYTEOR_FAILURE_NONE;
+            u->done = 0;
+            byteor_finish_batch(u, good, 0);
+        } else {
+            byteor_undo_apply(u);
+            memcpy(u->work.member, before, sizeof before);
+        }
+    }
+    byteor_unit_fail(u, member, failure, first + good, text);
+    if (u->skip_failed && !is_end && u->work.position == first + good) return byteor_skip_message(u);
+    return BYTEOR_DUTY_FAILED;
+}
+
+static inline int byteor_run_batch(byteor_unit_runtime *u, uint64_t first, uint32_t count, int is_end, uint64_t now) {
+    byteor_member_count before[BYTEOR_MEMBERS_MAX];
+    u->turn_began_ns = now;
+    int undo = u->save_headers || u->undo_log_bytes;
+    memcpy(before, u->work.member, u->member_count * sizeof before[0]);
+    if (undo) byteor_undo_save(u, first, count);
+    if (byteor_run_stages(u, first, count, is_end, now) != 0) {
+        if (undo) byteor_undo_apply(u);
+        memcpy(u->work.member, before, u->member_count * sizeof before[0]);
+        return byteor_after_failure(u, first, count, is_end, now);
+    }
+    byteor_finish_batch(u, count, is_end);
+    return u->failure ? BYTEOR_DUTY_FAILED : BYTEOR_DUTY_WORKED;
+}
+
+/* --- taking from a ring ----------------------------------------------------------------------------------------- */
+
+static inline uint64_t byteor_depends_minimum(const byteor_unit_runtime *u, const byteor_ring *ring, uint64_t position) {
+    uint64_t least = ring->capacity + 1;
+    for (uint32_t d = 0; d < u->depends_count; d++) {
+        uint64_t ahead = byteor_load_acquire64(&ring->cells[u->depends[d]].sequence) - position; /* partner: byteor_cell_release */
+        if (ahead < least) least = ahead;
+    }
+    return least > ring->capacity ? 0 : least; /* nothing can be further ahead than the ring is long */
+}
+
+static inline int byteor_stage_duty(byteor_unit_runtime *u) {
+    byteor_ring *ring = &u->rings[0];
+    uint64_t position = u->work.position, count;
+    uint64_t limit = byteor_least(u->max_batch, byteor_ring_contiguous(ring, position));
+    if (u->depends_count == 0) {
+        count = byteor_ring_scan(ring, position, limit);
+    } else {
+        if (u->available - position - 1 >= ring->capacity) u->available = position + byteor_depends_minimum(u, ring, position);
+        count = byteor_least(u->available - position, limit);
+    }
+    if (count == 0) return BYTEOR_DUTY_IDLE;
+    uint64_t to_end = byteor_load_acquire64(&ring->producer->end_sequence) - position; /* stored before the end slot's stamp */
+    uint64_t now = byteor_now_ns(u->clock);
+    if (to_end == 0) return byteor_run_batch(u, position, 1, 1, now);
+    return byteor_run_batch(u, position, (uint32_t)byteor_least(count, to_end), 0, now);
+}
+
+/* --- taking from outside ---------------------------------------------------------------------------------------- */
+
+static inline void byteor_end_slot(byteor_slot *slot, uint64_t time_ns) {
+    slot->length = 0;
+    slot->type = 0;
+    slot->flags = BYTEOR_SLOT_END;
+    slot->time_ns = time_ns;
+}
+
+static inline void byteor_give_times(byteor_unit_runtime *u, uint8_t *slots, uint32_t slot_bytes, uint32_t count, uint64_t now) {
+    uint64_t last = u->work.time_last;
+    int stamped = u->source->common.stamps_time;
+    for (uint32_t i = 0; i < count; i++) {
+        byteor_slot *slot = (byteor_slot *)(void *)(slots + (size_t)i * slot_bytes);
+        uint64_t wanted = stamped ? slot->time_ns : now;
+        last = wanted > last ? wanted : last + 1;
+        slot->time_ns = last;
+    }
+    u->work.time_last = last;
+}
+
+/* Poll the source into `slots`. Returns messages, or -1 with `outcome` set. */
+static inline int byteor_source_poll(byteor_unit_runtime *u, uint8_t *slots, uint32_t room, uint64_t now, int *outcome) {
+    byteor_role *role = u->member[0].role;
+    byteor_batch batch = {.abi = BYTEOR_STAGE_ABI, .count = room, .slot_bytes = u->rings[0].slot_bytes,
+                          .payload_max = u->rings[0].payload_max, .first_sequence = u->work.position, .slots = slots, .now_ns = now};
+    int count = u->source->poll(u->source, &batch);
+    byteor_show_adapter(role, &u->source->common);
+    if (count < 0 || (uint32_t)count > room) {
+        *outcome = byteor_unit_fail(u, 0, BYTEOR_FAILURE_NONSENSE, u->work.position, "the adapter gave a number of messages that cannot be");
+        return -1;
+    }
+    if (count > 0) {
+        uint64_t after = byteor_now_ns(u->clock);
+        byteor_give_times(u, slots, u->rings[0].slot_bytes, (uint32_t)count, after);
+        byteor_histogram_add(&role->service, after - now, 1);
+        byteor_count(&role->batches, 1);
+        u->work.member[0].received += (uint64_t)count;
+        u->turn_began_ns = now;
+        u->turn_ended_ns = after;
+        return count;
+    }
+    if (u->source->common.status == BYTEOR_ADAPTER_FAILED)
+        *outcome = byteor_unit_fail(u, 0, BYTEOR_FAILURE_ADAPTER, u->work.position, u->source->common.error_text);
+    else if (u->source->common.status == BYTEOR_ADAPTER_ENDED)
+        *outcome = BYTEOR_DUTY_WORKED; /* the end slot is next */
+    else
+        *outcome = u->source->common.status == BYTEOR_ADAPTER_WAITING ? BYTEOR_DUTY_INPUT : BYTEOR_DUTY_IDLE;
+    return -1;
+}
+
+static inline uint64_t byteor_ring_room(byteor_ring *ring, uint64_t position, uint64_t *gate) {
+    if (position - *gate >= ring->capacity) *gate = byteor_ring_minimum(ring, position);
+    return ring->capacity - (position - *gate);
+}
+
+static inline int byteor_ingress_duty(byteor_unit_runtime *u, uint32_t command) {
+    byteor_ring *ring = &u->rings[0];
+    uint64_t position = u->work.position, now = byteor_now_ns(u->clock);
+    uint64_t room = byteor_least(byteor_ring_room(ring, position, &u->gate), byteor_ring_contiguous(ring, position));
+    int outcome = BYTEOR_DUTY_IDLE;
+    if (room == 0) return BYTEOR_DUTY_NO_ROOM;
+    if (room > u->max_batch) room = u->max_batch;
+    byteor_ring_claim(ring, position + room);
+    if (u->source->common.status == BYTEOR_ADAPTER_ENDED || command == BYTEOR_COMMAND_DRAIN) {
+        u->work.time_last = now > u->work.time_last ? now : u->work.time_last + 1;
+        byteor_end_slot(byteor_ring_slot(ring, position), u->work.time_last);
+        return byteor_run_batch(u, position, 1, 1, now);
+    }
+    int count = byteor_source_poll(u, (uint8_t *)byteor_ring_slot(ring, position), (uint32_t)room, now, &outcome);
+    if (count < 0) return outcome;
+    return byteor_run_batch(u, position, (uint32_t)count, 0, now);
+}
+
+/* A unit on one ring. */
+static inline int byteor_ring_duty(byteor_unit_runtime *u, uint32_t command) {
+    if (u->sink && u->work.egress_position != u->work.position) {
+        int done = byteor_ring_egress(u);
+        if (done > 0) byteor_publish(u);
+        if (u->failure) return BYTEOR_DUTY_FAILED;
+        if (done > 0) return BYTEOR_DUTY_WORKED;
+        return byteor_sink_outcome(u, u->work.egress_position);
+    }
+    if (u->work.ended == 1 && u->sink) return byteor_sink_finish(u);
+    if (u->work.ended) return BYTEOR_DUTY_ENDED;
+    return u->source ? byteor_ingress_duty(u, command) : byteor_stage_duty(u);
+}
+
+#endif

@@ -1,0 +1,152 @@
+/* unit_stages.h: calling the stages of a unit over one batch, holding them to what they declared, accounting for it. */
+#ifndef BYTEOR_UNIT_STAGES_H
+#define BYTEOR_UNIT_STAGES_H
+
+#include "unit.h"
+
+/* Further outcomes that only our own stage glue uses. */
+enum { BYTEOR_STAGE_VIEWS_KEPT = -2, BYTEOR_STAGE_NONSENSE = -3 };
+#define BYTEOR_INDEX_UNKNOWN UINT32_MAX /* error_index: some message of the batch */
+
+/* Record one error in the role's log: equal ones (code and text) are one entry with a count. */
+static inline void byteor_note_error(byteor_role *role, uint32_t code, uint64_t sequence, const char *text, size_t bytes) {
+    uint64_t digest = 1469598103934665603u ^ code;
+    if (bytes > sizeof role->error[0].text) bytes = sizeof role->error[0].text;
+    for (size_t i = 0; i < bytes; i++) digest = (digest ^ (uint8_t)text[i]) * 1099511628211u;
+    for (uint32_t e = 0; e < BYTEOR_ERRORS_MAX; e++) {
+        byteor_error *entry = &role->error[e];
+        if (entry->count && entry->digest != digest && e + 1 < BYTEOR_ERRORS_MAX) continue;
+        if (entry->count == 0) {
+            entry->code = code;
+            entry->text_bytes = (uint32_t)bytes;
+            entry->first_sequence = sequence;
+            entry->digest = digest;
+            memcpy(entry->text, text, bytes);
+        }
+        byteor_store_release64(&entry->count, entry->count + 1); /* partner: the reader's acquire load */
+        return;
+    }
+}
+
+static inline int byteor_unit_fail(byteor_unit_runtime *u, uint32_t member, uint32_t failure, uint64_t sequence, const char *text) {
+    u->failed_member = member;
+    u->failure = failure;
+    u->failed_sequence = sequence;
+    u->failure_text = text ? text : "no reason given";
+    u->done = 1;
+    return BYTEOR_DUTY_FAILED;
+}
+
+static inline uint32_t byteor_count_live(const byteor_ring *ring, uint64_t first, uint32_t count) {
+    uint32_t live = 0;
+    for (uint32_t i = 0; i < count; i++) live += (uint32_t)byteor_live(byteor_ring_slot(ring, first + i));
+    return live;
+}
+
+/* Age of each live message at `now`, into the histogram; equal buckets in a row are one addition. Returns the live ones,
+ * or UINT32_MAX - index of a slot whose length cannot be. */
+static inline uint32_t byteor_account(byteor_histogram *latency, const uint8_t *slots, uint32_t slot_bytes, uint32_t count, uint64_t now) {
+    uint64_t run_bucket_low = 1, run_bucket_high = 0, run = 0, run_value = 0;
+    uint32_t live = 0, payload_max = slot_bytes - BYTEOR_SLOT_HEADER_BYTES;
+    for (uint32_t i = 0; i < count; i++) {
+        const byteor_slot *slot = (const byteor_slot *)(const void *)(slots + (size_t)i * slot_bytes);
+        if (slot->length > payload_max) return UINT32_MAX - i;
+        if (!byteor_live(slot)) continue;
+        live++;
+        uint64_t age = now > slot->time_ns ? now - slot->time_ns : 0;
+        if (age - run_bucket_low < run_bucket_high - run_bucket_low && run) {
+            run++;
+            continue;
+        }
+        if (run) byteor_histogram_add(latency, run_value, run);
+        uint32_t bucket = byteor_histogram_index(age);
+        run_bucket_low = byteor_histogram_low(bucket);
+        run_bucket_high = byteor_histogram_low(bucket + 1);
+        run_value = age;
+        run = 1;
+    }
+    if (run) byteor_histogram_add(latency, run_value, run);
+    return live;
+}
+
+static inline void *byteor_member_state(byteor_unit_runtime *u, uint32_t m, byteor_batch *batch) {
+    byteor_member *member = &u->member[m];
+    batch->touch = NULL;
+    if (member->state_bytes > BYTEOR_STATE_DOUBLE_BYTES_MAX) {
+        batch->touch = byteor_undo_touch;
+        return member->state[0];
+    }
+    if (member->state_bytes == 0) return NULL;
+    uint32_t active = (uint32_t)(u->work.state_select >> m) & 1u;
+    memcpy(member->state[1 - active], member->state[active], member->state_bytes);
+    return member->state[1 - active];
+}
+
+static inline int byteor_call_stage(byteor_member *member, byteor_batch *batch, int is_end) {
+    if (is_end) return member->vtable->end ? member->vtable->end(member->self, batch) : BYTEOR_STAGE_OK;
+    return member->vtable->process(member->self, batch);
+}
+
+static inline int byteor_stage_failed(byteor_unit_runtime *u, uint32_t m, const byteor_batch *batch, int outcome) {
+    uint32_t failure = BYTEOR_FAILURE_NONSENSE;
+    const char *text = batch->error_text;
+    if (outcome == BYTEOR_STAGE_ERROR) failure = BYTEOR_FAILURE_STAGE;
+    else if (outcome == BYTEOR_STAGE_VIEWS_KEPT) failure = BYTEOR_FAILURE_VIEWS;
+    else if (outcome != BYTEOR_STAGE_NONSENSE) text = "the stage returned an outcome that does not exist";
+    u->failed_unknown = batch->error_index == BYTEOR_INDEX_UNKNOWN && batch->count > 1;
+    uint32_t index = batch->error_index < batch->count ? batch->error_index : 0;
+    byteor_unit_fail(u, m, failure, batch->first_sequence + index, text);
+    return -1;
+}
+
+/* Call every stage in turn over [first, first + count). 0, or -1 with the failure noted; nothing is committed. */
+static inline int byteor_run_stages(byteor_unit_runtime *u, uint64_t first, uint32_t count, int is_end, uint64_t now) {
+    byteor_ring *ring = &u->rings[0];
+    uint32_t live = u->scan_live ? byteor_count_live(ring, first, count) : 0;
+    byteor_batch batch = {.abi = BYTEOR_STAGE_ABI, .count = count, .slot_bytes = ring->slot_bytes,
+                          .payload_max = ring->payload_max, .first_sequence = first, .now_ns = now, .touch_context = u,
+                          .slots = (uint8_t *)byteor_ring_slot(ring, first)};
+    for (uint32_t m = u->first_stage; m < u->stage_end; m++) {
+        byteor_member *member = &u->member[m];
+        byteor_role *role = member->role;
+        batch.state = byteor_member_state(u, m, &batch);
+        batch.state_bytes = member->state_bytes;
+        batch.error_index = 0;
+        batch.error_text = NULL;
+        byteor_store_relaxed64(&role->busy_sequence, first);
+        byteor_store_relaxed64(&role->busy_since_ns, now);
+        int outcome = byteor_call_stage(member, &batch, is_end);
+        byteor_store_relaxed64(&role->busy_since_ns, 0);
+        BYTEOR_KILL_POINT(7);
+        if (outcome != BYTEOR_STAGE_OK) return byteor_stage_failed(u, m, &batch, outcome);
+        uint64_t after = byteor_now_ns(u->clock);
+        uint32_t left = byteor_account(&role->latency, batch.slots, ring->slot_bytes, count, after);
+        if (left > count) {
+            byteor_unit_fail(u, m, BYTEOR_FAILURE_NONSENSE, first + (UINT32_MAX - left), "it left a length that no slot can hold");
+            return -1;
+        }
+        if (!is_end) {
+            uint32_t taken = u->scan_live ? live : left;
+            if (left != taken && !(member->vtable->flags & BYTEOR_STAGE_DROPS)) {
+                byteor_unit_fail(u, m, BYTEOR_FAILURE_NONSENSE, first, "it dropped a message, which it does not declare");
+                return -1;
+            }
+            u->work.member[m].received += taken;
+            u->work.member[m].dropped += taken - left;
+            live = left;
+        }
+        byteor_histogram_add(&role->service, after - now, 1);
+        byteor_count(&role->batches, 1);
+        batch.now_ns = now = after;
+    }
+    u->turn_ended_ns = now;
+    return 0;
+}
+
+static inline void byteor_toggle_state(byteor_unit_runtime *u) {
+    for (uint32_t m = u->first_stage; m < u->stage_end; m++)
+        if (u->member[m].state_bytes && u->member[m].state_bytes <= BYTEOR_STATE_DOUBLE_BYTES_MAX)
+            u->work.state_select ^= (uint64_t)1 << m;
+}
+
+#endif

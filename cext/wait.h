@@ -1,0 +1,104 @@
+/* wait.h: what a role does while there is nothing to do, and how it is woken.
+ *
+ * park: the parker sets its doorbell word, makes every other CPU's earlier stores and later loads orderly with one
+ * membarrier(GLOBAL_EXPEDITED), looks again, then sleeps on a futex with a bound. A waker pays one load after its release
+ * stores. Without membarrier (flag in the region) the waker uses a full fence instead. */
+#ifndef BYTEOR_WAIT_H
+#define BYTEOR_WAIT_H
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "atomics.h"
+#include "layout.h"
+
+enum byteor_wait_kind { BYTEOR_WAIT_SPIN = 0, BYTEOR_WAIT_BACKOFF = 1, BYTEOR_WAIT_PARK = 2 };
+
+#define BYTEOR_WAIT_SPINS 200u
+#define BYTEOR_WAIT_YIELDS 20u
+#define BYTEOR_WAIT_SLEEP_NS_MIN 1000u
+#define BYTEOR_PARK_NS_MAX 10000000u /* a parked role looks again at least this often */
+
+typedef struct byteor_wait {
+    uint32_t kind;
+    uint32_t idle_turns;
+    uint64_t sleep_ns;
+    uint64_t sleep_ns_max;
+    uint32_t membarrier; /* parkers use it */
+    uint32_t *doorbell;  /* own, NULL: cannot park */
+} byteor_wait;
+
+/* Once per process; 0 when membarrier(GLOBAL_EXPEDITED) is to be had. */
+static inline int byteor_membarrier_register(void) {
+    return (int)syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0);
+}
+
+static inline void byteor_wait_reset(byteor_wait *wait) {
+    wait->idle_turns = 0;
+    wait->sleep_ns = BYTEOR_WAIT_SLEEP_NS_MIN;
+}
+
+/* Ring a doorbell if its owner is parked. Call after the stores that it waits for. */
+static inline void byteor_doorbell_ring(uint32_t *doorbell, int membarrier) {
+    if (membarrier)
+        byteor_fence_signal(); /* partner: the parker's membarrier */
+    else
+        byteor_fence_full();
+    if (byteor_load_relaxed32(doorbell) != 0 && byteor_exchange32(doorbell, 0) != 0)
+        syscall(SYS_futex, doorbell, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+/* First half of parking: after it the caller looks for work once more, then calls byteor_park or byteor_unpark. */
+static inline void byteor_park_announce(byteor_wait *wait) {
+    byteor_exchange32(wait->doorbell, 1);
+    if (wait->membarrier) syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
+}
+
+static inline void byteor_unpark(byteor_wait *wait) { byteor_exchange32(wait->doorbell, 0); }
+
+static inline void byteor_park(byteor_wait *wait, uint64_t bound_ns) {
+    struct timespec bound = {.tv_sec = (time_t)(bound_ns / 1000000000u), .tv_nsec = (long)(bound_ns % 1000000000u)};
+    syscall(SYS_futex, wait->doorbell, FUTEX_WAIT, 1, &bound, NULL, 0);
+    byteor_exchange32(wait->doorbell, 0);
+}
+
+/* Sleep until `fd` is ready or the bound has passed; fd -1: only the bound. */
+static inline void byteor_sleep(int fd, short events, uint64_t bound_ns) {
+    struct timespec bound = {.tv_sec = (time_t)(bound_ns / 1000000000u), .tv_nsec = (long)(bound_ns % 1000000000u)};
+    if (fd < 0) {
+        nanosleep(&bound, NULL);
+        return;
+    }
+    struct pollfd watched = {.fd = fd, .events = events, .revents = 0};
+    syscall(SYS_ppoll, &watched, 1, &bound, NULL, 0);
+}
+
+/* One idle turn. Returns 1 when the caller should park (announce, look again, park); else it has waited already. */
+static inline int byteor_wait_turn(byteor_wait *wait, int fd, short events) {
+    wait->idle_turns++;
+    if (wait->kind == BYTEOR_WAIT_SPIN) {
+        byteor_pause();
+        return 0;
+    }
+    if (wait->idle_turns <= BYTEOR_WAIT_SPINS) {
+        byteor_pause();
+        return 0;
+    }
+    if (wait->idle_turns <= BYTEOR_WAIT_SPINS + BYTEOR_WAIT_YIELDS) {
+        sched_yield();
+        return 0;
+    }
+    if (wait->kind == BYTEOR_WAIT_PARK && wait->doorbell && fd < 0) return 1;
+    byteor_sleep(fd, events, wait->sleep_ns);
+    if (wait->sleep_ns < wait->sleep_ns_max) wait->sleep_ns *= 2;
+    if (wait->sleep_ns > wait->sleep_ns_max) wait->sleep_ns = wait->sleep_ns_max;
+    return 0;
+}
+
+#endif

@@ -1,0 +1,509 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True, auto_pickle=False, autotestdict=False
+"""The worker's loop: units of roles over mapped rings, from first batch to last.
+
+Owns the process-private runtime of units. The loop itself holds no Python, allocates nothing, takes no lock and makes a
+system call only when it has nothing to do; what a batch means stands in `unit_duty.h`.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int16_t, int32_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset, strlen
+
+cdef extern from "unit_shards.h" nogil:
+    enum:
+        BYTEOR_MEMBERS_MAX
+        BYTEOR_CELLS_MAX
+        BYTEOR_REJECT_MAX
+        BYTEOR_STATE_DOUBLE_BYTES_MAX
+        BYTEOR_STAGE_DROPS
+        BYTEOR_COMMAND_FINISH
+        BYTEOR_COMMAND_STOP
+        BYTEOR_DUTY_IDLE
+        BYTEOR_DUTY_WORKED
+        BYTEOR_DUTY_NO_ROOM
+        BYTEOR_DUTY_INPUT
+        BYTEOR_DUTY_OUTPUT
+        BYTEOR_DUTY_ENDED
+        BYTEOR_DUTY_FAILED
+        BYTEOR_STATE_RUNNING
+        BYTEOR_STATE_IDLE
+        BYTEOR_STATE_BLOCKED
+        BYTEOR_STATE_ENDED
+        BYTEOR_STATE_STOPPED
+        BYTEOR_WAIT_SPINS
+        BYTEOR_PARK_NS_MAX
+        BYTEOR_UNIT_RING
+        BYTEOR_RUN_MEMBARRIER
+        BYTEOR_REGION_RING
+        BYTEOR_REGION_CONTROL
+    ctypedef struct byteor_clock:
+        pass
+    ctypedef struct byteor_region_header:
+        byteor_clock clock
+        uint32_t flags
+        uint64_t section[4]
+        uint32_t counts[2]
+    ctypedef struct byteor_run_block:
+        pass
+    ctypedef struct byteor_slot:
+        uint32_t length "length"
+    ctypedef struct byteor_record:
+        uint64_t position
+    ctypedef struct byteor_unit:
+        uint32_t command
+        uint32_t parked
+        uint64_t undo_offset
+        uint64_t undo_bytes
+        uint64_t undo_slot_bytes
+    ctypedef struct byteor_role:
+        uint32_t state
+        uint32_t pid
+        uint64_t heartbeat_ns
+        uint64_t busy_since_ns
+        uint64_t cycle_ns_max
+        uint64_t state_offset
+        uint64_t state_bytes
+    ctypedef struct byteor_stage_vtable:
+        uint32_t flags
+        uint32_t touch_bytes_max
+    ctypedef struct byteor_stage_handle:
+        const byteor_stage_vtable *vtable
+        void *self
+    ctypedef struct byteor_adapter_common:
+        int32_t wait_fd
+        int16_t wait_events
+        int32_t error_number
+    ctypedef struct byteor_source:
+        byteor_adapter_common common
+    ctypedef struct byteor_sink:
+        byteor_adapter_common common
+    ctypedef struct byteor_range:
+        uint32_t offset
+        uint32_t length
+    ctypedef struct byteor_ring:
+        uint64_t capacity
+        uint32_t slot_bytes
+        uint32_t payload_max
+    ctypedef struct byteor_wait:
+        uint32_t kind
+        uint32_t idle_turns
+        uint64_t sleep_ns
+        uint64_t sleep_ns_max
+        uint32_t membarrier
+        uint32_t *doorbell
+    ctypedef struct byteor_member:
+        byteor_role *role
+        uint32_t kind
+        uint32_t index
+        int32_t cell
+        const byteor_stage_vtable *vtable
+        void *self
+        uint8_t *state[2]
+        uint64_t state_bytes
+        byteor_source *source
+        byteor_sink *sink
+    ctypedef struct byteor_unit_runtime:
+        byteor_unit *unit
+        byteor_run_block *run
+        uint8_t *control
+        const byteor_clock *clock
+        byteor_ring *rings
+        uint32_t ring_count
+        uint32_t kind
+        byteor_member member[8]
+        uint32_t member_count
+        uint32_t first_stage
+        uint32_t stage_end
+        byteor_source *source
+        byteor_sink *sink
+        uint32_t depends[8]
+        uint32_t depends_count
+        uint32_t max_batch
+        uint32_t rerunnable
+        uint32_t skip_failed
+        uint32_t scan_live
+        uint32_t save_headers
+        uint32_t range_count
+        byteor_range range[32]
+        uint32_t slot_stride
+        uint8_t *undo_area
+        uint64_t undo_log_bytes
+        byteor_record work
+        uint64_t shard_key_offset
+        uint64_t shard_key_length
+        uint8_t *staging
+        uint32_t *staged_ring
+        uint64_t *staged_position
+        uint32_t **doorbells
+        uint32_t doorbell_count
+        uint32_t membarrier
+        uint32_t outcome
+        uint32_t failed_member
+        uint32_t failure
+        uint64_t failed_sequence
+        const char *failure_text
+        uint32_t done
+        uint32_t shown_state
+        uint64_t turn_began_ns
+        uint64_t turn_ended_ns
+        byteor_wait wait
+    uint64_t byteor_now_ns(const byteor_clock *clock)
+    uint32_t byteor_load_acquire32(const uint32_t *address)
+    uint64_t byteor_load_relaxed64(const uint64_t *address)
+    void byteor_store_relaxed64(uint64_t *address, uint64_t value)
+    void byteor_store_release32(uint32_t *address, uint32_t value)
+    int byteor_unit_duty(byteor_unit_runtime *u, uint32_t command)
+    void byteor_recover(byteor_unit_runtime *u)
+    void byteor_wait_reset(byteor_wait *wait)
+    int byteor_wait_turn(byteor_wait *wait, int fd, int16_t events)
+    void byteor_park_announce(byteor_wait *wait)
+    void byteor_park(byteor_wait *wait, uint64_t bound_ns)
+    void byteor_unpark(byteor_wait *wait)
+    int byteor_membarrier_register()
+    byteor_slot *byteor_ring_slot(const byteor_ring *ring, uint64_t sequence)
+    uint8_t *byteor_payload(byteor_slot *slot)
+
+cdef extern from "layout.h" nogil:
+    ctypedef struct _sized_unit "byteor_unit":
+        pass
+    ctypedef struct _sized_role "byteor_role":
+        pass
+
+cdef extern from "region.h" nogil:
+    ctypedef struct byteor_map:
+        uint8_t *base
+        uint64_t bytes
+    int byteor_region_open(int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map, char *text, size_t text_bytes)
+    void byteor_region_unmap(byteor_map *map)
+    void byteor_ring_view(const byteor_map *map, byteor_ring *ring)
+
+KINDS = {"ring": 1, "scatter": 2, "gather": 3}
+ROLE_KINDS = {"ingress": 1, "stage": 2, "egress": 3}
+WAITS = {"spin": 0, "backoff": 1, "park": 2}
+FAILURES = ("", "STAGE_FAILED", "STAGE_KEPT_VIEWS", "STAGE_NONSENSE", "ADAPTER_FAILED", "STAGE_HUNG", "WORKER_DIED", "START_FAILED")
+
+
+cdef void _show_state(byteor_unit_runtime *u, uint32_t state) noexcept nogil:
+    cdef uint32_t m
+    if u.shown_state == state:
+        return
+    u.shown_state = state
+    for m in range(u.member_count):
+        byteor_store_release32(&u.member[m].role.state, state)
+
+
+cdef void _beat(byteor_unit_runtime *u, uint64_t now) noexcept nogil:
+    cdef uint32_t m
+    for m in range(u.member_count):
+        byteor_store_relaxed64(&u.member[m].role.heartbeat_ns, now)
+
+
+cdef void _note_turn(byteor_unit_runtime *u) noexcept nogil:
+    cdef uint64_t cycle
+    cdef uint32_t m
+    if u.turn_ended_ns <= u.turn_began_ns:
+        return
+    cycle = u.turn_ended_ns - u.turn_began_ns
+    _beat(u, u.turn_ended_ns)
+    if cycle > byteor_load_relaxed64(&u.member[0].role.cycle_ns_max):
+        for m in range(u.member_count):
+            byteor_store_relaxed64(&u.member[m].role.cycle_ns_max, cycle)
+
+
+cdef int _turn(byteor_unit_runtime **units, uint32_t count, int *fd, int16_t *events, uint32_t *alive) noexcept nogil:
+    """One turn over all units; returns whether any of them worked."""
+    cdef uint32_t i, command
+    cdef int outcome, worked = 0
+    cdef byteor_unit_runtime *u
+    fd[0] = -1
+    alive[0] = 0
+    for i in range(count):
+        u = units[i]
+        if u.done:
+            continue
+        command = byteor_load_acquire32(&u.unit.command)
+        if command == BYTEOR_COMMAND_STOP:
+            u.done = 1
+            _show_state(u, BYTEOR_STATE_STOPPED)
+            continue
+        outcome = byteor_unit_duty(u, command)
+        u.outcome = outcome
+        if outcome == BYTEOR_DUTY_WORKED:
+            worked = 1
+            alive[0] += 1
+            _note_turn(u)
+            _show_state(u, BYTEOR_STATE_RUNNING)
+        elif outcome == BYTEOR_DUTY_ENDED:
+            u.done = 1
+            _show_state(u, BYTEOR_STATE_ENDED)
+        elif outcome == BYTEOR_DUTY_FAILED:
+            u.done = 1
+        elif outcome == BYTEOR_DUTY_IDLE and command == BYTEOR_COMMAND_FINISH:
+            u.done = 1
+            _show_state(u, BYTEOR_STATE_STOPPED)
+        else:
+            alive[0] += 1
+            if outcome == BYTEOR_DUTY_INPUT:
+                fd[0] = u.source.common.wait_fd
+                events[0] = u.source.common.wait_events
+            elif outcome == BYTEOR_DUTY_OUTPUT:
+                fd[0] = u.sink.common.wait_fd
+                events[0] = u.sink.common.wait_events
+    return worked
+
+
+cdef void _show_idle(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
+    cdef uint32_t i
+    cdef uint64_t now = byteor_now_ns(units[0].clock)
+    for i in range(count):
+        if units[i].done:
+            continue
+        _beat(units[i], now)
+        if units[i].outcome == BYTEOR_DUTY_NO_ROOM or units[i].outcome == BYTEOR_DUTY_OUTPUT:
+            _show_state(units[i], BYTEOR_STATE_BLOCKED)
+        elif units[i].outcome != BYTEOR_DUTY_WORKED:
+            _show_state(units[i], BYTEOR_STATE_IDLE)
+
+
+cdef void _run(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
+    """Turn until every unit is done."""
+    cdef byteor_wait *wait = &units[0].wait
+    cdef uint32_t alive = 1
+    cdef int fd = -1
+    cdef int16_t events = 0
+    while True:
+        if _turn(units, count, &fd, &events, &alive):
+            wait.idle_turns = 0
+            continue
+        if alive == 0:
+            return
+        if wait.idle_turns == 0:
+            byteor_wait_reset(wait)
+        if wait.idle_turns % 1024 == BYTEOR_WAIT_SPINS or (wait.idle_turns > BYTEOR_WAIT_SPINS and wait.kind != 0):
+            _show_idle(units, count)
+        if byteor_wait_turn(wait, fd, events):
+            byteor_park_announce(wait)
+            if _turn(units, count, &fd, &events, &alive) or alive == 0 or fd >= 0:
+                byteor_unpark(wait)
+            else:
+                byteor_park(wait, BYTEOR_PARK_NS_MAX)
+
+
+@cython.final
+cdef class Host:
+    """The regions of a run mapped into this process, and the units that it runs over them."""
+
+    cdef byteor_map control
+    cdef byteor_map *ring_maps
+    cdef byteor_ring *rings
+    cdef uint32_t ring_count
+    cdef byteor_unit_runtime **units
+    cdef uint32_t unit_count
+    cdef list keep
+    cdef bint membarrier
+
+    def __cinit__(self, int control_fd, ring_fds):
+        """Map everything writable; RegionFault-like ValueError when a region is not sound."""
+        cdef char text[256]
+        cdef int status
+        self.keep = []
+        self.ring_count = 0
+        self.ring_maps = <byteor_map *> calloc(len(ring_fds), sizeof(byteor_map))
+        self.rings = <byteor_ring *> calloc(len(ring_fds), sizeof(byteor_ring))
+        if self.ring_maps == NULL or self.rings == NULL:
+            raise MemoryError
+        status = byteor_region_open(control_fd, BYTEOR_REGION_CONTROL, 1, 1000, &self.control, text, sizeof(text))
+        if status:
+            raise ValueError(f"control region: {text.decode('utf-8', 'replace')}")
+        for fd in ring_fds:
+            status = byteor_region_open(fd, BYTEOR_REGION_RING, 1, 1000, &self.ring_maps[self.ring_count], text, sizeof(text))
+            if status:
+                raise ValueError(f"ring {self.ring_count}: {text.decode('utf-8', 'replace')}")
+            byteor_ring_view(&self.ring_maps[self.ring_count], &self.rings[self.ring_count])
+            self.ring_count += 1
+        header = <byteor_region_header *> self.control.base
+        self.unit_count = header.counts[0]
+        self.membarrier = header.flags & BYTEOR_RUN_MEMBARRIER
+        if self.membarrier and byteor_membarrier_register() != 0:
+            raise ValueError("this process cannot register for membarrier, which the run's regions say is used")
+        self.units = <byteor_unit_runtime **> calloc(self.unit_count, sizeof(byteor_unit_runtime *))
+        if self.units == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        if self.units != NULL:
+            for i in range(self.unit_count):
+                self._free_unit(self.units[i])
+            free(self.units)
+        for i in range(self.ring_count):
+            byteor_region_unmap(&self.ring_maps[i])
+        free(self.ring_maps)
+        free(self.rings)
+        byteor_region_unmap(&self.control)
+
+    cdef void _free_unit(self, byteor_unit_runtime *u) noexcept:
+        if u == NULL:
+            return
+        free(u.staging)
+        free(u.staged_ring)
+        free(u.staged_position)
+        free(u.doorbells)
+        free(u)
+
+    cdef byteor_unit *_unit(self, uint32_t index) noexcept:
+        header = <byteor_region_header *> self.control.base
+        return <byteor_unit *> (self.control.base + header.section[1] + <size_t> index * sizeof(_sized_unit))
+
+    cdef byteor_role *_role(self, uint32_t index) noexcept:
+        header = <byteor_region_header *> self.control.base
+        return <byteor_role *> (self.control.base + header.section[2] + <size_t> index * sizeof(_sized_role))
+
+    def add_unit(self, uint32_t index, *, str kind, rings, members, depends, ranges, bint save_headers, uint32_t slot_stride,
+                 uint32_t max_batch, bint rerunnable, bint skip_failed, bint scan_live, shard_key, doorbells, uint32_t own_doorbell,
+                 str wait, uint64_t sleep_ns_max):
+        """Make a unit ready to run.
+
+        `members`: dicts with role, kind, cell and stage, source or sink (addresses, 0 for none). `ranges`: (offset, length)
+        of payload bytes that its stages change. `doorbells`: units to wake after each publication.
+        """
+        if index >= self.unit_count or self.units[index] != NULL:
+            raise ValueError(f"unit {index} of {self.unit_count} cannot be added")
+        if len(members) > BYTEOR_MEMBERS_MAX or len(depends) > BYTEOR_CELLS_MAX or len(ranges) > 32 or not members:
+            raise ValueError("a unit has 1 to 8 roles, at most 8 dependencies and 32 ranges")
+        cdef byteor_unit_runtime *u = <byteor_unit_runtime *> calloc(1, sizeof(byteor_unit_runtime))
+        if u == NULL:
+            raise MemoryError
+        self.units[index] = u
+        header = <byteor_region_header *> self.control.base
+        u.unit = self._unit(index)
+        u.run = <byteor_run_block *> (self.control.base + header.section[0])
+        u.control = self.control.base
+        u.clock = &header.clock
+        u.rings = &self.rings[<size_t> rings[0]]
+        u.ring_count = len(rings)
+        u.kind = KINDS[kind]
+        u.max_batch = max_batch
+        u.rerunnable = rerunnable
+        u.skip_failed = skip_failed
+        u.scan_live = scan_live
+        u.save_headers = save_headers
+        u.slot_stride = slot_stride
+        u.undo_area = self.control.base + u.unit.undo_offset
+        u.shard_key_offset, u.shard_key_length = shard_key
+        u.depends_count = len(depends)
+        for i, cell in enumerate(depends):
+            u.depends[<size_t> i] = cell
+        u.range_count = len(ranges)
+        for i, (offset, length) in enumerate(ranges):
+            u.range[<size_t> i].offset = offset
+            u.range[<size_t> i].length = length
+        self._add_members(u, members)
+        self._add_waiting(u, doorbells, own_doorbell, WAITS[wait], sleep_ns_max)
+        if u.kind != BYTEOR_UNIT_RING:
+            self._add_staging(u)
+
+    cdef _add_members(self, byteor_unit_runtime *u, members):
+        cdef byteor_member *member
+        cdef byteor_stage_handle *handle
+        cdef bint logs = False
+        u.member_count = len(members)
+        u.first_stage = u.member_count
+        for i, source in enumerate(members):
+            member = &u.member[<size_t> i]
+            member.index = source["role"]
+            member.role = self._role(member.index)
+            member.kind = ROLE_KINDS[source["kind"]]
+            member.cell = source["cell"]
+            self.keep.append(source)
+            if member.kind == 1:
+                member.source = u.source = <byteor_source *> <uintptr_t> source["source"]
+            elif member.kind == 3:
+                member.sink = u.sink = <byteor_sink *> <uintptr_t> source["sink"]
+            else:
+                handle = <byteor_stage_handle *> <uintptr_t> source["stage"]
+                member.vtable = handle.vtable
+                member.self = handle.self
+                if u.first_stage == u.member_count:
+                    u.first_stage = i
+                u.stage_end = i + 1
+            member.state_bytes = member.role.state_bytes
+            if member.state_bytes:
+                member.state[0] = self.control.base + member.role.state_offset
+                member.state[1] = member.state[0]
+                if member.state_bytes <= BYTEOR_STATE_DOUBLE_BYTES_MAX:
+                    member.state[1] = member.state[0] + (member.state_bytes + 63) // 64 * 64
+                else:
+                    logs = True
+        if u.first_stage == u.member_count:
+            u.first_stage = u.stage_end = 0
+        u.undo_log_bytes = u.unit.undo_bytes - u.unit.undo_slot_bytes if logs else 0
+
+    cdef _add_waiting(self, byteor_unit_runtime *u, doorbells, uint32_t own, uint32_t wait, uint64_t sleep_ns_max):
+        u.membarrier = self.membarrier
+        u.wait.kind = wait
+        u.wait.sleep_ns_max = sleep_ns_max
+        u.wait.membarrier = self.membarrier
+        u.wait.doorbell = &self._unit(own).parked
+        byteor_wait_reset(&u.wait)
+        u.doorbells = <uint32_t **> calloc(len(doorbells) + 1, sizeof(uint32_t *))
+        if u.doorbells == NULL:
+            raise MemoryError
+        u.doorbell_count = len(doorbells)
+        for i, other in enumerate(doorbells):
+            u.doorbells[<size_t> i] = &self._unit(other).parked
+
+    cdef _add_staging(self, byteor_unit_runtime *u):
+        u.staging = <uint8_t *> calloc(u.max_batch, u.rings[0].slot_bytes)
+        u.staged_ring = <uint32_t *> calloc(u.max_batch, sizeof(uint32_t))
+        u.staged_position = <uint64_t *> calloc(u.max_batch, sizeof(uint64_t))
+        if u.staging == NULL or u.staged_ring == NULL or u.staged_position == NULL:
+            raise MemoryError
+
+    def recover(self, uint32_t index, uint32_t pid):
+        """Take the unit over in this process: complete what was committed, take back what was not."""
+        cdef byteor_unit_runtime *u = self.units[index]
+        cdef uint32_t m
+        byteor_recover(u)
+        for m in range(u.member_count):
+            u.member[m].role.pid = pid
+            byteor_store_relaxed64(&u.member[m].role.busy_since_ns, 0)
+        _beat(u, byteor_now_ns(u.clock))
+        _show_state(u, BYTEOR_STATE_RUNNING)
+
+    def run(self, units):
+        """Run units on the calling thread until all are done; returns a list of dicts, one per unit that failed.
+
+        Each has unit, role, failure, sequence, text, payload (bytes of the message at fault, or None).
+        """
+        cdef byteor_unit_runtime *mine[64]
+        cdef uint32_t count = 0
+        if len(units) > 64:
+            raise ValueError("a thread runs at most 64 units")
+        for index in units:
+            mine[count] = self.units[<uint32_t> index]
+            count += 1
+        with nogil:
+            _run(mine, count)
+        return [self._failure(index) for index in units if self.units[<uint32_t> index].failure]
+
+    def _failure(self, uint32_t index):
+        cdef byteor_unit_runtime *u = self.units[index]
+        cdef byteor_slot *slot
+        cdef bytes payload = None
+        cdef size_t length
+        if u.kind == BYTEOR_UNIT_RING and u.failure < 4:
+            slot = byteor_ring_slot(u.rings, u.failed_sequence)
+            length = min(slot.length & 0xFFFF, u.rings.payload_max)
+            payload = PyBytes_FromStringAndSize(<char *> byteor_payload(slot), length)
+        text = PyBytes_FromStringAndSize(u.failure_text, strlen(u.failure_text))
+        return {
+            "unit": index,
+            "role": u.member[u.failed_member].index,
+            "failure": FAILURES[u.failure],
+            "sequence": u.failed_sequence,
+            "text": text.decode("utf-8", "replace"),
+            "payload": payload,
+        }

@@ -1,0 +1,114 @@
+"""The private daemon that offline verbs bring along when none runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from byteorctl.address import Answer, default_socket, probe
+from tests.support.poll import until
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() == 0 and probe(default_socket()) is Answer.LISTENS,
+    reason="a system daemon runs here, so none is started privately",
+)
+
+
+def run(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run byteorctl where its private daemon's directory is below `tmp_path`."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "byteorctl", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=without_socket() | {"XDG_RUNTIME_DIR": str(tmp_path), **environment},
+        cwd=tmp_path,
+    )
+
+
+def without_socket() -> dict[str, str]:
+    """Return the environment without an explicit address."""
+    return {key: value for key, value in os.environ.items() if key != "BYTEOR_SOCKET"}
+
+
+def daemons(tmp_path: Path) -> list[psutil.Process]:
+    """Return private daemons whose directory is below `tmp_path`."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "--private" in words and any(word.startswith(str(tmp_path)) for word in words):
+            found.append(process)
+    return found
+
+
+def test_version_brings_a_daemon_and_leaves_nothing(tmp_path: Path) -> None:
+    """The first command a newcomer types works; neither process nor directory is left."""
+    done = run(tmp_path, "version", "-o", "jsonpath={.daemon.environment}")
+    assert (done.returncode, done.stdout) == (0, "dev\n"), done.stderr
+    assert daemons(tmp_path) == []
+    assert list(tmp_path.glob("byteor-*")) == []
+
+
+def test_modules_in_the_current_directory_are_not_executed(tmp_path: Path) -> None:
+    """A `byteord.py` or `asyncio.py` where one happens to stand is not run as the daemon."""
+    for name in ("byteord", "asyncio", "argparse"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('planted code ran')")
+    done = run(tmp_path, "version")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_daemon_that_cannot_start_exits_69_with_its_last_words(tmp_path: Path) -> None:
+    """What it wrote on its standard error is shown then, and only then."""
+    broken = tmp_path / "path" / "byteord"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("")
+    (broken / "__main__.py").write_text("raise SystemExit('no shared memory here')")
+    done = run(tmp_path, "version", PYTHONPATH=str(broken.parent))
+    assert done.returncode == 69
+    assert "private byteord: ended with exit 1 before it was ready" in done.stderr
+    assert "byteord: no shared memory here" in done.stderr
+    assert list(tmp_path.glob("byteor-*")) == []
+
+
+def test_a_killed_client_takes_its_daemon_along(tmp_path: Path) -> None:
+    """`kill -9` of the client ends the daemon too, which removes its directory."""
+    read, write = os.pipe()
+    script = (
+        "import sys; from byteorctl.app import App\n"
+        "with App().connect(private=[]) as client:\n"
+        "    print('up', flush=True); sys.stdin.read()\n"
+    )
+    client = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=read,
+        stdout=subprocess.PIPE,
+        env=without_socket() | {"XDG_RUNTIME_DIR": str(tmp_path)},
+    )
+    os.close(read)
+    assert client.stdout is not None
+    assert client.stdout.readline() == b"up\n"
+    assert len(daemons(tmp_path)) == 1
+    client.send_signal(signal.SIGKILL)
+    client.wait()
+    client.stdout.close()
+    os.close(write)
+    until(lambda: not daemons(tmp_path), 30, "private daemon gone")
+    until(lambda: not list(tmp_path.glob("byteor-*")), 10, "its directory gone")
+
+
+def test_plain_run_never_brings_a_daemon(tmp_path: Path) -> None:
+    """A run that is to stay needs a daemon that stays: exit 69 with both ways on."""
+    (tmp_path / "spec.toml").write_text("")
+    started = time.monotonic()
+    done = run(tmp_path, "run", "spec.toml", "--input", os.devnull)
+    assert done.returncode == 69
+    assert "start byteord, or use `run --sp`" in done.stderr
+    assert time.monotonic() - started < 10

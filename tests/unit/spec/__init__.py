@@ -1,0 +1,1 @@
+"""The spec and deployment documents, without any process."""
