@@ -26,6 +26,7 @@ from byteord.errors import (
     RegionError,
     UnavailableError,
 )
+from byteord.regions.reader import RunReader
 from byteord.runs.state import RunState
 from byteord.telemetry.calls import GrpcCalls
 from byteord.telemetry.metrics import BOUNDS_NS, CONTENT_TYPE, RunSample, Sample, render
@@ -73,7 +74,7 @@ class Collector:
         self._runs = runs
         self._calls = calls
         self._watches = watches
-        self._readers: dict[str, Any] = {}
+        self._readers: dict[str, RunReader] = {}
         self._lock = threading.Lock()
         self._scrape_s = 0.0
         self._errors = 0
@@ -129,9 +130,7 @@ class Collector:
             _processes(read["roles"]),
         )
 
-    def _reader(self, target: Target) -> Any:
-        from byteord.regions.reader import RunReader
-
+    def _reader(self, target: Target) -> RunReader | None:
         if target.id not in self._readers and target.directory:
             self._readers[target.id] = RunReader(target.directory)
         return self._readers.get(target.id)
