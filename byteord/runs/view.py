@@ -33,7 +33,7 @@ class Admission:
     client_output: bool = False
     principal: str = ""
     run_id: str = ""
-    """Chosen by the caller, so that the run is recognised after a crash; empty: a new one."""
+    """From `new_run_id`, for callers that must know it before the run starts; empty: made here."""
 
 
 @dataclass(frozen=True, slots=True)
