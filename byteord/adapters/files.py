@@ -1,4 +1,4 @@
-"""Opening files: input (also gzip, also followed) and output, at the start and again after a worker's death."""
+"""Opening files, at the start and again after a worker's death: input, gzip, followed, output."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def _open_gzip(path: str, descriptor: int, framing: Framing, offset: int) -> nat
         return native.open_gzip_source(descriptor, framing, skip=offset)
     except (EOFError, ValueError, native.InflateError) as error:
         raise DataError(
-            f"file {path}: it does not inflate as far as byte {offset}, where this run had got to ({error}); was it changed?",
+            f"file {path}: it does not inflate as far as byte {offset}, where this run had got to "
+            f"({error}); it was changed: start the run again",
             reason="ADAPTER_INPUT_CHANGED",
             details={"path": path, "offset": str(offset)},
         ) from error
@@ -65,8 +66,9 @@ def _resume_offset(path: str, descriptor: int, resume: Resume | None, *, inflate
     found = os.fstat(descriptor)
     if found.st_ino != inode or (not inflate and found.st_size < offset):
         raise DataError(
-            f"file {path}: inode {found.st_ino} with {found.st_size} bytes; this run had read {offset} bytes of inode {inode}. "
-            "It was replaced or cut while being read: start the run again, or use follow = true for files that rotate",
+            f"file {path}: inode {found.st_ino} with {found.st_size} bytes; this run had read "
+            f"{offset} bytes of inode {inode}. It was replaced or cut while being read: start the "
+            "run again, or use follow = true for files that rotate",
             reason="ADAPTER_INPUT_CHANGED",
             details={"path": path, "offset": str(offset)},
         )
@@ -108,7 +110,10 @@ def _followed_resume(descriptor: int, offset: int, resume: Resume | None) -> Res
 def _follow_from(
     begin: str, directory: int, current: int, resume: Resume | None
 ) -> tuple[int, int]:
-    """Return the descriptor and offset to begin at: after a restart, the file read before, wherever it was rotated to."""
+    """Return the descriptor and offset to begin at.
+
+    After a restart that is the file read before, wherever it was rotated to.
+    """
     found = os.fstat(current)
     if resume is None or resume.position[1] == 0:
         return current, found.st_size if begin == "end" else 0
@@ -126,7 +131,7 @@ def _follow_from(
 
 
 def open_output(values: Mapping[str, Any], context: OpenContext) -> native.SinkHandle:
-    """Open a file for writing: as its mode says, or after a restart cut back to the committed position."""
+    """Open a file for writing, after a restart cut back to the committed position."""
     path = str(values["path"])
     mode = values["mode"]
     flags = os.O_WRONLY | (os.O_APPEND if mode == "append" else 0)
@@ -159,7 +164,8 @@ def _output_end(path: str, descriptor: int, mode: str, resume: Resume | None) ->
     offset = resume.position[0] if resume is not None else 0
     if size < offset:
         raise DataError(
-            f"file {path}: {size} bytes, but this run had written {offset}: somebody cut it; start the run again",
+            f"file {path}: {size} bytes, but this run had written {offset}: somebody cut it; start "
+            "the run again",
             reason="ADAPTER_OUTPUT_CHANGED",
             details={"path": path, "offset": str(offset)},
         )

@@ -167,7 +167,7 @@ def open_stream_sink(
 def _open_stream(
     kind: str, values: Mapping[str, Any], context: OpenContext, buffer: int
 ) -> tuple[int, list[Callable[[], None]]]:
-    """Return a non-blocking descriptor that listens or is connected, and what to do when it closes."""
+    """Return a descriptor that listens or is connected, and what to do when it closes."""
     listens = bool(values.get("listen"))
     text = values["listen"] if listens else values["connect"]
     what = f"adapter {context.name}: {kind} {text}"
@@ -248,7 +248,7 @@ def _connect_unix(opened: socket.socket, path: str, context: OpenContext) -> Non
 def _bind_unix(
     what: str, path: str, opened: socket.socket, context: OpenContext
 ) -> Callable[[], None]:
-    """Bind, taking the place of a socket that nobody serves any more; return what removes the file."""
+    """Bind, in the place of a socket that nobody serves any more; return what removes the file."""
     with parent_of(path, _unix_dirs(context)) as (directory, name):
         _remove_stale(what, path, directory, name, opened.type)
         opened.bind(_through(directory, name))

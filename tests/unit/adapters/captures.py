@@ -37,7 +37,7 @@ def ipv4(body: bytes, *, protocol: int = 17, fragment: int = 0, options: bytes =
 def ipv6(
     body: bytes, *, following: int = 17, extensions: Sequence[tuple[int, bytes]] = ()
 ) -> bytes:
-    """Return an IPv6 packet; each extension is its type and its bytes behind the next-header byte."""
+    """Return an IPv6 packet; an extension is its type and what follows its first byte."""
     chain = b""
     kinds = [kind for kind, _bytes in extensions] + [following]
     for index, (_kind, rest) in enumerate(extensions):

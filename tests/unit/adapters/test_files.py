@@ -38,7 +38,7 @@ def test_a_last_line_without_newline_is_a_message(tmp_path: Path) -> None:
 
 
 def test_line_options(tmp_path: Path) -> None:
-    """Carriage returns stay unless asked for, empty lines can be passed over, the delimiter can be any byte."""
+    """Carriage returns stay unless asked for; empty lines can be skipped; any byte delimits."""
     assert read(tmp_path, b"a\r\n\r\nb")[0] == [b"a\r", b"\r", b"b"]
     assert read(tmp_path, b"a\r\n\r\nb\r\r\n", crlf=True)[0] == [b"a", b"", b"b\r"]
     assert read(tmp_path, b"a\r\n\r\nb", crlf=True, empty_lines="skip")[0] == [b"a", b"b"]
@@ -65,7 +65,7 @@ def test_a_truncated_record_is_counted(tmp_path: Path) -> None:
 
 
 def test_length_prefixes(tmp_path: Path) -> None:
-    """Either byte order, with and without itself; oversize skipped, cut off counted, nonsense fails by name."""
+    """Either byte order; oversize skipped, cut off counted, nonsense fails by name."""
     assert read(tmp_path, b"\x01a\x00\x02bc", framing="length_prefixed", length_bytes=1)[0] == [
         b"a",
         b"",
@@ -88,7 +88,7 @@ def test_length_prefixes(tmp_path: Path) -> None:
 
 
 def test_gzip_members_follow_each_other(tmp_path: Path) -> None:
-    """A gzip file of several members, even padded, reads as one; `never` reads its bytes as they are."""
+    """Several members, even padded, read as one; `never` reads the bytes as they are."""
     content = gzip.compress(b"a\nb") + gzip.compress(b"") + gzip.compress(b"c\nd") + b"\0" * 512
     assert read(tmp_path, content)[0] == [b"a", b"bc", b"d"]
     assert (
@@ -98,7 +98,7 @@ def test_gzip_members_follow_each_other(tmp_path: Path) -> None:
 
 
 def test_damaged_gzip(tmp_path: Path) -> None:
-    """Cut off: what is there is read and the cut counted. Garbage behind: counted. Damage: the source fails."""
+    """A cut and garbage behind are counted, with all before them read; damage fails by name."""
     lines = b"".join(b"line %d\n" % number for number in range(5000))
     whole = gzip.compress(lines)
     messages, report = read(tmp_path, whole[:-20])
@@ -119,7 +119,7 @@ def test_damaged_gzip(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_restart_reads_on_where_the_commit_was(tmp_path: Path, compressed: bool) -> None:
-    """From the position of any batch the rest follows, nothing twice and nothing missing, totals included."""
+    """From any position the rest follows, nothing twice and nothing missing, with totals."""
     content = (
         b"".join(b"%d" % number * (number % 7) + b"\n" for number in range(200))
         + b"x" * 300
@@ -128,6 +128,7 @@ def test_a_restart_reads_on_where_the_commit_was(tmp_path: Path, compressed: boo
     path = tmp_path / "in"
     path.write_bytes(gzip.compress(content) if compressed else content)
     resume, got = None, []
+    report: dict[str, Any] = {}
     for _life in range(500):
         with source("file", context(tmp_path, resume=resume), path=str(path)) as handle:
             got += native.drain(handle, limit=7, max_batch=7)
@@ -141,7 +142,7 @@ def test_a_restart_reads_on_where_the_commit_was(tmp_path: Path, compressed: boo
 
 
 def test_a_restart_refuses_another_file(tmp_path: Path) -> None:
-    """An input that was replaced or cut under a run is named, not read as if nothing had happened."""
+    """An input that was replaced or cut under a run is named, not read on regardless."""
     path = tmp_path / "in"
     path.write_bytes(b"a\nb\nc\n")
     with source("file", context(tmp_path), path=str(path)) as handle:
@@ -154,7 +155,7 @@ def test_a_restart_refuses_another_file(tmp_path: Path) -> None:
 
 
 def test_output_framings(tmp_path: Path) -> None:
-    """Each framing writes what the same framing reads; dropped and empty end slots write nothing."""
+    """Each framing writes what it reads; dropped and empty end slots write nothing."""
     framings: tuple[tuple[dict[str, Any], bytes], ...] = (
         ({}, b"a\n\nlast\n"),
         ({"delimiter": "\0"}, b"a\0\0last\0"),
@@ -169,6 +170,7 @@ def test_output_framings(tmp_path: Path) -> None:
             b"\2a\1\5last",
         ),
     )
+    report: dict[str, Any] = {}
     for number, (options, wanted) in enumerate(framings):
         path = tmp_path / f"out-{number}"
         with sink("file", context(tmp_path), path=str(path), **options) as handle:
@@ -222,7 +224,7 @@ def test_a_restarted_output_is_cut_back_to_the_commit(tmp_path: Path, mode: str)
 
 
 def test_a_restart_before_the_first_commit(tmp_path: Path) -> None:
-    """A worker that died before its first commit opens the file that it made, and append never loses what was there."""
+    """The file that the dead worker made is taken over; append never loses what was there."""
     never = Resume((0, 0, 0, 0), 0, (0,) * 8)
     (tmp_path / "made").write_bytes(b"uncommitted")
     with sink(
@@ -259,7 +261,7 @@ def refused(directory: Path, path: Path | str, *, output: bool = False) -> Byteo
 
 
 def test_paths_that_are_refused(tmp_path: Path) -> None:
-    """Outside, up, through links, no regular file, missing, existing: each has its error and reason."""
+    """Outside, up, through links, no regular file, missing, existing: each with its reason."""
     allowed = tmp_path / "allowed"
     (allowed / "directory").mkdir(parents=True)
     (tmp_path / "secret").write_bytes(b"x")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -42,7 +44,7 @@ def test_sizes(tmp_path: Path) -> None:
 
 
 def test_a_rate_stamps_the_intended_time(tmp_path: Path) -> None:
-    """However late the generator is asked, each message carries the time it was due, and none comes early."""
+    """However late it is asked, each message carries the time it was due; none comes early."""
     with source("generator", context(tmp_path), size=8, rate=1000, count=30) as handle:
         start = 5_000_000_000
         assert native.drain(handle, now_ns=start, stamped=True) == [(bytes(8), start)]
@@ -60,7 +62,10 @@ def test_text_lines_and_trades_look_real(tmp_path: Path) -> None:
     """The demonstrations have something to find: failed passwords, trades."""
     with source("generator", context(tmp_path), content="text", count=4000) as handle:
         lines = native.drain(handle)
-    pattern = rb"^Dec 10 \d\d:\d\d:\d\d gateway sshd\[\d+\]: Failed password for (invalid user )?\w+ from [\d.]+ port \d+ ssh2$"
+    pattern = (
+        rb"^Dec 10 \d\d:\d\d:\d\d gateway sshd\[\d+\]: Failed password for (invalid user )?\w+ "
+        rb"from [\d.]+ port \d+ ssh2$"
+    )
     failed = [line for line in lines if b"Failed password" in line]
     assert all(re.match(pattern, line) for line in failed)
     assert 1300 < len(failed) < 1700
@@ -69,9 +74,7 @@ def test_text_lines_and_trades_look_real(tmp_path: Path) -> None:
     assert {record[0] for record in records} == {14}
     assert {record[10] for record in records} == {b"A", b"C", b"M", b"F", b"T"}
     assert 60 < sum(record[10] == b"T" for record in records) < 150
-    assert all(
-        earlier[12] < later[12] for earlier, later in zip(records, records[1:], strict=False)
-    )
+    assert all(earlier[12] < later[12] for earlier, later in pairwise(records))
 
 
 def test_discard_proves_what_came(tmp_path: Path) -> None:
@@ -97,7 +100,9 @@ def test_discard_proves_what_came(tmp_path: Path) -> None:
         (lambda m: m[:3] + [b"short"] + m[4:], "has 5 bytes"),
     ],
 )
-def test_discard_names_what_is_wrong(tmp_path: Path, change, text: str) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def test_discard_names_what_is_wrong(
+    tmp_path: Path, change: Callable[[list[bytes]], list[bytes]], text: str
+) -> None:
     """Loss, repetition, disorder, tearing: the sink fails at that message and says which."""
     with source("generator", context(tmp_path), content="checksummed", count=10) as handle:
         messages = native.drain(handle)

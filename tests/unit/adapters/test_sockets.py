@@ -6,13 +6,14 @@ import os
 import socket
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from byteord._cext import adapters as native
-from byteord.adapters.open import open_sink, open_source
+from byteord.adapters.open import open_source
 from byteord.errors import (
     AdapterError,
     ByteorError,
@@ -180,7 +181,7 @@ def test_udp_that_cannot_be_opened(tmp_path: Path) -> None:
     )
     for options, reason in cases:
         given = context(tmp_path)
-        error = refused(lambda options=options, given=given: open_source("udp", options, given))
+        error = refused(partial(open_source, "udp", options, given))
         assert error.reason == reason, error.message
 
 
@@ -221,7 +222,7 @@ def test_peers_are_read_one_after_the_other(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_peer_that_is_cut_off_leaves_a_truncated_message(tmp_path: Path) -> None:
-    """A reset is not an end: what it left half is counted, not delivered; the next peer is served."""
+    """A reset is no end: what it left half is counted, and the next peer is served."""
     address = stream_options("tcp", tmp_path)
     with source("tcp", context(tmp_path), listen=address) as handle:
         with connect("tcp", address) as peer:
@@ -274,7 +275,7 @@ def read_some(peer: socket.socket, size: int) -> bytes:
 
 @pytest.mark.parametrize("kind", ["tcp", "unix_stream"])
 def test_a_slow_reader_makes_the_sink_wait(tmp_path: Path, kind: str) -> None:
-    """Partial writes go on where they stopped: every byte once, in order, however slow the reader."""
+    """Partial writes go on where they stopped: every byte once, however slow the reader."""
     address = stream_options(kind, tmp_path)
     payloads = [bytes([number]) * (number * 7) for number in range(64)]
     framing: dict[str, Any] = {"framing": "length_prefixed", "length_bytes": 2}
@@ -356,7 +357,7 @@ def test_streams_that_cannot_be_opened(tmp_path: Path) -> None:
     )
     with source("unix_stream", given, listen=used):
         for kind, options, error_type, reason in cases:
-            error = refused(lambda k=kind, o=options: open_source(k, o, given))
+            error = refused(partial(open_source, kind, options, given))
             assert isinstance(error, error_type)
             assert error.reason == reason, error.message
 

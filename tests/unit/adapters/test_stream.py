@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def daemon() -> Iterator[DaemonEnd]:
 
 
 def test_input_from_resume_to_a_verified_end(daemon: DaemonEnd, tmp_path: Path) -> None:
-    """The worker says where to begin, takes only its own epoch's packets, and ends at an end that holds."""
+    """The worker says where to begin, takes its own epoch's packets, ends at a true end."""
     with source("stream", context(tmp_path, stream_fd=daemon.worker_fd)) as handle:
         assert native.drain(handle) == []
         assert handle.report()["status"] == native.WAITING
@@ -80,7 +81,7 @@ def test_input_from_resume_to_a_verified_end(daemon: DaemonEnd, tmp_path: Path) 
 def test_input_that_does_not_end_well(
     daemon: DaemonEnd, tmp_path: Path, packets: list[tuple[int, int, int, bytes]], text: str
 ) -> None:
-    """Anything but an end that holds fails the run by name; what came before it is still delivered."""
+    """Anything but a true end fails the run by name; what came before is delivered."""
     with source("stream", context(tmp_path, stream_fd=daemon.worker_fd)) as handle:
         native.drain(handle)
         daemon.send(DATA, EPOCH, 0, data=b"a\n")
@@ -95,7 +96,7 @@ def test_input_that_does_not_end_well(
 
 
 def test_commits_are_acknowledged_and_a_restart_resumes(daemon: DaemonEnd, tmp_path: Path) -> None:
-    """An ACK never reaches past what a commit record holds; the next worker asks for the rest from there."""
+    """No ACK reaches past what is committed; the next worker asks for the rest from there."""
     line = b"x" * 99 + b"\n"
     chunk = line * 600
     sent = 0
@@ -128,13 +129,11 @@ def test_acks_come_about_every_256_kib(daemon: DaemonEnd, tmp_path: Path) -> Non
             native.drain(handle)
             acked += [got.offset for got in daemon.receive() if got.type == ACK]
     assert len(acked) == 4
-    assert all(
-        later - earlier >= 256 * 1024 for earlier, later in zip(acked, acked[1:], strict=False)
-    )
+    assert all(later - earlier >= 256 * 1024 for earlier, later in pairwise(acked))
 
 
 def test_output_from_resume_to_end(daemon: DaemonEnd, tmp_path: Path) -> None:
-    """Offsets follow each other, the end carries length and CRC32C; a message larger than a packet goes in pieces."""
+    """Offsets follow each other, the end carries length and CRC32C; large messages in pieces."""
     large = bytes(range(256)) * 255 + bytes(200)
     wanted = b"a\nb\n" + large + b"\nc\n"
     with sink(
@@ -155,7 +154,7 @@ def test_output_from_resume_to_end(daemon: DaemonEnd, tmp_path: Path) -> None:
 
 
 def test_output_to_a_daemon_that_does_not_read(daemon: DaemonEnd, tmp_path: Path) -> None:
-    """A full socket makes the sink wait, with nothing lost or repeated; a restart repeats what was not committed."""
+    """A full socket makes the sink wait, with nothing lost or repeated."""
     payloads = [b"%05d" % number * 40 for number in range(64)]
     got, offset = b"", 0
     with sink("stream", context(tmp_path, stream_fd=daemon.worker_fd), framing="raw") as handle:
