@@ -42,6 +42,12 @@ Example:
   byteorctl run --sp deploy/examples/ssh-failures/spec.toml --input auth.log --output failures.jsonl
 
 \b
+Formats (-o): table for people, coloured on a terminal unless NO_COLOR is set; json; yaml;
+jsonl, a line per item; jsonpath=EXPR, a path such as $.runs[*].id (a line per value) or text
+with paths in braces: '{.runs[?(@.state=="failed")].id}{"\\n"}'. A path has .name, ['name'],
+[0], [-1], [0:2], [*], .* and filters with ==, !=, <, <=, >, >= or none.
+
+\b
 Exit codes: 0 ok; 1 check or run failed; 2 usage; 65 bad data; 66 no such input;
 69 daemon unavailable; 70 internal error; 75 try again; 77 permission missing;
 78 invalid spec or deployment; 124 deadline; 130 interrupted."""

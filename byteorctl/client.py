@@ -274,6 +274,11 @@ class Client:
         reason = details.reason
         message = error.details() or "no message"
         notes: list[str] = []
+        if details.findings:
+            number = len(details.findings)
+            message = (
+                f"{method}: refused for {number} finding{'s' if number > 1 else ''}, shown above"
+            )
         if not reason:
             message, notes = self._transport_error(method, status, message)
         elif status == "INTERNAL":

@@ -1,2 +1,3 @@
-/* The public header of stages lives where it is installed for users; this line lets native sources include it as their own. */
+/* The public header of stages lives where it is installed for users; native sources include it
+ * from there by this line. */
 #include "../byteord/stages/include/byteor_stage.h"

@@ -25,6 +25,7 @@ const byteor_builtin byteor_builtin_identity = {
 };
 
 const byteor_builtin *const byteor_builtins[] = {
-    &byteor_builtin_count,      &byteor_builtin_crc32c, &byteor_builtin_dedupe, &byteor_builtin_filter, &byteor_builtin_identity,
-    &byteor_builtin_rate_limit, &byteor_builtin_sample, &byteor_builtin_select, NULL,
+    &byteor_builtin_count,  &byteor_builtin_crc32c,   &byteor_builtin_dedupe,
+    &byteor_builtin_filter, &byteor_builtin_identity, &byteor_builtin_rate_limit,
+    &byteor_builtin_sample, &byteor_builtin_select,   NULL,
 };

@@ -1,4 +1,5 @@
-/* stage_builtin.h: the built-in stages and what they share. Each is one vtable of the public ABI. */
+/* stage_builtin.h: the built-in stages and what they share. Each is one vtable of the public ABI.
+ */
 #ifndef BYTEOR_STAGE_BUILTIN_H
 #define BYTEOR_STAGE_BUILTIN_H
 
@@ -8,7 +9,8 @@
 
 typedef struct byteor_builtin {
     byteor_stage_vtable vtable; /* what any configuration may do */
-    /* Narrows flags and touch_bytes_max of a copy of the vtable to what this instance does. May be NULL. */
+    /* Narrows flags and touch_bytes_max of a copy of the vtable to what this instance does. May be
+     * NULL. */
     void (*declare)(const void *self, byteor_stage_vtable *vtable);
 } byteor_builtin;
 
@@ -54,7 +56,8 @@ typedef struct stage_view {
     uint32_t bytes;
 } stage_view;
 
-static inline stage_view stage_range(const uint8_t *payload, uint32_t length, uint32_t offset, uint32_t bytes) {
+static inline stage_view stage_range(const uint8_t *payload, uint32_t length, uint32_t offset,
+                                     uint32_t bytes) {
     stage_view view = {payload, 0};
     if (offset < length) {
         view.data = payload + offset;
@@ -63,7 +66,8 @@ static inline stage_view stage_range(const uint8_t *payload, uint32_t length, ui
     return view;
 }
 
-/* A message spreads over all 64 bits: multiply to 128 bits and fold, word by word. Not for adversaries. */
+/* A message spreads over all 64 bits: multiply to 128 bits and fold, word by word. Not for
+ * adversaries. */
 static inline uint64_t stage_mix(uint64_t a, uint64_t b) {
     unsigned __int128 product = (unsigned __int128)a * b;
     return (uint64_t)product ^ (uint64_t)(product >> 64);

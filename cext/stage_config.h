@@ -1,6 +1,8 @@
-/* stage_config.h: reads the configuration of a built-in stage, with messages that name key, seen and wanted.
+/* stage_config.h: reads the configuration of a built-in stage, with messages that name key, seen
+ * and wanted.
  *
- * For create and state_bytes only, never on the hot path. The first problem is kept; later reads then change nothing.
+ * For create and state_bytes only, never on the hot path. The first problem is kept; later reads
+ * then change nothing.
  */
 #ifndef BYTEOR_STAGE_CONFIG_H
 #define BYTEOR_STAGE_CONFIG_H
@@ -28,17 +30,20 @@ static inline const char *stage_config_text(const stage_config *from, const char
     return NULL;
 }
 
-static inline void stage_config_fail(stage_config *from, const char *key, const char *seen, const char *wanted) {
+static inline void stage_config_fail(stage_config *from, const char *key, const char *seen,
+                                     const char *wanted) {
     if (!from->failed && from->error_bytes > 0) {
-        (void)snprintf(from->error, from->error_bytes, "`%s` is %s%.80s%s: wanted %s", key, seen ? "`" : "",
-                       seen ? seen : "missing", seen ? "`" : "", wanted);
+        (void)snprintf(from->error, from->error_bytes, "`%s` is %s%.80s%s: wanted %s", key,
+                       seen ? "`" : "", seen ? seen : "missing", seen ? "`" : "", wanted);
     }
     from->failed = 1;
 }
 
-static inline void stage_config_fail_range(stage_config *from, const char *key, const char *seen, uint64_t min, uint64_t max) {
+static inline void stage_config_fail_range(stage_config *from, const char *key, const char *seen,
+                                           uint64_t min, uint64_t max) {
     char wanted[80];
-    (void)snprintf(wanted, sizeof wanted, "an integer from %llu to %llu", (unsigned long long)min, (unsigned long long)max);
+    (void)snprintf(wanted, sizeof wanted, "an integer from %llu to %llu", (unsigned long long)min,
+                   (unsigned long long)max);
     stage_config_fail(from, key, seen, wanted);
 }
 
@@ -50,7 +55,8 @@ static inline int stage_parse_u64(const char *text, uint64_t *value) {
     }
     for (; *text != '\0'; text++) {
         uint64_t digit = (uint64_t)(uint8_t)*text - '0';
-        if (digit > 9 || __builtin_mul_overflow(sum, UINT64_C(10), &sum) || __builtin_add_overflow(sum, digit, &sum)) {
+        if (digit > 9 || __builtin_mul_overflow(sum, UINT64_C(10), &sum) ||
+            __builtin_add_overflow(sum, digit, &sum)) {
             return -1;
         }
     }
@@ -58,7 +64,8 @@ static inline int stage_parse_u64(const char *text, uint64_t *value) {
     return 0;
 }
 
-static inline uint64_t stage_config_u64(stage_config *from, const char *key, uint64_t fallback, uint64_t min, uint64_t max) {
+static inline uint64_t stage_config_u64(stage_config *from, const char *key, uint64_t fallback,
+                                        uint64_t min, uint64_t max) {
     const char *text = stage_config_text(from, key);
     uint64_t value = fallback;
     if (text == NULL) {
@@ -71,12 +78,14 @@ static inline uint64_t stage_config_u64(stage_config *from, const char *key, uin
     return value;
 }
 
-static inline uint32_t stage_config_u32(stage_config *from, const char *key, uint32_t fallback, uint32_t min, uint32_t max) {
+static inline uint32_t stage_config_u32(stage_config *from, const char *key, uint32_t fallback,
+                                        uint32_t min, uint32_t max) {
     return (uint32_t)stage_config_u64(from, key, fallback, min, max);
 }
 
 /* Index of the text among `names` (ended by NULL). */
-static inline int stage_config_choice(stage_config *from, const char *key, int fallback, const char *const *names) {
+static inline int stage_config_choice(stage_config *from, const char *key, int fallback,
+                                      const char *const *names) {
     const char *text = stage_config_text(from, key);
     char wanted[160] = "one of";
     if (text == NULL) {
@@ -108,8 +117,10 @@ static inline int stage_hex_digit(char digit) {
     return digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
 }
 
-/* Bytes given as text, or as `hex:` and pairs of hex digits. Returns how many (1 to `max`), 0 when it failed. */
-static inline size_t stage_config_bytes(stage_config *from, const char *key, uint8_t *out, size_t max) {
+/* Bytes given as text, or as `hex:` and pairs of hex digits. Returns how many (1 to `max`), 0 when
+ * it failed. */
+static inline size_t stage_config_bytes(stage_config *from, const char *key, uint8_t *out,
+                                        size_t max) {
     const char *text = stage_config_text(from, key);
     size_t bytes = text == NULL ? 0 : strlen(text);
     int hex = text != NULL && strncmp(text, "hex:", 4) == 0;
@@ -118,7 +129,9 @@ static inline size_t stage_config_bytes(stage_config *from, const char *key, uin
         text += 4;
     }
     if (bytes == 0 || bytes > max) {
-        stage_config_fail(from, key, text, "text, or hex: and pairs of hex digits, not empty and not longer than the limit");
+        stage_config_fail(
+            from, key, text,
+            "text, or hex: and pairs of hex digits, not empty and not longer than the limit");
         return 0;
     }
     for (size_t i = 0; i < bytes; i++) {

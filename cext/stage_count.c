@@ -1,7 +1,9 @@
-/* stage_count.c: `count` counts messages, in all and by key, and leaves a JSON object with the figures at the end of the input.
+/* stage_count.c: `count` counts messages, in all and by key, and leaves a JSON object with the
+ * figures at the end of the input.
  *
- * At most `keys_max` different keys have a count of their own; messages of further keys are counted as `other`. The summary
- * lists keys by falling count (ties: first seen first), as many as the slot has room for; the rest goes into `other` too.
+ * At most `keys_max` different keys have a count of their own; messages of further keys are counted
+ * as `other`. The summary lists keys by falling count (ties: first seen first), as many as the slot
+ * has room for; the rest goes into `other` too.
  */
 #include "stage_config.h"
 #include "stage_json.h"
@@ -36,9 +38,11 @@ static uint64_t count_wanted_bytes(const count_stage *self) {
 }
 
 static stage_view count_key(const count_stage *self, const byteor_batch *batch, byteor_slot *slot) {
-    stage_view key = stage_range(byteor_payload(slot), stage_length(batch, slot), self->offset, self->length);
+    stage_view key =
+        stage_range(byteor_payload(slot), stage_length(batch, slot), self->offset, self->length);
     if (self->format == FORMAT_TEXT) {
-        while (key.bytes > 0 && (key.data[key.bytes - 1] == ' ' || key.data[key.bytes - 1] == '\0')) {
+        while (key.bytes > 0 &&
+               (key.data[key.bytes - 1] == ' ' || key.data[key.bytes - 1] == '\0')) {
             key.bytes--;
         }
     }
@@ -69,10 +73,12 @@ static const char *count_one_key(const count_stage *self, byteor_batch *batch, b
             return error;
         }
     }
-    return index == TABLE_BAD ? STAGE_BAD_STATE : count_add(batch, &table_node_at(&self->shape, state, index)->count);
+    return index == TABLE_BAD ? STAGE_BAD_STATE
+                              : count_add(batch, &table_node_at(&self->shape, state, index)->count);
 }
 
-static const char *count_batch(const count_stage *self, byteor_batch *batch, uint32_t *index, uint64_t *messages) {
+static const char *count_batch(const count_stage *self, byteor_batch *batch, uint32_t *index,
+                               uint64_t *messages) {
     for (; *index < batch->count; ++*index) {
         byteor_slot *slot = byteor_slot_at(batch, *index);
         if (!byteor_live(slot)) {
@@ -99,7 +105,8 @@ static int count_process(void *self, byteor_batch *batch) {
         return stage_fail(batch, 0, STAGE_NO_STATE);
     }
     const char *error = count_batch(me, batch, &index, &messages);
-    if (error == NULL && messages > 0 && byteor_touch(batch, &state->messages, sizeof state->messages) != 0) {
+    if (error == NULL && messages > 0 &&
+        byteor_touch(batch, &state->messages, sizeof state->messages) != 0) {
         error = STAGE_TOUCH_FULL;
     }
     if (error != NULL) {
@@ -162,7 +169,7 @@ static void count_write_key(const count_stage *self, json_text *out, table_node 
     json_u64(out, node->count);
 }
 
-/* Writes the keys that fit with room left for what follows them; the sum of the others is returned. */
+/* Writes the keys that fit, with room for what follows them; returns the sum of the others. */
 static uint64_t count_write_keys(const count_stage *self, count_state *state, json_text *out) {
     uint32_t keys = (uint32_t)state->keys;
     uint64_t rest = 0;
@@ -207,7 +214,7 @@ static int count_end(void *self, byteor_batch *batch) {
         return stage_fail(batch, 0, STAGE_BAD_STATE);
     }
     count_summary(me, state, &out);
-    if (out.used > out.room) { /* a slot of 64 bytes and figures of many digits: the total alone always fits */
+    if (out.used > out.room) { /* small slot, large figures: the total alone always fits */
         count_stage total = {.by_key = 0};
         out.used = 0;
         count_summary(&total, state, &out);
@@ -228,12 +235,16 @@ static void count_configure_key(stage_config *from, count_stage *self) {
     self->format = (count_format)stage_config_choice(from, "format", FORMAT_TEXT, formats);
     self->is_signed = stage_config_bool(from, "signed", 0);
     self->big_endian = stage_config_choice(from, "endian", 0, endians);
-    if (self->format == FORMAT_INTEGER && (self->length > 8 || (self->length & (self->length - 1)) != 0)) {
-        stage_config_fail(from, "length", stage_config_text(from, "length"), "1, 2, 4 or 8 for an integer");
+    if (self->format == FORMAT_INTEGER &&
+        (self->length > 8 || (self->length & (self->length - 1)) != 0)) {
+        stage_config_fail(from, "length", stage_config_text(from, "length"),
+                          "1, 2, 4 or 8 for an integer");
     }
-    self->shape = table_of(stage_config_u32(from, "keys_max", 1024, 1, COUNT_KEYS_MAX), self->length);
+    self->shape =
+        table_of(stage_config_u32(from, "keys_max", 1024, 1, COUNT_KEYS_MAX), self->length);
     if (table_bytes(&self->shape) > STATE_BYTES_MAX) {
-        stage_config_fail(from, "keys_max", stage_config_text(from, "keys_max"), "keys that fit into 256 MiB of state");
+        stage_config_fail(from, "keys_max", stage_config_text(from, "keys_max"),
+                          "keys that fit into 256 MiB of state");
     }
 }
 
@@ -262,7 +273,8 @@ static void *count_create(const byteor_config *config, char *error, size_t error
     if (!from.failed && self->by_key) {
         self->order = calloc(self->shape.nodes_max, sizeof *self->order);
         if (self->order == NULL) {
-            stage_config_fail(&from, "keys_max", stage_config_text(&from, "keys_max"), "keys that there is memory for");
+            stage_config_fail(&from, "keys_max", stage_config_text(&from, "keys_max"),
+                              "keys that there is memory for");
         }
     }
     if (from.failed) {

@@ -1,4 +1,5 @@
-/* stage_crc32c.c: `crc32c` writes the CRC32C of a range of the payload into it, or verifies the one that it finds. */
+/* stage_crc32c.c: `crc32c` writes the CRC32C of a range of the payload into it, or verifies the one
+ * that it finds. */
 #include "crc32c.h"
 #include "stage_builtin.h"
 #include "stage_config.h"
@@ -21,18 +22,21 @@ static inline uint32_t crc32c_order(const crc32c_stage *self, uint32_t crc) {
     return self->big_endian ? __builtin_bswap32(crc) : crc;
 }
 
-static inline uint32_t crc32c_of(const crc32c_stage *self, const uint8_t *payload, uint32_t length) {
+static inline uint32_t crc32c_of(const crc32c_stage *self, const uint8_t *payload,
+                                 uint32_t length) {
     stage_view view = stage_range(payload, length, self->offset, self->length);
     return byteor_crc32c(0, view.data, view.bytes);
 }
 
-static int crc32c_stamp(crc32c_stage *self, byteor_batch *batch, uint32_t index, byteor_slot *slot) {
+static int crc32c_stamp(crc32c_stage *self, byteor_batch *batch, uint32_t index,
+                        byteor_slot *slot) {
     uint8_t *payload = byteor_payload(slot);
     uint32_t length = stage_length(batch, slot);
     uint32_t at = self->append ? length : self->at;
     uint32_t room = self->append ? batch->payload_max : length;
     if (at > room || room - at < CRC_BYTES) {
-        (void)snprintf(self->error, sizeof self->error, "no room for the checksum at byte %u: the payload has %u bytes, the slot %u",
+        (void)snprintf(self->error, sizeof self->error,
+                       "no room for the checksum at byte %u: the payload has %u bytes, the slot %u",
                        at, length, batch->payload_max);
         return stage_fail(batch, index, self->error);
     }
@@ -49,7 +53,8 @@ static int crc32c_check(crc32c_stage *self, const uint8_t *payload, uint32_t len
     uint32_t at = self->append ? length - CRC_BYTES : self->at;
     uint32_t seen = 0;
     if (length < CRC_BYTES || at > length - CRC_BYTES) {
-        (void)snprintf(self->error, sizeof self->error, "the payload of %u bytes is too short to hold its checksum", length);
+        (void)snprintf(self->error, sizeof self->error,
+                       "the payload of %u bytes is too short to hold its checksum", length);
         return -1;
     }
     memcpy(&seen, payload + at, CRC_BYTES);
@@ -59,12 +64,14 @@ static int crc32c_check(crc32c_stage *self, const uint8_t *payload, uint32_t len
         return 0;
     }
     if (self->fail) {
-        (void)snprintf(self->error, sizeof self->error, "checksum 0x%08x in the payload, 0x%08x computed over it", seen, wanted);
+        (void)snprintf(self->error, sizeof self->error,
+                       "checksum 0x%08x in the payload, 0x%08x computed over it", seen, wanted);
     }
     return -1;
 }
 
-static int crc32c_verify(crc32c_stage *self, byteor_batch *batch, uint32_t index, byteor_slot *slot) {
+static int crc32c_verify(crc32c_stage *self, byteor_batch *batch, uint32_t index,
+                         byteor_slot *slot) {
     uint32_t length = stage_length(batch, slot);
     if (crc32c_check(self, byteor_payload(slot), length) == 0) {
         if (self->strip) {
@@ -86,7 +93,8 @@ static int crc32c_process(void *self, byteor_batch *batch) {
         if (!byteor_live(slot)) {
             continue;
         }
-        int outcome = me->verify ? crc32c_verify(me, batch, i, slot) : crc32c_stamp(me, batch, i, slot);
+        int outcome =
+            me->verify ? crc32c_verify(me, batch, i, slot) : crc32c_stamp(me, batch, i, slot);
         if (outcome != BYTEOR_STAGE_OK) {
             return outcome;
         }
@@ -94,7 +102,8 @@ static int crc32c_process(void *self, byteor_batch *batch) {
     return BYTEOR_STAGE_OK;
 }
 
-/* A last message is stamped or verified like any other; one that would be dropped is emptied, since the end slot stays. */
+/* A last message is stamped or verified like any other; one that would be dropped is emptied, since
+ * the end slot stays. */
 static int crc32c_end(void *self, byteor_batch *batch) {
     crc32c_stage *me = self;
     byteor_slot *slot = stage_last_message(batch);
@@ -131,7 +140,8 @@ static void crc32c_configure(stage_config *from, crc32c_stage *self) {
     self->at = stage_config_u32(from, "at", 0, 0, payload_max - CRC_BYTES);
     uint64_t end = (uint64_t)self->offset + self->length;
     if (!self->append && self->at < end && self->at + CRC_BYTES > self->offset) {
-        stage_config_fail(from, "at", stage_config_text(from, "at"), "a place outside the bytes that the checksum covers");
+        stage_config_fail(from, "at", stage_config_text(from, "at"),
+                          "a place outside the bytes that the checksum covers");
     }
 }
 
@@ -150,11 +160,13 @@ static void *crc32c_create(const byteor_config *config, char *error, size_t erro
     return self;
 }
 
-/* An appended checksum lies beyond the bytes that were in use, so no byte of the message changes. */
+/* An appended checksum lies beyond the bytes that were in use, so no byte of the message changes.
+ */
 static void crc32c_declare(const void *self, byteor_stage_vtable *vtable) {
     const crc32c_stage *me = self;
     if (me->verify) {
-        vtable->flags = (me->fail ? 0u : BYTEOR_STAGE_DROPS) | (me->strip ? BYTEOR_STAGE_RESIZES : 0u);
+        vtable->flags =
+            (me->fail ? 0u : BYTEOR_STAGE_DROPS) | (me->strip ? BYTEOR_STAGE_RESIZES : 0u);
     } else {
         vtable->flags = me->append ? BYTEOR_STAGE_RESIZES : BYTEOR_STAGE_MUTATES;
     }

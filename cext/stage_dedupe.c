@@ -1,7 +1,8 @@
-/* stage_dedupe.c: `dedupe` drops a message whose key is among the last N different keys that it let through.
+/* stage_dedupe.c: `dedupe` drops a message whose key is among the last N different keys that it let
+ * through.
  *
- * Keys are kept whole, so no message is ever lost to a collision. The nodes are a FIFO: the next one to be written is the
- * oldest. A repeated key does not become younger.
+ * Keys are kept whole, so no message is ever lost to a collision. The nodes are a FIFO: the next
+ * one to be written is the oldest. A repeated key does not become younger.
  */
 #include "stage_config.h"
 #include "stage_table.h"
@@ -19,7 +20,8 @@ typedef struct dedupe_state {
     uint64_t inserted;
 } dedupe_state;
 
-static const char *dedupe_insert(const dedupe *self, byteor_batch *batch, uint32_t hash, stage_view key) {
+static const char *dedupe_insert(const dedupe *self, byteor_batch *batch, uint32_t hash,
+                                 stage_view key) {
     dedupe_state *state = batch->state;
     uint32_t index = (uint32_t)(state->inserted % self->shape.nodes_max);
     if (state->inserted >= self->shape.nodes_max) {
@@ -36,7 +38,8 @@ static const char *dedupe_insert(const dedupe *self, byteor_batch *batch, uint32
 }
 
 static const char *dedupe_one(const dedupe *self, byteor_batch *batch, byteor_slot *slot) {
-    stage_view key = stage_range(byteor_payload(slot), stage_length(batch, slot), self->offset, self->length);
+    stage_view key =
+        stage_range(byteor_payload(slot), stage_length(batch, slot), self->offset, self->length);
     uint32_t hash = (uint32_t)stage_hash(key.data, key.bytes, 0);
     uint32_t index = table_find(&self->shape, batch->state, hash, key);
     if (index == TABLE_BAD) {
@@ -71,9 +74,11 @@ static void dedupe_configure(stage_config *from, dedupe *self) {
     if (self->length == 0) {
         self->length = payload_max - self->offset;
     }
-    self->shape = table_of(stage_config_u32(from, "window", 1024, 1, DEDUPE_WINDOW_MAX), self->length);
+    self->shape =
+        table_of(stage_config_u32(from, "window", 1024, 1, DEDUPE_WINDOW_MAX), self->length);
     if (table_bytes(&self->shape) > STATE_BYTES_MAX) {
-        stage_config_fail(from, "window", stage_config_text(from, "window"), "a window of keys that fits into 256 MiB of state");
+        stage_config_fail(from, "window", stage_config_text(from, "window"),
+                          "a window of keys that fits into 256 MiB of state");
     }
 }
 

@@ -1,5 +1,5 @@
-/* stage_filter.c: `filter` keeps the messages that match one test: an integer field, bytes at an offset, a prefix, or bytes
- * anywhere. A field that the payload is too short for does not match.
+/* stage_filter.c: `filter` keeps the messages that match one test: an integer field, bytes at an
+ * offset, a prefix, or bytes anywhere. A field that the payload is too short for does not match.
  */
 #include "stage_builtin.h"
 #include "stage_config.h"
@@ -14,7 +14,8 @@
 
 typedef enum { FILTER_RANGE, FILTER_IN, FILTER_EQUALS, FILTER_CONTAINS } filter_kind;
 
-/* Integers are compared as unsigned keys: the sign bit of a signed one is flipped, which keeps their order. */
+/* Integers are compared as unsigned keys: the sign bit of a signed one is flipped, which keeps
+ * their order. */
 typedef struct filter {
     filter_kind kind;
     uint32_t offset;
@@ -61,8 +62,8 @@ static inline int filter_has(const filter *self, uint32_t length, uint32_t bytes
 }
 
 static inline int match_range(const filter *self, const uint8_t *payload, uint32_t length) {
-    return filter_has(self, length, self->width) && filter_key(self, payload + self->offset) - self->low <= self->span &&
-           !self->never;
+    return filter_has(self, length, self->width) &&
+           filter_key(self, payload + self->offset) - self->low <= self->span && !self->never;
 }
 
 static inline int match_in(const filter *self, const uint8_t *payload, uint32_t length) {
@@ -79,11 +80,13 @@ static inline int match_in(const filter *self, const uint8_t *payload, uint32_t 
 }
 
 static inline int match_equals(const filter *self, const uint8_t *payload, uint32_t length) {
-    return filter_has(self, length, self->needle_bytes) && memcmp(payload + self->offset, self->needle, self->needle_bytes) == 0;
+    return filter_has(self, length, self->needle_bytes) &&
+           memcmp(payload + self->offset, self->needle, self->needle_bytes) == 0;
 }
 
 #ifdef __SSE2__
-/* Sixteen places at once: those where both the first and the last byte of the needle fit are looked at in full. */
+/* Sixteen places at once: those where both the first and the last byte of the needle fit are looked
+ * at in full. */
 static inline int contains_block(const filter *self, const uint8_t *at) {
     uint32_t last = self->needle_bytes - 1;
     __m128i head = _mm_loadu_si128((const __m128i *)(const void *)at);
@@ -116,7 +119,8 @@ static inline int match_contains(const filter *self, const uint8_t *payload, uin
     }
 #endif
     for (; at < places; at++) {
-        if (payload[at] == self->needle[0] && memcmp(payload + at, self->needle, self->needle_bytes) == 0) {
+        if (payload[at] == self->needle[0] &&
+            memcmp(payload + at, self->needle, self->needle_bytes) == 0) {
             return 1;
         }
     }
@@ -125,10 +129,12 @@ static inline int match_contains(const filter *self, const uint8_t *payload, uin
 
 typedef int filter_match(const filter *self, const uint8_t *payload, uint32_t length);
 
-__attribute__((always_inline)) static inline void filter_each(const filter *self, byteor_batch *batch, filter_match *match) {
+__attribute__((always_inline)) static inline void
+filter_each(const filter *self, byteor_batch *batch, filter_match *match) {
     for (uint32_t i = 0; i < batch->count; i++) {
         byteor_slot *slot = byteor_slot_at(batch, i);
-        if (byteor_live(slot) && match(self, byteor_payload(slot), stage_length(batch, slot)) == self->invert) {
+        if (byteor_live(slot) &&
+            match(self, byteor_payload(slot), stage_length(batch, slot)) == self->invert) {
             byteor_drop(slot);
         }
     }
@@ -157,13 +163,15 @@ static int filter_end(void *self, byteor_batch *batch) {
     static filter_match *const matches[] = {match_range, match_in, match_equals, match_contains};
     const filter *me = self;
     byteor_slot *slot = stage_last_message(batch);
-    if (slot != NULL && matches[me->kind](me, byteor_payload(slot), stage_length(batch, slot)) == me->invert) {
+    if (slot != NULL &&
+        matches[me->kind](me, byteor_payload(slot), stage_length(batch, slot)) == me->invert) {
         slot->length = 0;
     }
     return BYTEOR_STAGE_OK;
 }
 
-/* The key of a configured integer; anything outside the field is a problem, since it could never match. */
+/* The key of a configured integer; anything outside the field is a problem, since it could never
+ * match. */
 static uint64_t filter_value(stage_config *from, const filter *self, const char *key) {
     const char *text = stage_config_text(from, key);
     uint32_t bits = 8 * self->width;
@@ -200,20 +208,21 @@ static void filter_integer(stage_config *from, filter *self) {
     self->width = 1u << stage_config_choice(from, "width", 0, widths);
     self->is_signed = stage_config_bool(from, "signed", 0);
     self->big_endian = stage_config_choice(from, "endian", 0, endians);
-    int op = stage_config_choice(from, "op", stage_config_text(from, "values.0") != NULL ? IN : EQ, ops);
+    int op =
+        stage_config_choice(from, "op", stage_config_text(from, "values.0") != NULL ? IN : EQ, ops);
     if (op == IN) {
         self->kind = FILTER_IN;
         filter_values(from, self);
         return;
     }
     uint64_t value = filter_value(from, self, "value");
-    uint64_t low = op == LT || op == LE ? 0 : op == GT ? value + 1 : value;
-    uint64_t high = op == GT || op == GE ? UINT64_MAX : op == LT ? value - 1 : value;
+    /* The range may wrap: `ne` is all but one, from the next value round to the one before. */
+    uint64_t low = op == LT || op == LE ? 0 : op == GT || op == NE ? value + 1 : value;
+    uint64_t high = op == GT || op == GE ? UINT64_MAX : op == LT || op == NE ? value - 1 : value;
     self->kind = FILTER_RANGE;
     self->never = (op == LT && value == 0) || (op == GT && value == UINT64_MAX);
     self->low = low;
     self->span = high - low;
-    self->invert ^= op == NE;
 }
 
 static int filter_bytes(stage_config *from, filter *self, const char *key, filter_kind kind) {
@@ -227,7 +236,8 @@ static int filter_bytes(stage_config *from, filter *self, const char *key, filte
 
 static void filter_configure(stage_config *from, filter *self) {
     self->invert = stage_config_bool(from, "invert", 0);
-    if (filter_bytes(from, self, "contains", FILTER_CONTAINS) || filter_bytes(from, self, "prefix", FILTER_EQUALS)) {
+    if (filter_bytes(from, self, "contains", FILTER_CONTAINS) ||
+        filter_bytes(from, self, "prefix", FILTER_EQUALS)) {
         return;
     }
     self->offset = stage_config_u32(from, "offset", 0, 0, from->config->payload_max);

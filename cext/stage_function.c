@@ -1,4 +1,5 @@
-/* stage_function.c: calls a compiled function over the batch, and holds it to what its stage declared. */
+/* stage_function.c: calls a compiled function over the batch, and holds it to what its stage
+ * declared. */
 #include "stage_function.h"
 
 #include "stage_builtin.h"
@@ -16,7 +17,8 @@ typedef struct function_stage {
     uint8_t keep[CHUNK];
 } function_stage;
 
-void *byteor_function_create(byteor_stage_function *process, byteor_stage_function *end, uint32_t flags, uint64_t state_bytes) {
+void *byteor_function_create(byteor_stage_function *process, byteor_stage_function *end,
+                             uint32_t flags, uint64_t state_bytes) {
     function_stage *self = calloc(1, sizeof *self);
     if (self != NULL) {
         self->process = process;
@@ -27,11 +29,11 @@ void *byteor_function_create(byteor_stage_function *process, byteor_stage_functi
     return self;
 }
 
-static const char *function_call(function_stage *self, byteor_stage_function *function, byteor_batch *batch, uint32_t first,
-                                 uint32_t count) {
+static const char *function_call(function_stage *self, byteor_stage_function *function,
+                                 byteor_batch *batch, uint32_t first, uint32_t count) {
     uint8_t *slots = (uint8_t *)byteor_slot_at(batch, first);
-    int64_t outcome = function(slots, count, batch->slot_bytes, batch->payload_max, self->lengths, self->keep, batch->state,
-                               (int64_t)self->state_bytes);
+    int64_t outcome = function(slots, count, batch->slot_bytes, batch->payload_max, self->lengths,
+                               self->keep, batch->state, (int64_t)self->state_bytes);
     batch->error_index = first;
     if (outcome == STAGE_FUNCTION_OK) {
         return NULL;
@@ -40,17 +42,20 @@ static const char *function_call(function_stage *self, byteor_stage_function *fu
         return "the compiled function raised an exception in this batch";
     }
     if (outcome < 0 || outcome >= (int64_t)count) {
-        return "the compiled function returned a number that is neither -1 nor the index of a message of its batch";
+        return "the compiled function returned a number that is neither -1 nor the index of a "
+               "message of its batch";
     }
     batch->error_index = first + (uint32_t)outcome;
     return "the compiled function named this message as being at fault";
 }
 
 /* Takes over what the function did to one message, or tells what is wrong with it. */
-static inline const char *function_take(const function_stage *self, const byteor_batch *batch, byteor_slot *slot, uint32_t i) {
+static inline const char *function_take(const function_stage *self, const byteor_batch *batch,
+                                        byteor_slot *slot, uint32_t i) {
     if (self->lengths[i] != slot->length) {
         if ((self->flags & BYTEOR_STAGE_RESIZES) == 0) {
-            return "the compiled function changed a length, which the stage does not declare: set `resizes = true`";
+            return "the compiled function changed a length, which the stage does not declare: set "
+                   "`resizes = true`";
         }
         if (self->lengths[i] > batch->payload_max) {
             return "the compiled function set a length beyond the room in the slot";
@@ -59,14 +64,16 @@ static inline const char *function_take(const function_stage *self, const byteor
     }
     if (!self->keep[i]) {
         if ((self->flags & BYTEOR_STAGE_DROPS) == 0) {
-            return "the compiled function dropped a message, which the stage does not declare: set `drops = true`";
+            return "the compiled function dropped a message, which the stage does not declare: set "
+                   "`drops = true`";
         }
         byteor_drop(slot);
     }
     return NULL;
 }
 
-static const char *function_chunk(function_stage *self, byteor_batch *batch, uint32_t first, uint32_t count) {
+static const char *function_chunk(function_stage *self, byteor_batch *batch, uint32_t first,
+                                  uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         byteor_slot *slot = byteor_slot_at(batch, first + i);
         self->lengths[i] = stage_length(batch, slot);

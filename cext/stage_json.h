@@ -1,5 +1,5 @@
-/* stage_json.h: writes JSON into a bounded buffer, for the summary of `count`. What does not fit only makes `used` exceed `room`;
- * nothing is written beyond it. Not on the hot path.
+/* stage_json.h: writes JSON into a bounded buffer, for the summary of `count`. What does not fit
+ * only makes `used` exceed `room`; nothing is written beyond it. Not on the hot path.
  */
 #ifndef BYTEOR_STAGE_JSON_H
 #define BYTEOR_STAGE_JSON_H
@@ -67,7 +67,8 @@ static inline void json_string(json_text *out, const uint8_t *data, uint32_t byt
 }
 
 /* An integer as the string that a JSON key has to be. */
-static inline void json_integer_key(json_text *out, const uint8_t *data, uint32_t bytes, int is_signed, int big_endian) {
+static inline void json_integer_key(json_text *out, const uint8_t *data, uint32_t bytes,
+                                    int is_signed, int big_endian) {
     uint64_t value = 0;
     for (uint32_t i = 0; i < bytes; i++) {
         value = value << 8 | data[big_endian ? i : bytes - 1 - i];
@@ -82,7 +83,8 @@ static inline void json_integer_key(json_text *out, const uint8_t *data, uint32_
     json_put(out, "\"");
 }
 
-/* Bytes after the first of a UTF-8 sequence that starts with `lead`, and the least code point it may stand for; -1: no lead. */
+/* Bytes after the first of a UTF-8 sequence that starts with `lead`, and the least code point it
+ * may stand for; -1: no lead. */
 static inline int json_utf8_more(uint8_t lead, uint32_t *least) {
     if (lead < 0x80) {
         *least = 0;

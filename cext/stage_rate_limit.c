@@ -1,7 +1,8 @@
-/* stage_rate_limit.c: `rate_limit` is a token bucket on ingress time, so a replay drops the same messages.
+/* stage_rate_limit.c: `rate_limit` is a token bucket on ingress time, so a replay drops the same
+ * messages.
  *
- * The bucket is held as what is missing from it, in integers: one message costs `cost` units, each nanosecond brings back
- * `rate` of them. Zeroed state is a full bucket.
+ * The bucket is held as what is missing from it, in integers: one message costs `cost` units, each
+ * nanosecond brings back `rate` of them. Zeroed state is a full bucket.
  */
 #include "stage_builtin.h"
 #include "stage_config.h"
@@ -9,7 +10,8 @@
 #define RATE_MAX 1000000000u
 #define PERIOD_S_MAX 86400u
 #define SECOND_NS UINT64_C(1000000000)
-#define BURST_PERIODS_MAX UINT64_C(8000000000) /* burst times period: keeps the bucket below 2^63 units */
+#define BURST_PERIODS_MAX                                                                          \
+    UINT64_C(8000000000) /* burst times period: keeps the bucket below 2^63 units */
 
 typedef struct rate_limit {
     uint64_t rate;
@@ -22,7 +24,8 @@ typedef struct rate_limit_state {
     uint64_t missing;
 } rate_limit_state;
 
-static inline uint64_t rate_limit_refill(const rate_limit *self, uint64_t missing, uint64_t elapsed_ns) {
+static inline uint64_t rate_limit_refill(const rate_limit *self, uint64_t missing,
+                                         uint64_t elapsed_ns) {
     uint64_t back = 0;
     if (__builtin_mul_overflow(elapsed_ns, self->rate, &back) || back >= missing) {
         return 0;
@@ -86,7 +89,8 @@ static void *rate_limit_create(const byteor_config *config, char *error, size_t 
     return self;
 }
 
-static uint64_t rate_limit_state_bytes(const byteor_config *config, char *error, size_t error_bytes) {
+static uint64_t rate_limit_state_bytes(const byteor_config *config, char *error,
+                                       size_t error_bytes) {
     (void)config;
     (void)error;
     (void)error_bytes;

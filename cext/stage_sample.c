@@ -1,4 +1,5 @@
-/* stage_sample.c: `sample` keeps the first of every N live messages, or a seeded fraction chosen by sequence or by content. */
+/* stage_sample.c: `sample` keeps the first of every N live messages, or a seeded fraction chosen by
+ * sequence or by content. */
 #include "stage_builtin.h"
 #include "stage_config.h"
 
@@ -47,7 +48,8 @@ static void sample_fraction(const sample *self, byteor_batch *batch) {
         }
         stage_view key = {(const uint8_t *)&sequence, sizeof sequence};
         if (self->by_content) {
-            key = stage_range(byteor_payload(slot), stage_length(batch, slot), self->offset, self->length);
+            key = stage_range(byteor_payload(slot), stage_length(batch, slot), self->offset,
+                              self->length);
         }
         if (!sample_keeps(self, stage_hash(key.data, key.bytes, self->seed))) {
             byteor_drop(slot);
@@ -68,7 +70,8 @@ static int sample_process(void *self, byteor_batch *batch) {
     return BYTEOR_STAGE_OK;
 }
 
-/* A decimal fraction from 0 to 1 with at most nine places, in parts of 1e-9: no floating point, the same everywhere. */
+/* A decimal fraction from 0 to 1 with at most nine places, in parts of 1e-9: no floating point, the
+ * same everywhere. */
 static int sample_parse(const char *at, uint64_t *parts) {
     uint64_t unit = SAMPLE_WHOLE;
     if (*at != '0' && *at != '1') {

@@ -14,7 +14,8 @@ typedef struct select_stage {
 } select_stage;
 
 /* Ranges ascend and do not overlap, so no byte is overwritten before it has been moved. */
-static inline void select_one(const select_stage *self, const byteor_batch *batch, byteor_slot *slot) {
+static inline void select_one(const select_stage *self, const byteor_batch *batch,
+                              byteor_slot *slot) {
     uint8_t *payload = byteor_payload(slot);
     uint32_t length = stage_length(batch, slot);
     uint32_t kept = 0;
@@ -55,11 +56,13 @@ static void select_configure(stage_config *from, select_stage *self) {
         char length_key[32];
         (void)snprintf(offset_key, sizeof offset_key, "ranges.%u.offset", i);
         (void)snprintf(length_key, sizeof length_key, "ranges.%u.length", i);
-        if (stage_config_text(from, offset_key) == NULL && stage_config_text(from, length_key) == NULL) {
+        if (stage_config_text(from, offset_key) == NULL &&
+            stage_config_text(from, length_key) == NULL) {
             break;
         }
         if (i == SELECT_RANGES_MAX || after == UINT32_MAX) {
-            stage_config_fail(from, offset_key, NULL, "at most 64 ranges, none after one that goes to the end");
+            stage_config_fail(from, offset_key, NULL,
+                              "at most 64 ranges, none after one that goes to the end");
             return;
         }
         uint32_t offset = stage_config_u32(from, offset_key, 0, after, payload_max);

@@ -1,8 +1,9 @@
 /* stage_table.h: a bounded table of keys inside a state area, for `dedupe` and `count`.
  *
- * Layout: a header of 64 bytes, the bucket heads (u32, 0 for none, else index + 1), the nodes in order of insertion, each a
- * header and the whole key. Zeroed bytes are an empty table. Every change is announced with byteor_touch before it is made,
- * in pieces of 8 bytes at least. Indices read back are bounded: a damaged area is an error, never a stray access.
+ * Layout: a header of 64 bytes, the bucket heads (u32, 0 for none, else index + 1), the nodes in
+ * order of insertion, each a header and the whole key. Zeroed bytes are an empty table. Every
+ * change is announced with byteor_touch before it is made, in pieces of 8 bytes at least. Indices
+ * read back are bounded: a damaged area is an error, never a stray access.
  */
 #ifndef BYTEOR_STAGE_TABLE_H
 #define BYTEOR_STAGE_TABLE_H
@@ -12,7 +13,8 @@
 #define TABLE_NONE UINT32_MAX
 #define TABLE_BAD (UINT32_MAX - 1)
 #define TABLE_HEADER_BYTES 64u
-/* Most bytes touched to take one node out and put one in, its key not counted: two links, node header, bucket, stage's words. */
+/* Most bytes touched to take one node out and put one in, its key not counted: two links, node
+ * header, bucket, stage's words. */
 #define TABLE_TOUCH_BYTES 64u
 
 typedef struct table_node {
@@ -39,11 +41,13 @@ static inline table table_of(uint32_t nodes_max, uint32_t key_max) {
 }
 
 static inline uint64_t table_bytes(const table *shape) {
-    return TABLE_HEADER_BYTES + (uint64_t)shape->buckets * 4 + (uint64_t)shape->nodes_max * shape->node_bytes;
+    return TABLE_HEADER_BYTES + (uint64_t)shape->buckets * 4 +
+           (uint64_t)shape->nodes_max * shape->node_bytes;
 }
 
 static inline uint32_t *table_bucket(const table *shape, void *state, uint32_t hash) {
-    return (uint32_t *)(void *)((uint8_t *)state + TABLE_HEADER_BYTES) + (hash & (shape->buckets - 1));
+    return (uint32_t *)(void *)((uint8_t *)state + TABLE_HEADER_BYTES) +
+           (hash & (shape->buckets - 1));
 }
 
 static inline table_node *table_node_at(const table *shape, void *state, uint32_t index) {
@@ -51,7 +55,9 @@ static inline table_node *table_node_at(const table *shape, void *state, uint32_
     return (table_node *)(void *)(nodes + (size_t)index * shape->node_bytes);
 }
 
-static inline uint8_t *table_key(table_node *node) { return (uint8_t *)node + sizeof *node; }
+static inline uint8_t *table_key(table_node *node) {
+    return (uint8_t *)node + sizeof *node;
+}
 
 /* Announces the aligned 8 bytes around a link. */
 static inline int table_touch_link(byteor_batch *batch, uint32_t *link) {
@@ -66,7 +72,8 @@ static inline uint32_t table_find(const table *shape, void *state, uint32_t hash
             return TABLE_BAD;
         }
         table_node *node = table_node_at(shape, state, link - 1);
-        if (node->hash == hash && node->key_bytes == key.bytes && memcmp(table_key(node), key.data, key.bytes) == 0) {
+        if (node->hash == hash && node->key_bytes == key.bytes &&
+            memcmp(table_key(node), key.data, key.bytes) == 0) {
             return link - 1;
         }
         link = node->next;
@@ -92,10 +99,12 @@ static inline const char *table_unlink(const table *shape, byteor_batch *batch, 
 }
 
 /* Writes node `index`, which is in no chain, and puts it at the head of its bucket's. */
-static inline const char *table_link(const table *shape, byteor_batch *batch, uint32_t index, uint32_t hash, stage_view key) {
+static inline const char *table_link(const table *shape, byteor_batch *batch, uint32_t index,
+                                     uint32_t hash, stage_view key) {
     table_node *node = table_node_at(shape, batch->state, index);
     uint32_t *bucket = table_bucket(shape, batch->state, hash);
-    if (byteor_touch(batch, node, (uint32_t)sizeof *node + key.bytes) != 0 || table_touch_link(batch, bucket) != 0) {
+    if (byteor_touch(batch, node, (uint32_t)sizeof *node + key.bytes) != 0 ||
+        table_touch_link(batch, bucket) != 0) {
         return STAGE_TOUCH_FULL;
     }
     node->count = 0;

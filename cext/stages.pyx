@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True, auto_pickle=False, autotestdict=False
-"""Handles of native stages (built in, of a library, compiled), and the means to drive one outside a ring.
+"""Handles of native stages (built in, of a library, compiled), and the means to drive one.
 
-Owns the life of an instance: configuration in, vtable and instance out by address, destroyed once. It must not know the
-catalogue, specs or files.
+Owns the life of an instance: configuration in, vtable and instance out by address, destroyed
+once. It must not know the catalogue, specs or files.
 """
 
 cimport cython
@@ -85,10 +85,12 @@ cdef extern from "stage_builtin.h" nogil:
 
 cdef extern from "stage_function.h" nogil:
     ctypedef int64_t byteor_stage_function(
-        uint8_t *, int64_t, int64_t, int64_t, uint32_t *, uint8_t *, uint8_t *, int64_t) noexcept nogil
+        uint8_t *, int64_t, int64_t, int64_t, uint32_t *, uint8_t *, uint8_t *, int64_t
+    ) noexcept nogil
     const byteor_stage_vtable byteor_function_vtable
     void *byteor_function_create(
-        byteor_stage_function *process, byteor_stage_function *end, uint32_t flags, uint64_t state_bytes)
+        byteor_stage_function *process, byteor_stage_function *end, uint32_t flags,
+        uint64_t state_bytes)
 
 
 cdef extern from "<dlfcn.h>" nogil:
@@ -108,7 +110,7 @@ ctypedef struct opened_stage:
 
 @cython.final
 cdef class StageHandle:
-    """One instance of a native stage. `address` is that of its `byteor_stage_handle`, valid until `close`."""
+    """One instance of a native stage; its `address` holds until `close`."""
 
     cdef opened_stage *opened
     cdef object owner
@@ -140,7 +142,7 @@ cdef class StageHandle:
 
     @property
     def touch_bytes_max(self) -> int:
-        """Most state bytes announced by `byteor_touch` for one message; 0 with double-buffered state."""
+        """Most state bytes touched for one message; 0 with double-buffered state."""
         return self.opened.vtable.touch_bytes_max if self.opened != NULL else 0
 
     def close(self) -> None:
@@ -173,14 +175,20 @@ cdef _text(const char *error):
     return (<bytes>error).decode("utf-8", "replace") if error[0] else "it gives no reason"
 
 
+cdef _refused(str what, const char *error):
+    text = f"{what} refuses its configuration: {_text(error)}"
+    return StageError(text, reason="STAGE_CONFIG_INVALID")
+
+
 cdef _create(StageHandle handle, dict config, uint32_t payload_max, str what):
-    """Fill `state_bytes` and the instance from the vtable, with `config` as the public ABI wants it."""
+    """Fill `state_bytes` and the instance from the vtable, with `config` in native form."""
     cdef byteor_config native
     cdef char[512] error
     cdef byteor_stage_vtable *vtable = &handle.opened.vtable
     cdef size_t index
     texts = [(key.encode(), config[key].encode()) for key in sorted(config)]
-    cdef byteor_config_item *items = <byteor_config_item *>calloc(len(texts) + 1, sizeof(byteor_config_item))
+    cdef byteor_config_item *items
+    items = <byteor_config_item *>calloc(len(texts) + 1, sizeof(byteor_config_item))
     if items == NULL:
         raise MemoryError
     try:
@@ -196,10 +204,10 @@ cdef _create(StageHandle handle, dict config, uint32_t payload_max, str what):
         if vtable.state_bytes != NULL:
             handle.state_bytes = vtable.state_bytes(&native, error, sizeof(error) - 1)
             if handle.state_bytes == <uint64_t>-1:
-                raise StageError(f"{what} refuses its configuration: {_text(error)}", reason="STAGE_CONFIG_INVALID")
+                raise _refused(what, error)
         handle.opened.handle.self = vtable.create(&native, error, sizeof(error) - 1)
         if handle.opened.handle.self == NULL:
-            raise StageError(f"{what} refuses its configuration: {_text(error)}", reason="STAGE_CONFIG_INVALID")
+            raise _refused(what, error)
         handle.opened.handle.vtable = vtable
     finally:
         free(items)
@@ -216,13 +224,17 @@ def builtin_names() -> list[str]:
 
 
 def open_builtin(str name, dict config, uint32_t payload_max) -> StageHandle:
-    """Open a built-in stage; `config` in canonical text. StageError when there is none or it refuses the configuration."""
+    """Open a built-in stage; `config` in canonical text.
+
+    StageError: STAGE_UNKNOWN, STAGE_CONFIG_INVALID.
+    """
     cdef size_t index = 0
     wanted = name.encode()
     while byteor_builtins[index] != NULL and <bytes>byteor_builtins[index].vtable.name != wanted:
         index += 1
     if byteor_builtins[index] == NULL:
-        raise StageError(f"no built-in stage `{name}`: there are {', '.join(builtin_names())}", reason="STAGE_UNKNOWN")
+        known = ", ".join(builtin_names())
+        raise StageError(f"no built-in stage `{name}`: there are {known}", reason="STAGE_UNKNOWN")
     cdef StageHandle handle = StageHandle()
     handle.opened.vtable = byteor_builtins[index].vtable
     _create(handle, config, payload_max, f"stage `{name}`")
@@ -231,11 +243,14 @@ def open_builtin(str name, dict config, uint32_t payload_max) -> StageHandle:
     return handle
 
 
-def open_library(str path, str symbol, dict config, uint32_t payload_max, *, str shown="", int fd=-1) -> StageHandle:
+def open_library(
+    str path, str symbol, dict config, uint32_t payload_max, *, str shown="", int fd=-1
+) -> StageHandle:
     """Open a stage of a shared library: the `byteor_stage_vtable` exported as `symbol`.
 
-    `path` is loaded as given; messages call it `shown`. The handle takes `fd` over and closes it with itself. StageError:
-    STAGE_LIBRARY_NOT_FOUND, STAGE_SYMBOL_NOT_FOUND, STAGE_ABI_MISMATCH, STAGE_CONFIG_INVALID.
+    `path` is loaded as given; messages call it `shown`. The handle takes `fd` over and
+    closes it with itself. StageError: STAGE_LIBRARY_NOT_FOUND, STAGE_SYMBOL_NOT_FOUND,
+    STAGE_ABI_MISMATCH, STAGE_CONFIG_INVALID.
     """
     cdef StageHandle handle = StageHandle()
     handle.fd = fd
@@ -244,27 +259,38 @@ def open_library(str path, str symbol, dict config, uint32_t payload_max, *, str
     handle.opened.library = dlopen(encoded, RTLD_NOW | RTLD_LOCAL)
     if handle.opened.library == NULL:
         reason = (<bytes>dlerror()).decode("utf-8", "replace").replace(path, what)
-        raise StageError(f"library {what} cannot be loaded: {reason}", reason="STAGE_LIBRARY_NOT_FOUND")
+        raise StageError(
+            f"library {what} cannot be loaded: {reason}", reason="STAGE_LIBRARY_NOT_FOUND")
     wanted = symbol.encode()
-    cdef const byteor_stage_vtable *vtable = <const byteor_stage_vtable *>dlsym(handle.opened.library, wanted)
+    cdef const byteor_stage_vtable *vtable
+    vtable = <const byteor_stage_vtable *>dlsym(handle.opened.library, wanted)
     if vtable == NULL:
         raise StageError(
-            f"library {what} exports no `{symbol}`: wanted an object of type byteor_stage_vtable, not hidden or static",
+            f"library {what} exports no `{symbol}`: wanted an object of type byteor_stage_vtable, "
+            "neither static nor hidden",
             reason="STAGE_SYMBOL_NOT_FOUND")
     if vtable.abi != BYTEOR_STAGE_ABI or vtable.struct_bytes != sizeof(byteor_stage_vtable):
         raise StageError(
-            f"`{symbol}` of {what} has stage ABI {vtable.abi} with a table of {vtable.struct_bytes} bytes: wanted ABI "
-            f"{BYTEOR_STAGE_ABI} with {sizeof(byteor_stage_vtable)}; compile it with this byteor's byteor_stage.h",
+            f"`{symbol}` of {what} has stage ABI {vtable.abi} with a table of "
+            f"{vtable.struct_bytes} bytes: wanted ABI {BYTEOR_STAGE_ABI} with "
+            f"{sizeof(byteor_stage_vtable)}; compile it with the byteor_stage.h of this byteor",
             reason="STAGE_ABI_MISMATCH")
     if vtable.create == NULL or vtable.process == NULL:
-        raise StageError(f"`{symbol}` of {what} lacks create or process: both are wanted", reason="STAGE_ABI_MISMATCH")
+        raise StageError(
+            f"`{symbol}` of {what} lacks create or process: both are wanted",
+            reason="STAGE_ABI_MISMATCH")
     handle.opened.vtable = vtable[0]
     _create(handle, config, payload_max, f"stage `{symbol}` of {what}")
     return handle
 
 
-def open_function(uintptr_t process, uintptr_t end, uint32_t flags, uint64_t state_bytes, object owner) -> StageHandle:
-    """Open a stage of compiled functions by address (see stage_function.h; `end` 0 for none). `owner` keeps them alive."""
+def open_function(
+    uintptr_t process, uintptr_t end, uint32_t flags, uint64_t state_bytes, object owner
+) -> StageHandle:
+    """Open a stage of compiled functions by address (see stage_function.h; `end` 0 for none).
+
+    `owner` keeps them alive.
+    """
     cdef StageHandle handle = StageHandle()
     handle.opened.vtable = byteor_function_vtable
     handle.opened.vtable.flags = flags
@@ -310,14 +336,17 @@ cdef int _record_touch(void *context, void *address, uint32_t size) noexcept nog
 
 @cython.final
 cdef class Bench:
-    """A batch in private memory to call a stage over, for tests and measurements: no ring, no commit record."""
+    """A batch in private memory to call a stage over, for tests and measurements: no ring."""
 
     cdef byteor_batch batch
     cdef uint8_t *original
     cdef touch_log log
     cdef object keep
 
-    def __cinit__(self, list payloads, uint32_t slot_bytes, state=None, uint64_t first_sequence=0, times=None, touches=None):
+    def __cinit__(
+        self, list payloads, uint32_t slot_bytes, state=None, uint64_t first_sequence=0,
+        times=None, touches=None,
+    ):
         cdef uint32_t count = <uint32_t>len(payloads)
         self.batch.abi = BYTEOR_STAGE_ABI
         self.batch.count = count
@@ -346,7 +375,8 @@ cdef class Bench:
                 slot.flags = BYTEOR_SLOT_DROPPED
                 continue
             if len(payload) > self.batch.payload_max:
-                raise ValueError(f"payload {index} of {len(payload)} bytes: a slot holds {self.batch.payload_max}")
+                room = self.batch.payload_max
+                raise ValueError(f"payload {index} of {len(payload)} bytes: a slot holds {room}")
             slot.length = <uint16_t>len(payload)
             data = payload
             memcpy(byteor_payload(slot), data, slot.length)
@@ -371,7 +401,10 @@ cdef class Bench:
         raise StageError(text, details={"index": str(self.batch.error_index)})
 
     def process(self, uintptr_t address) -> list:
-        """Call `process` once; the payloads left, None for a dropped one. StageError with the index of the message at fault."""
+        """Call `process` once; the payloads left, None for a dropped one.
+
+        StageError with details["index"], the message at fault.
+        """
         cdef byteor_stage_handle *handle = <byteor_stage_handle *>address
         cdef byteor_slot *slot
         cdef uint32_t index
@@ -383,12 +416,12 @@ cdef class Bench:
         left = []
         for index in range(self.batch.count):
             slot = byteor_slot_at(&self.batch, index)
-            payload = None if slot.flags & BYTEOR_SLOT_DROPPED else byteor_payload(slot)[:slot.length]
-            left.append(payload)
+            dropped = slot.flags & BYTEOR_SLOT_DROPPED
+            left.append(None if dropped else byteor_payload(slot)[:slot.length])
         return left
 
     def end(self, uintptr_t address, bytes last=b"") -> bytes:
-        """Call `end` on an end slot in which an earlier stage left `last`; the message in it afterwards."""
+        """Call `end` on an end slot that holds `last`; the message in it afterwards."""
         cdef byteor_stage_handle *handle = <byteor_stage_handle *>address
         cdef byteor_slot *slot = <byteor_slot *>self.batch.slots
         cdef const uint8_t *data = last
@@ -404,19 +437,23 @@ cdef class Bench:
         if outcome != BYTEOR_STAGE_OK:
             self._raise()
         if slot.flags != BYTEOR_SLOT_END:
-            raise StageError(f"flags 0x{slot.flags:02x} in the end slot: wanted 0x{BYTEOR_SLOT_END:02x}")
+            raise StageError(f"flags {slot.flags} in the end slot: wanted {BYTEOR_SLOT_END}")
         return byteor_payload(slot)[:slot.length]
 
     def measure(self, uintptr_t address, uint32_t rounds) -> float:
-        """Nanoseconds per message of `process` over the fresh batch, `rounds` times; two clock reads a round are part of it."""
+        """Nanoseconds per message of `process` over the fresh batch, `rounds` times.
+
+        The two clock reads of a round are part of it.
+        """
         cdef byteor_stage_handle *handle = <byteor_stage_handle *>address
+        cdef size_t size = <size_t>self.batch.count * self.batch.slot_bytes
         cdef uint64_t spent = 0
         cdef uint64_t started
         cdef uint32_t round_index, index
         cdef int outcome = BYTEOR_STAGE_OK
         with nogil:
             for round_index in range(rounds):
-                memcpy(self.batch.slots, self.original, <size_t>self.batch.count * self.batch.slot_bytes)
+                memcpy(self.batch.slots, self.original, size)
                 for index in range(self.batch.count):
                     byteor_slot_at(&self.batch, index).time_ns += <uint64_t>round_index * 1000
                 started = _now_ns()
@@ -437,17 +474,21 @@ cdef uint64_t _now_ns() noexcept nogil:
 
 
 def drive(
-    uintptr_t handle_address, list payloads, uint32_t slot_bytes, state=None, uint64_t first_sequence=0, *,
-    times=None, touches=None,
+    uintptr_t handle_address, list payloads, uint32_t slot_bytes, state=None,
+    uint64_t first_sequence=0, *, times=None, touches=None,
 ) -> list:
-    """Call a stage's `process` once over `payloads` (None: a slot dropped earlier), outside any ring.
+    """Call a stage's `process` once over `payloads` (None: a slot dropped earlier).
 
-    `state` (bytearray or None) is its state area and is changed in place; every `byteor_touch` is appended to `touches` as
-    (offset, old bytes). Returns the payloads left, None for a dropped one; StageError with details["index"] on a failure.
+    `state` (bytearray or None) is its state area and is changed in place; every
+    `byteor_touch` is appended to `touches` as (offset, old bytes). Returns the payloads left, None
+    for a dropped one; StageError with details["index"] on a failure.
     """
-    return Bench(payloads, slot_bytes, state, first_sequence, times, touches).process(handle_address)
+    batch = Bench(payloads, slot_bytes, state, first_sequence, times, touches)
+    return batch.process(handle_address)
 
 
-def drive_end(uintptr_t handle_address, uint32_t slot_bytes, state=None, *, bytes last=b"") -> bytes:
-    """Call a stage's `end` on an end slot in which an earlier stage left `last`; the message in it afterwards."""
+def drive_end(
+    uintptr_t handle_address, uint32_t slot_bytes, state=None, *, bytes last=b""
+) -> bytes:
+    """Call a stage's `end` on an end slot that holds `last`; the message in it afterwards."""
     return Bench([], slot_bytes, state).end(handle_address, last)

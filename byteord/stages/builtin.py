@@ -1,7 +1,8 @@
 """The built-in stages: their keys, what is a problem, and what a configuration makes them do.
 
-One function per stage reads its configuration through a Reader, which keeps the problems, and returns what the stage
-declares. The native side (`cext/stage_*.c`) reads the same keys; the tests hold the two together.
+One function per stage reads its configuration through a Reader, which keeps the problems, and
+returns what the stage declares. The native side (`cext/stage_*.c`) reads the same keys; the tests
+hold the two together.
 """
 
 from __future__ import annotations
@@ -77,14 +78,22 @@ def _filter(reader: Reader) -> Declared:
 
 def _filter_bytes(reader: Reader, tests: list[str]) -> None:
     test = tests[0]
-    reader.idle(tests[1:], f"one test per filter, and `{test}` is given; chain two filters for both")
+    reader.idle(
+        tests[1:], f"one test per filter, and `{test}` is given; chain two filters for both"
+    )
     values = [key for key in reader.texts if key.startswith("values.")]
-    reader.idle((*_FILTER_INTEGER_KEYS, *values), f"it belongs to an integer test, and `{test}` is given")
+    reader.idle(
+        (*_FILTER_INTEGER_KEYS, *values), f"it belongs to an integer test, and `{test}` is given"
+    )
     if test != "equals":
-        reader.idle(("offset",), f"`{test}` looks at the whole payload; use `equals` for bytes at an offset")
+        reader.idle(
+            ("offset",), f"`{test}` looks at the whole payload; use `equals` for bytes at an offset"
+        )
         reader.raw(test)
         return
-    reader.integer("offset", 0, 0, reader.payload_max - max(1, min(len(reader.raw(test)), reader.payload_max)))
+    reader.integer(
+        "offset", 0, 0, reader.payload_max - max(1, min(len(reader.raw(test)), reader.payload_max))
+    )
 
 
 def _filter_integer(reader: Reader) -> None:
@@ -94,7 +103,11 @@ def _filter_integer(reader: Reader) -> None:
     reader.integer("offset", 0, 0, reader.payload_max - width)
     values = reader.indices("values", FILTER_VALUES_MAX)
     op = reader.choice("op", "in" if values else "eq", FILTER_OPS)
-    low, high = (-(1 << (8 * width - 1)), (1 << (8 * width - 1)) - 1) if signed else (0, (1 << (8 * width)) - 1)
+    low, high = (
+        (-(1 << (8 * width - 1)), (1 << (8 * width - 1)) - 1)
+        if signed
+        else (0, (1 << (8 * width)) - 1)
+    )
     if op == "in":
         reader.idle(("value",), "`op` is `in`, which takes `values`")
         if not values:
@@ -112,19 +125,31 @@ FILTER = Builtin(
     "filter",
     "keeps the messages that match one test and drops the others",
     (
-        _offset("first payload byte of the integer field or of `equals`; a payload too short for it does not match"),
+        _offset("first byte of the integer field or of `equals`; a shorter payload does not match"),
         ConfigKey(
-            "width", "integer", "bytes of the integer field", default=1, choices=tuple(str(n) for n in INTEGER_BYTES)
+            "width",
+            "integer",
+            "bytes of the integer field",
+            default=1,
+            choices=tuple(str(n) for n in INTEGER_BYTES),
         ),
         ConfigKey("signed", "boolean", "whether the integer field has a sign", default=False),
         _endian("byte order of the integer field"),
-        ConfigKey("op", "string", "how the field is compared; `in` when `values` is given", default="eq", choices=FILTER_OPS),
+        ConfigKey(
+            "op",
+            "string",
+            "how the field is compared; `in` when `values` is given",
+            default="eq",
+            choices=FILTER_OPS,
+        ),
         ConfigKey("value", "integer", "what the integer field is compared with"),
         ConfigKey("values.*", "integer", f"up to {FILTER_VALUES_MAX} integers for `in`"),
         ConfigKey("equals", "bytes", "bytes that the payload has at `offset`"),
         ConfigKey("prefix", "bytes", "bytes that the payload begins with"),
         ConfigKey("contains", "bytes", "bytes that the payload has anywhere"),
-        ConfigKey("invert", "boolean", "keep what does not match, short payloads too", default=False),
+        ConfigKey(
+            "invert", "boolean", "keep what does not match, short payloads too", default=False
+        ),
     ),
     _filter,
 )
@@ -140,7 +165,12 @@ def _select(reader: Reader) -> Declared:
     for index in indices:
         if after < 0:
             fix = "give the range before it a `length`, or remove this one"
-            reader.problem("OVERLAP", f"ranges.{index}.offset", "nothing after a range that goes to the end", fix)
+            reader.problem(
+                "OVERLAP",
+                f"ranges.{index}.offset",
+                "nothing after a range that goes to the end",
+                fix,
+            )
             break
         offset, length = _select_range(reader, index, after)
         if index == 0 and offset == 0:
@@ -159,7 +189,9 @@ def _select_range(reader: Reader, index: int, after: int) -> tuple[int, int]:
     length = reader.integer(f"ranges.{index}.length", 0, 0, reader.payload_max - offset)
     if offset < after:
         wanted = f"at least {after}: ranges ascend and do not overlap"
-        reader.problem("OVERLAP", key, wanted, f"set `{key}` to {after} or more, or reorder the ranges")
+        reader.problem(
+            "OVERLAP", key, wanted, f"set `{key}` to {after} or more, or reorder the ranges"
+        )
     return offset, length
 
 
@@ -167,8 +199,18 @@ SELECT = Builtin(
     "select",
     "keeps byte ranges of the payload, in order; what lies outside is cut out",
     (
-        ConfigKey("ranges.*.offset", "integer", "first byte of the range; ranges ascend and do not overlap", default=0),
-        ConfigKey("ranges.*.length", "integer", "bytes of the range; 0: to the end of the payload", default=0),
+        ConfigKey(
+            "ranges.*.offset",
+            "integer",
+            "first byte of the range; ranges ascend and do not overlap",
+            default=0,
+        ),
+        ConfigKey(
+            "ranges.*.length",
+            "integer",
+            "bytes of the range; 0: to the end of the payload",
+            default=0,
+        ),
     ),
     _select,
 )
@@ -217,7 +259,9 @@ SAMPLE = Builtin(
             choices=("sequence", "content"),
         ),
         _offset("first byte that `by = content` looks at"),
-        ConfigKey("length", "integer", "bytes that `by = content` looks at; 0: to the end", default=0),
+        ConfigKey(
+            "length", "integer", "bytes that `by = content` looks at; 0: to the end", default=0
+        ),
     ),
     _sample,
 )
@@ -238,11 +282,17 @@ def _rate_limit(reader: Reader) -> Declared:
 
 RATE_LIMIT = Builtin(
     "rate_limit",
-    "drops what exceeds a rate: a token bucket on ingress time, so a replay drops the same messages",
+    "drops what exceeds a rate: a token bucket on ingress time, the same in a replay",
     (
-        ConfigKey("rate", "integer", "messages let through per `period_s` in the long run", required=True),
+        ConfigKey(
+            "rate", "integer", "messages let through per `period_s` in the long run", required=True
+        ),
         ConfigKey("period_s", "integer", "seconds that `rate` is for", default=1),
-        ConfigKey("burst", "integer", "messages that a full bucket lets through at once; as many as `rate` by default"),
+        ConfigKey(
+            "burst",
+            "integer",
+            "messages that a full bucket lets through at once; as many as `rate` by default",
+        ),
     ),
     _rate_limit,
 )
@@ -259,7 +309,12 @@ def _crc32c(reader: Reader) -> Declared:
     at = reader.integer("at", 0, 0, reader.payload_max - CRC_BYTES) if reader.has("at") else -1
     if at >= 0 and at + CRC_BYTES > offset and (length == 0 or at < offset + length):
         wanted = "a place outside the bytes that the checksum covers"
-        reader.problem("OVERLAP", "at", wanted, "set `offset` and `length` so that they leave out 4 bytes at `at`")
+        reader.problem(
+            "OVERLAP",
+            "at",
+            wanted,
+            "set `offset` and `length` so that they leave out 4 bytes at `at`",
+        )
     if mode == "stamp":
         reader.idle(("on_mismatch", "strip"), "`mode` is `stamp`; they belong to `verify`")
         return Declared(mutates=(ByteRange(at, CRC_BYTES),)) if at >= 0 else Declared(resizes=True)
@@ -280,10 +335,17 @@ CRC32C = Builtin(
             choices=("stamp", "verify"),
         ),
         ConfigKey(
-            "at", "integer", "byte at which the 4 bytes of the checksum lie; not given: at the end, appended by `stamp`"
+            "at",
+            "integer",
+            "where the 4 bytes of the checksum lie; not given: at the end, appended by `stamp`",
         ),
         _offset("first byte that the checksum covers"),
-        ConfigKey("length", "integer", "bytes that it covers; 0: to the end (of what precedes an appended one)", default=0),
+        ConfigKey(
+            "length",
+            "integer",
+            "bytes that it covers; 0: to the end (of what precedes an appended one)",
+            default=0,
+        ),
         _endian("byte order of the checksum"),
         ConfigKey(
             "on_mismatch",
@@ -303,8 +365,13 @@ def _table_bytes(reader: Reader, key: str, nodes: int, length: int) -> int:
     node = TABLE_NODE_BYTES + (length + 7) // 8 * 8
     total = TABLE_HEADER_BYTES + 4 * buckets + nodes * node
     if total > STATE_BYTES_MAX:
-        wanted = f"{nodes} keys of {length} bytes to take at most {STATE_BYTES_MAX} bytes of state, not {total}"
-        reader.problem("TOO_LARGE", key, wanted, f"lower `{key}` to {STATE_BYTES_MAX // (node + 8)}, or shorten the key")
+        wanted = f"{nodes} keys of {length} bytes in at most {STATE_BYTES_MAX} bytes, not {total}"
+        reader.problem(
+            "TOO_LARGE",
+            key,
+            wanted,
+            f"lower `{key}` to {STATE_BYTES_MAX // (node + 8)}, or shorten the key",
+        )
     return total
 
 
@@ -312,7 +379,8 @@ def _dedupe(reader: Reader) -> Declared:
     offset, length = reader.span()
     window = reader.integer("window", 1024, 1, 1 << 20)
     return Declared(
-        drops=True, state_bytes=_table_bytes(reader, "window", window, length or reader.payload_max - offset)
+        drops=True,
+        state_bytes=_table_bytes(reader, "window", window, length or reader.payload_max - offset),
     )
 
 
@@ -321,8 +389,18 @@ DEDUPE = Builtin(
     "drops a message whose key is among the last `window` different keys that it let through",
     (
         _offset("first byte of the key"),
-        ConfigKey("length", "integer", "bytes of the key, cut where the payload ends; 0: to the end", default=0),
-        ConfigKey("window", "integer", "keys remembered, whole, in shared memory; the oldest leaves first", default=1024),
+        ConfigKey(
+            "length",
+            "integer",
+            "bytes of the key, cut where the payload ends; 0: to the end",
+            default=0,
+        ),
+        ConfigKey(
+            "window",
+            "integer",
+            "keys remembered, whole, in shared memory; the oldest leaves first",
+            default=1024,
+        ),
     ),
     _dedupe,
 )
@@ -344,32 +422,53 @@ def _count(reader: Reader) -> Declared:
     if format_ != "integer":
         reader.idle(("signed", "endian"), "they belong to `format = integer`")
     elif whole not in INTEGER_BYTES:
-        reader.problem("CHOICE", "length", "1, 2, 4 or 8 for `format = integer`", "set `length` to the field's width")
+        reader.problem(
+            "CHOICE",
+            "length",
+            "1, 2, 4 or 8 for `format = integer`",
+            "set `length` to the field's width",
+        )
     keys_max = reader.integer("keys_max", 1024, 1, 1 << 16)
     return Declared(drops=drops, state_bytes=_table_bytes(reader, "keys_max", keys_max, whole))
 
 
 COUNT = Builtin(
     "count",
-    'counts messages, in all and by key; the last message of the input is {"messages":N,"keys":{KEY:N,...},"other":N}',
+    "counts messages, in all and by key; the last message of the input is a JSON object: "
+    '{"messages":N,"keys":{"KEY":N,...},"other":N}',
     (
-        ConfigKey("length", "integer", "bytes of the key, cut where the payload ends; 0: to the end; not given: only a total"),
+        ConfigKey(
+            "length",
+            "integer",
+            "bytes of the key, cut where the payload ends; 0: to the end; not given: only a total",
+        ),
         _offset("first byte of the key"),
-        ConfigKey("keys_max", "integer", "different keys with a count of their own; the rest is `other`", default=1024),
+        ConfigKey(
+            "keys_max",
+            "integer",
+            "different keys with a count of their own; the rest is `other`",
+            default=1024,
+        ),
         ConfigKey(
             "format",
             "string",
-            "keys as text (trailing spaces and NULs cut, hex when not UTF-8), hex digits or decimal integers",
+            "keys as text (trailing spaces and NULs cut, hex if not UTF-8), hex or integers",
             default="text",
             choices=COUNT_FORMATS,
         ),
         ConfigKey("signed", "boolean", "`format = integer`: whether it has a sign", default=False),
         _endian("`format = integer`: its byte order"),
-        ConfigKey("forward", "boolean", "pass the counted messages on; else only the summary leaves", default=False),
+        ConfigKey(
+            "forward",
+            "boolean",
+            "pass the counted messages on; else only the summary leaves",
+            default=False,
+        ),
     ),
     _count,
 )
 
 BUILTINS = {
-    builtin.name: builtin for builtin in (COUNT, CRC32C, DEDUPE, FILTER, IDENTITY, RATE_LIMIT, SAMPLE, SELECT)
+    builtin.name: builtin
+    for builtin in (COUNT, CRC32C, DEDUPE, FILTER, IDENTITY, RATE_LIMIT, SAMPLE, SELECT)
 }

@@ -1,4 +1,4 @@
-"""What byteor knows of its built-in stages: names, keys, problems of a configuration, and what it declares.
+"""What byteor knows of its built-in stages: names, keys, problems of a configuration, effects.
 
 Pure: it loads no native code and opens nothing, so validation may ask it about any document.
 """
@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from byteord.spec.model import SLOT_BYTES_DEFAULT, SLOT_HEADER_BYTES, ConfigProblem, Scalar, StageInfo
+from byteord.spec.model import (
+    SLOT_BYTES_DEFAULT,
+    SLOT_HEADER_BYTES,
+    ConfigProblem,
+    Scalar,
+    StageInfo,
+)
 from byteord.stages.builtin import BUILTINS, Builtin
 from byteord.stages.reader import Reader
 
@@ -22,14 +28,20 @@ class Catalogue:
     def info(self, name: str) -> StageInfo | None:
         """Return what is known of a stage with default configuration and default slots, or None."""
         builtin = BUILTINS.get(name)
-        return builtin and _info(builtin, Reader({}, SLOT_BYTES_DEFAULT - SLOT_HEADER_BYTES))
+        return (
+            None
+            if builtin is None
+            else _info(builtin, Reader({}, SLOT_BYTES_DEFAULT - SLOT_HEADER_BYTES))
+        )
 
     def configured(self, name: str, config: Mapping[str, Scalar], payload_max: int) -> StageInfo:
-        """Return exactly what a stage does with this valid configuration on payloads of `payload_max` bytes."""
+        """Return exactly what a stage does with this valid configuration in such a ring."""
         return _info(BUILTINS[name], Reader(config, payload_max))
 
-    def check(self, name: str, config: Mapping[str, Scalar], payload_max: int) -> list[ConfigProblem]:
-        """Return every problem of the configuration, unknown keys first; codes begin with `STAGE_CONFIG_`."""
+    def check(
+        self, name: str, config: Mapping[str, Scalar], payload_max: int
+    ) -> list[ConfigProblem]:
+        """Return every problem of the configuration, each code beginning with `STAGE_CONFIG_`."""
         builtin, reader = BUILTINS[name], Reader(config, payload_max)
         reader.unknown(builtin.keys)
         builtin.configure(reader)

@@ -1,6 +1,7 @@
 """Reads the configuration of a built-in stage and keeps every problem found on the way.
 
-Values are taken as canonical text, since canonical KV does not tell `5` from `"5"`. It must not know any stage.
+Values are taken as canonical text, since canonical KV does not tell `5` from `"5"`. It must not
+know any stage.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def canonical_text(value: Scalar) -> str:
 
 
 def parse_bytes(text: str) -> bytes | None:
-    """Return the bytes of a text or `hex:...` value, or None when the hex digits are not pairs of such."""
+    """Return the bytes of a text or `hex:...` value, or None when the hex digits are wrong."""
     if not text.startswith("hex:"):
         return text.encode()
     digits = text[4:]
@@ -37,7 +38,7 @@ def parse_integer(text: str) -> int | None:
 
 
 class Reader:
-    """One pass over one `config` table: typed reads with defaults; `problems` holds what was wrong."""
+    """One pass over one `config` table: typed reads with defaults; `problems` is what was wrong."""
 
     def __init__(self, config: Mapping[str, Scalar], payload_max: int) -> None:
         """Read from `config` for a ring whose payloads hold `payload_max` bytes."""
@@ -51,7 +52,7 @@ class Reader:
 
     def problem(self, code: str, key: str, wanted: str, fix: str) -> None:
         """Keep a problem of `key`; `code` without its common prefix."""
-        seen = self.texts.get(key, "nothing")
+        seen = self.texts.get(key, "nothing") or "an empty text"
         self.problems.append(ConfigProblem(key, f"STAGE_CONFIG_{code}", seen, wanted, fix))
 
     def integer(self, key: str, default: int, low: int, high: int) -> int:
@@ -64,7 +65,12 @@ class Reader:
             self.problem("TYPE", key, wanted, f"write `{key}` as a decimal integer")
             return default
         if not low <= value <= high:
-            self.problem("RANGE", key, wanted, f"set `{key}` to {min(max(value, low), high)}, or change what bounds it")
+            self.problem(
+                "RANGE",
+                key,
+                wanted,
+                f"set `{key}` to {min(max(value, low), high)}, or change what bounds it",
+            )
             return default
         return value
 
@@ -80,7 +86,9 @@ class Reader:
         """Read one of a few words."""
         text = self.texts.get(key, default)
         if text not in choices:
-            self.problem("CHOICE", key, f"one of {', '.join(choices)}", f"set `{key}` to one of them")
+            self.problem(
+                "CHOICE", key, f"one of {', '.join(choices)}", f"set `{key}` to one of them"
+            )
             return default
         return text
 
@@ -88,11 +96,20 @@ class Reader:
         """Read bytes given as text or as `hex:...`: not empty, no longer than a payload."""
         value = parse_bytes(self.texts.get(key, ""))
         if value is None:
-            self.problem("BYTES", key, "pairs of hex digits after `hex:`", "write two hex digits for each byte")
+            self.problem(
+                "BYTES",
+                key,
+                "pairs of hex digits after `hex:`",
+                "write two hex digits for each byte",
+            )
             return b""
         limit = min(BYTES_MAX, self.payload_max)
         if not 1 <= len(value) <= limit:
-            fix = "give at least one byte" if not value else "shorten it, or raise the ring's slot_bytes"
+            fix = (
+                "give at least one byte"
+                if not value
+                else "shorten it, or raise the ring's slot_bytes"
+            )
             self.problem("BYTES", key, f"1 to {limit} bytes", fix)
         return value
 
@@ -113,13 +130,19 @@ class Reader:
 
     def indices(self, prefix: str, most: int) -> list[int]:
         """Return the indices of an array from 0 on; a gap and more than `most` are problems."""
-        heads = (key.removeprefix(prefix + ".").split(".")[0] for key in self.texts if key.startswith(prefix + "."))
-        found = sorted({int(head) for head in heads if head.isascii() and head.isdigit()})
+        heads = (
+            key.removeprefix(prefix + ".").split(".")[0]
+            for key in self.texts
+            if key.startswith(prefix + ".")
+        )
+        found = sorted({int(head) for head in heads if _is_index(head)})
         if found != list(range(len(found))):
             gap = next(index for index in range(len(found) + 1) if index not in found)
             self.missing(f"{prefix}.{gap}", "indices from 0 on without a gap")
         if len(found) > most:
-            self.problem("RANGE", f"{prefix}.{most}", f"at most {most} entries", "use fewer entries")
+            self.problem(
+                "RANGE", f"{prefix}.{most}", f"at most {most} entries", "use fewer entries"
+            )
         return found[:most]
 
     def unknown(self, keys: Sequence[ConfigKey]) -> None:
@@ -136,7 +159,8 @@ class Reader:
 def _describes(pattern: str, key: str) -> bool:
     wanted, parts = pattern.split("."), key.split(".")
     return len(wanted) == len(parts) and all(
-        _is_index(part) if want == "*" else want == part for want, part in zip(wanted, parts, strict=True)
+        _is_index(part) if want == "*" else want == part
+        for want, part in zip(wanted, parts, strict=True)
     )
 
 
@@ -145,7 +169,7 @@ def _is_index(part: str) -> bool:
 
 
 def _nearest(key: str, names: Sequence[str]) -> str:
-    import difflib  # noqa: PLC0415 - only when there is a wrong key
+    import difflib
 
     found = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
     return found[0] if found else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,12 @@ class ScriptedApi(control_service_pb2_grpc.ControlServiceServicer):
         self._stopped = threading.Event()
         self._over = threading.Event()
         self.die: Any = None
+        self.replies: dict[str, Callable[[Any, Any], Any]] = {}
 
-    def StartRun(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002  name of the API
+    def StartRun(self, request: Any, context: Any) -> Any:  # noqa: N802  name of the API
         """Start the run."""
+        if "StartRun" in self.replies:
+            return self.replies["StartRun"](request, context)
         self.started.append(request)
         return runs_pb2.StartRunResponse(run=self._run(runs_pb2.RUN_STATE_RUNNING))
 
@@ -96,6 +99,14 @@ class ScriptedApi(control_service_pb2_grpc.ControlServiceServicer):
         if not self.hold_open or request.mode == runs_pb2.STOP_MODE_ABORT:
             self._stopped.set()
         return runs_pb2.StopRunResponse(run=self._run(runs_pb2.RUN_STATE_STOPPED))
+
+    def GetRun(self, request: Any, context: Any) -> Any:  # noqa: N802  name of the API
+        """Answer as the test says."""
+        return self.replies["GetRun"](request, context)
+
+    def ListRuns(self, request: Any, context: Any) -> Any:  # noqa: N802  name of the API
+        """Answer as the test says."""
+        return self.replies["ListRuns"](request, context)
 
     def close(self) -> None:
         """Let every handler go."""

@@ -27,7 +27,7 @@ def test_known_vectors(data: bytes, wanted: int) -> None:
 
 
 def test_incremental_and_portable_agree_at_any_split() -> None:
-    """Continuing from the checksum of the first part gives that of the whole, at any length and alignment."""
+    """Continuing from the first part's checksum gives the whole's, at any length and alignment."""
     draw = random.Random(7)
     whole = draw.randbytes(300)
     for length in range(64):
