@@ -26,7 +26,7 @@ KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 """A part of a key path, in both formats."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
-_KV_LINE = re.compile(r"[A-Za-z0-9_.-]{1,1024}=(?:\[\]\Z|(?![\[{]))")
+_KV_LINE = re.compile(r"[A-Za-z0-9_.-]{1,1024}=")
 _SNIFFED_LINES = 64
 
 
