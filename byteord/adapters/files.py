@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from byteord._cext import adapter_gzip
 from byteord._cext import adapters as native
 from byteord.adapters.context import OpenContext, Resume
 from byteord.adapters.framing import Framing
@@ -26,36 +27,43 @@ def open_input(values: Mapping[str, Any], context: OpenContext) -> native.Source
         return _open_followed(path, framing, values, context)
     descriptor = open_regular(path, context.read_dirs, os.O_RDONLY)
     try:
-        inflate = _is_gzip(descriptor, values["gzip"])
-        offset = _resume_offset(path, descriptor, context.resume, inflate=inflate)
-        if inflate:
-            handle = _open_gzip(path, descriptor, framing, offset)
-        else:
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-            os.lseek(descriptor, offset, os.SEEK_SET)
-            handle = native.open_file_source(descriptor, framing)
-        if context.resume is not None and any(context.resume.position):
-            handle.restore(context.resume)
-        return handle
+        handle = _open_at(path, descriptor, framing, values["gzip"], context.resume)
     except BaseException:
         os.close(descriptor)
         raise
+    if context.resume is not None and any(context.resume.position):
+        handle.restore(context.resume)
+    return handle
 
 
-def _is_gzip(descriptor: int, wanted: str) -> bool:
-    return wanted == "always" or (wanted == "auto" and os.pread(descriptor, 2, 0) == _GZIP_MAGIC)
-
-
-def _open_gzip(path: str, descriptor: int, framing: Framing, offset: int) -> native.SourceHandle:
+def _open_at(
+    path: str, descriptor: int, framing: Framing, gzip: str, resume: Resume | None
+) -> native.SourceHandle:
+    """Return a source that begins where the committed position is."""
+    compressed = _is_gzip(descriptor, gzip)
+    offset = _resume_offset(path, descriptor, resume, inflate=compressed)
+    if not compressed:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return native.open_file_source(descriptor, framing)
+    inflate = adapter_gzip.Inflate(descriptor)
     try:
-        return native.open_gzip_source(descriptor, framing, skip=offset)
-    except (EOFError, ValueError, native.InflateError) as error:
+        inflate.skip(offset)
+    except (EOFError, ValueError, adapter_gzip.InflateError) as error:
         raise DataError(
             f"file {path}: it does not inflate as far as byte {offset}, where this run had got to "
             f"({error}); it was changed: start the run again",
             reason="ADAPTER_INPUT_CHANGED",
             details={"path": path, "offset": str(offset)},
         ) from error
+    handle = native.open_file_source(descriptor, framing)
+    adapter_gzip.attach(handle.address, inflate)
+    handle.keep(inflate)
+    return handle
+
+
+def _is_gzip(descriptor: int, wanted: str) -> bool:
+    return wanted == "always" or (wanted == "auto" and os.pread(descriptor, 2, 0) == _GZIP_MAGIC)
 
 
 def _resume_offset(path: str, descriptor: int, resume: Resume | None, *, inflate: bool) -> int:
@@ -144,15 +152,15 @@ def open_output(values: Mapping[str, Any], context: OpenContext) -> native.SinkH
         os.ftruncate(descriptor, end)
         os.lseek(descriptor, end, os.SEEK_SET)
         handle = native.open_file_sink(descriptor, Framing.of(values), sync=_SYNC[values["fsync"]])
-        if context.resume is not None and any(context.resume.position):
-            handle.restore(context.resume)
-        return handle
     except OSError as error:
         os.close(descriptor)
         raise path_error(path, error, at=path) from error
     except BaseException:
         os.close(descriptor)
         raise
+    if context.resume is not None and any(context.resume.position):
+        handle.restore(context.resume)
+    return handle
 
 
 def _output_end(path: str, descriptor: int, mode: str, resume: Resume | None) -> int:

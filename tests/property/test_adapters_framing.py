@@ -15,6 +15,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from byteord._cext import adapter_drive as drive
 from byteord._cext import adapters as native
 from byteord.adapters.framing import Framing
 from byteord.adapters.open import OpenContext, Resume, open_sink, open_source
@@ -134,9 +135,9 @@ def read_pieces(chunks: Sequence[bytes], framing: Framing, max_batch: int) -> Ou
     with closing(native.open_socket_source(framing, fd=ours.detach())) as handle, theirs:
         for chunk in chunks:
             theirs.sendall(chunk)
-            messages += native.drain(handle, slot_bytes=SLOT_BYTES, max_batch=max_batch)
+            messages += drive.drain(handle, slot_bytes=SLOT_BYTES, max_batch=max_batch)
         theirs.shutdown(socket.SHUT_WR)
-        messages += native.drain(handle, slot_bytes=SLOT_BYTES, max_batch=max_batch)
+        messages += drive.drain(handle, slot_bytes=SLOT_BYTES, max_batch=max_batch)
         report = handle.report()
     return messages, counts_of(report), report["status"] == native.FAILED
 
@@ -210,7 +211,7 @@ def test_any_resume_position_gives_the_tail(
         for limit in [*lives, 10_000]:
             context = OpenContext(payload_max=PAYLOAD_MAX, read_dirs=(directory,), resume=resume)
             with closing(open_source("file", options, context)) as handle:
-                messages += native.drain(handle, slot_bytes=SLOT_BYTES, limit=limit)
+                messages += drive.drain(handle, slot_bytes=SLOT_BYTES, limit=limit)
                 report = handle.report()
             if report["status"] >= native.ENDED:
                 break
@@ -262,7 +263,7 @@ def test_what_a_sink_writes_a_source_reads(
             for first in range(0, len(messages), batch):
                 part = messages[first : first + batch]
                 payloads, flags = [payload for payload, _flag in part], [flag for _p, flag in part]
-                assert native.push(out, payloads, slot_bytes=SLOT_BYTES, flags=flags) == len(part)
+                assert drive.push(out, payloads, slot_bytes=SLOT_BYTES, flags=flags) == len(part)
         with closing(open_source("file", options | {"gzip": "never"}, context)) as back:
-            got = native.drain(back, slot_bytes=SLOT_BYTES)
+            got = drive.drain(back, slot_bytes=SLOT_BYTES)
     assert got == [payload for payload, flag in messages if not flag]

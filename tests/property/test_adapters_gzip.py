@@ -10,6 +10,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from byteord._cext import adapter_drive as drive
 from byteord._cext import adapters as native
 from byteord.adapters.open import OpenContext, open_source
 
@@ -35,7 +36,7 @@ def test_damage_is_counted_or_named_and_never_invents_success(
         options = {"path": str(path), "gzip": "always"}
         context = OpenContext(240, read_dirs=(directory,))
         with closing(open_source("file", options, context)) as handle:
-            messages = native.drain(handle)
+            messages = drive.drain(handle)
             report = handle.report()
     assert report["status"] in {native.ENDED, native.FAILED}
     complete = messages == (LINES + b"more\n").split(b"\n")[:-1]

@@ -103,7 +103,7 @@ def test_every_default_is_accepted(kind: str) -> None:
     ],
 )
 def test_every_problem_names_its_key_and_fix(
-    kind: str, ingress: bool, options: dict[str, Any], key: str, code: str, fix: str
+    *, kind: str, ingress: bool, options: dict[str, Any], key: str, code: str, fix: str
 ) -> None:
     """One finding, with a stable code, what was seen and what to write instead."""
     found = problems(kind, ingress=ingress, **options)

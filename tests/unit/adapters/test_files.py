@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from byteord._cext import adapter_drive as drive
 from byteord._cext import adapters as native
 from byteord.adapters.open import Resume, open_sink, open_source
 from byteord.errors import (
@@ -26,7 +27,7 @@ def read(directory: Path, content: bytes, **options: Any) -> tuple[list[bytes], 
     """Return the messages of a file with this content, and the report at its end."""
     (directory / "in").write_bytes(content)
     with source("file", context(directory), path=str(directory / "in"), **options) as handle:
-        return native.drain(handle), handle.report()
+        return drive.drain(handle), handle.report()
 
 
 def test_a_last_line_without_newline_is_a_message(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_damaged_gzip(tmp_path: Path) -> None:
     messages, report = read(tmp_path, whole[:-20])
     assert report["status"] == native.ENDED
     assert report["rejected"]["truncated"] == 1
-    assert messages == lines.split(b"\n")[: len(messages) - 1] + [messages[-1]]
+    assert messages == [*lines.split(b"\n")[: len(messages) - 1], messages[-1]]
     messages, report = read(tmp_path, whole + b"garbage")
     assert (len(messages), report["rejected"]["malformed"], report["samples"]["malformed"]) == (
         5000,
@@ -131,7 +132,7 @@ def test_a_restart_reads_on_where_the_commit_was(tmp_path: Path, compressed: boo
     report: dict[str, Any] = {}
     for _life in range(500):
         with source("file", context(tmp_path, resume=resume), path=str(path)) as handle:
-            got += native.drain(handle, limit=7, max_batch=7)
+            got += drive.drain(handle, limit=7, max_batch=7)
             report = handle.report()
         if report["status"] == native.ENDED:
             break
@@ -146,7 +147,7 @@ def test_a_restart_refuses_another_file(tmp_path: Path) -> None:
     path = tmp_path / "in"
     path.write_bytes(b"a\nb\nc\n")
     with source("file", context(tmp_path), path=str(path)) as handle:
-        native.drain(handle, limit=2)
+        drive.drain(handle, limit=2)
         resume = resume_from(handle.report())
     os.truncate(path, 1)
     with pytest.raises(DataError, match="1 bytes; this run had read 4") as caught:
@@ -175,12 +176,12 @@ def test_output_framings(tmp_path: Path) -> None:
         path = tmp_path / f"out-{number}"
         with sink("file", context(tmp_path), path=str(path), **options) as handle:
             assert (
-                native.push(
+                drive.push(
                     handle, [b"a", b"dropped", b"", b"last", b""], flags=[0, 1, 0, 0x10, 0x10]
                 )
                 == 5
             )
-            assert native.finish(handle) == native.ENDED
+            assert drive.finish(handle) == native.ENDED
             report = handle.report()
         assert path.read_bytes() == wanted
         assert report["bytes_total"] == len(wanted)
@@ -196,12 +197,12 @@ def test_what_a_framing_cannot_hold_is_counted(tmp_path: Path) -> None:
         framing="length_prefixed",
         length_bytes=1,
     ) as handle:
-        assert native.push(handle, [b"x" * 256, b"y"], slot_bytes=1024) == 2
+        assert drive.push(handle, [b"x" * 256, b"y"], slot_bytes=1024) == 2
         assert handle.report()["rejected"]["oversize"] == 1
     with sink(
         "file", context(tmp_path), path=str(tmp_path / "b"), framing="fixed", record_bytes=2
     ) as handle:
-        assert native.push(handle, [b"x", b"yy"]) == 2
+        assert drive.push(handle, [b"x", b"yy"]) == 2
         assert handle.report()["rejected"]["malformed"] == 1
     assert (tmp_path / "a").read_bytes() == b"\1y"
     assert (tmp_path / "b").read_bytes() == b"yy"
@@ -214,11 +215,11 @@ def test_a_restarted_output_is_cut_back_to_the_commit(tmp_path: Path, mode: str)
     if mode != "create":
         path.write_bytes(b"before\n")
     with sink("file", context(tmp_path), path=str(path), mode=mode) as handle:
-        native.push(handle, [b"one", b"two"])
+        drive.push(handle, [b"one", b"two"])
         committed = resume_from(handle.report())
-        native.push(handle, [b"lost"])
+        drive.push(handle, [b"lost"])
     with sink("file", context(tmp_path, resume=committed), path=str(path), mode=mode) as handle:
-        native.push(handle, [b"three"])
+        drive.push(handle, [b"three"])
         assert handle.report()["bytes_total"] == 14
     assert path.read_bytes() == (b"before\n" if mode == "append" else b"") + b"one\ntwo\nthree\n"
 
@@ -230,33 +231,32 @@ def test_a_restart_before_the_first_commit(tmp_path: Path) -> None:
     with sink(
         "file", context(tmp_path, resume=never), path=str(tmp_path / "made"), mode="create"
     ) as handle:
-        native.push(handle, [b"x"])
+        drive.push(handle, [b"x"])
     assert (tmp_path / "made").read_bytes() == b"x\n"
     (tmp_path / "log").write_bytes(b"before\n")
     with sink(
         "file", context(tmp_path, resume=never), path=str(tmp_path / "log"), mode="append"
     ) as handle:
-        native.push(handle, [b"x"])
+        drive.push(handle, [b"x"])
     assert (tmp_path / "log").read_bytes() == b"before\nx\n"
 
 
 def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
     """The second one is told."""
+    path = str(tmp_path / "out")
     with (
-        sink("file", context(tmp_path), path=str(tmp_path / "out")),
+        sink("file", context(tmp_path), path=path),
         pytest.raises(AdapterError) as caught,
     ):
-        open_sink("file", {"path": str(tmp_path / "out"), "mode": "append"}, context(tmp_path))
+        open_sink("file", {"path": path, "mode": "append"}, context(tmp_path))
     assert caught.value.reason == "PATH_IN_USE"
 
 
 def refused(directory: Path, path: Path | str, *, output: bool = False) -> ByteorError:
     """Return the error of opening a path."""
+    opening = open_sink if output else open_source
     with pytest.raises(ByteorError) as caught:
-        if output:
-            open_sink("file", {"path": str(path)}, context(directory))
-        else:
-            open_source("file", {"path": str(path)}, context(directory))
+        opening("file", {"path": str(path)}, context(directory))
     return caught.value
 
 

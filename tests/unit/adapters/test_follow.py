@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from byteord._cext import adapter_drive as drive
 from byteord._cext import adapters as native
 from byteord.adapters.catalogue import CATALOGUE
 from tests.unit.adapters.support import context, resume_from, source
@@ -27,7 +28,7 @@ class Clock:
         messages = []
         for _look in range(looks):
             self.now_ns += TICK_NS
-            messages += native.drain(handle, now_ns=self.now_ns)
+            messages += drive.drain(handle, now_ns=self.now_ns)
         return messages
 
 
@@ -114,7 +115,7 @@ def test_a_restart_finds_the_file_again(log: Path, rotated: bool) -> None:
     """Also under the name that it was rotated to meanwhile; then it goes on with the new one."""
     clock = Clock()
     with source("file", context(log.parent), path=str(log), follow=True) as handle:
-        assert native.drain(handle, limit=1, now_ns=clock.now_ns) == [b"one"]
+        assert drive.drain(handle, limit=1, now_ns=clock.now_ns) == [b"one"]
         resume = resume_from(handle.report())
     if rotated:
         log.rename(log.with_suffix(".log.1"))
@@ -131,7 +132,7 @@ def test_a_restart_without_the_old_file_begins_the_new_one(log: Path) -> None:
     """What the rotation deleted is gone; what is there is read from its beginning."""
     clock = Clock()
     with source("file", context(log.parent), path=str(log), follow=True) as handle:
-        native.drain(handle, limit=1, now_ns=clock.now_ns)
+        drive.drain(handle, limit=1, now_ns=clock.now_ns)
         resume = resume_from(handle.report())
     other = log.with_name("new")
     other.write_bytes(b"fresh\n")

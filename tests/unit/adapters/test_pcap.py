@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from byteord._cext import adapter_drive as drive
 from byteord._cext import adapters as native
+from tests.support.shared import shared_data
 from tests.unit.adapters import captures as make
 from tests.unit.adapters.support import context, resume_from, source
-
-SHARED = Path("/work/shared/data/packets")
 
 
 def read(directory: Path, content: bytes, **options: Any) -> tuple[list[bytes], dict[str, Any]]:
@@ -20,7 +20,7 @@ def read(directory: Path, content: bytes, **options: Any) -> tuple[list[bytes], 
     (directory / "in.pcap").write_bytes(content)
     path = str(directory / "in.pcap")
     with source("pcap", context(directory), path=path, **options) as handle:
-        return native.drain(handle), handle.report()
+        return drive.drain(handle), handle.report()
 
 
 @pytest.mark.parametrize("magic", [make.MICRO, make.NANO])
@@ -120,16 +120,15 @@ def test_a_restart_needs_no_header_again(tmp_path: Path, compressed: bool) -> No
     got, resume = [], None
     for _life in range(7):
         with source("pcap", context(tmp_path, resume=resume), path=str(path)) as handle:
-            got += native.drain(handle, limit=3)
+            got += drive.drain(handle, limit=3)
             resume = resume_from(handle.report())
     assert got == [b"%d" % number for number in range(20)]
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared captures are not on this machine")
 def test_shared_captures_of_exchange_feeds(tmp_path: Path) -> None:
     """Captures that nobody here made: every UDP packet gives its payload, nothing is malformed."""
     total = 0
-    for path in sorted(SHARED.glob("*.pcap")):
+    for path in sorted(shared_data("packets").glob("*.pcap")):
         messages, report = read(tmp_path, path.read_bytes(), payload="frame")
         frames = len(messages) + report["rejected"]["oversize"]
         messages, report = read(tmp_path, path.read_bytes())

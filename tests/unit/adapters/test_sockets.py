@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from byteord._cext import adapter_drive as drive
 from byteord._cext import adapters as native
 from byteord.adapters.open import open_source
 from byteord.errors import (
@@ -39,7 +40,7 @@ def collect(handle: native.SourceHandle, count: int, slot_bytes: int = 256) -> l
     got: list[bytes] = []
 
     def enough() -> bool:
-        got.extend(native.drain(handle, slot_bytes=slot_bytes))
+        got.extend(drive.drain(handle, slot_bytes=slot_bytes))
         return len(got) >= count or handle.report()["status"] >= native.ENDED
 
     until(enough)
@@ -63,7 +64,7 @@ def test_udp_datagrams_are_messages_in_order(tmp_path: Path) -> None:
         source("udp", context(tmp_path), address=address, count=6) as handle,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
     ):
-        assert native.drain(handle) == []
+        assert drive.drain(handle) == []
         assert handle.report()["status"] == native.WAITING
         sender.connect(("127.0.0.1", int(address.split(":")[1])))
         for payload in (b"one", b"", b"x" * 241, b"y" * 240, b"two", b"three"):
@@ -88,9 +89,9 @@ def test_udp_drops_of_the_kernel_are_counted(tmp_path: Path) -> None:
         sender.connect(("127.0.0.1", port))
         for _datagram in range(1000):
             sender.send(b"x" * 200)
-        got = len(native.drain(handle))
+        got = len(drive.drain(handle))
         sender.send(b"last")
-        got += len(native.drain(handle))
+        got += len(drive.drain(handle))
         report = handle.report()
     assert got < 1000
     assert got + report["rejected"]["kernel"] == 1001
@@ -104,8 +105,8 @@ def test_udp_out_and_in(tmp_path: Path) -> None:
         sink("udp", context(tmp_path), address=address) as out,
     ):
         flags = [0, 1, 0, 0x10, 0x10]
-        assert native.push(out, [b"a", b"dropped", b"", b"last", b""], flags=flags) == 5
-        assert native.finish(out) == native.ENDED
+        assert drive.push(out, [b"a", b"dropped", b"", b"last", b""], flags=flags) == 5
+        assert drive.finish(out) == native.ENDED
         assert collect(into, 3) == [b"a", b"", b"last"]
         assert out.report()["position"][0] == 3
 
@@ -122,7 +123,7 @@ def test_udp_over_ipv6(tmp_path: Path) -> None:
         source("udp", context(tmp_path), address=f"[::1]:{port}") as into,
         sink("udp", context(tmp_path), address=f"[::1]:{port}") as out,
     ):
-        native.push(out, [b"six"])
+        drive.push(out, [b"six"])
         assert collect(into, 1) == [b"six"]
 
 
@@ -131,10 +132,10 @@ def test_udp_that_nobody_hears_is_counted_and_goes_on(tmp_path: Path) -> None:
     port = free_port(socket.SOCK_DGRAM)
     with sink("udp", context(tmp_path), address=f"127.0.0.1:{port}") as out:
         for number in range(10):
-            assert native.push(out, [b"%d" % number]) == 1
+            assert drive.push(out, [b"%d" % number]) == 1
         assert 1 <= out.report()["rejected"]["kernel"] <= 10
         with source("udp", context(tmp_path), address=f"127.0.0.1:{port}") as into:
-            assert native.push(out, [b"heard"]) == 1
+            assert drive.push(out, [b"heard"]) == 1
             assert collect(into, 1) == [b"heard"]
 
 
@@ -145,7 +146,7 @@ def test_a_message_too_large_for_a_datagram_is_counted(tmp_path: Path) -> None:
         source("udp", context(tmp_path), address=address) as into,
         sink("udp", context(tmp_path, payload_max=65_520), address=address) as out,
     ):
-        assert native.push(out, [b"a", bytes(65_520), b"b"], slot_bytes=65_536) == 3
+        assert drive.push(out, [b"a", bytes(65_520), b"b"], slot_bytes=65_536) == 3
         assert out.report()["rejected"]["oversize"] == 1
         assert collect(into, 2) == [b"a", b"b"]
 
@@ -159,7 +160,7 @@ def test_multicast_on_the_loopback_interface(tmp_path: Path) -> None:
         source("udp", context(tmp_path), **options) as second,
         sink("udp", context(tmp_path), ttl=0, **options) as out,
     ):
-        native.push(out, [b"all"])
+        drive.push(out, [b"all"])
         assert collect(first, 1) == [b"all"]
         assert collect(second, 1) == [b"all"]
 
@@ -207,7 +208,7 @@ def test_peers_are_read_one_after_the_other(tmp_path: Path, kind: str) -> None:
     """Each peer's last line is a message of its own, and after the last peer the input ends."""
     address = stream_options(kind, tmp_path)
     with source(kind, context(tmp_path), listen=address, peers=2) as handle:
-        assert native.drain(handle) == []
+        assert drive.drain(handle) == []
         with connect(kind, address) as first, connect(kind, address) as second:
             second.sendall(b"second\nend")
             first.sendall(b"one\ntw")
@@ -259,8 +260,8 @@ def test_a_connected_source_ends_with_its_peer(tmp_path: Path, kind: str) -> Non
         sink(kind, context(tmp_path), listen=address) as out,
         source(kind, context(tmp_path), connect=address) as into,
     ):
-        assert native.push(out, [b"a", b"b"]) == 2
-        assert native.finish(out) == native.ENDED
+        assert drive.push(out, [b"a", b"b"]) == 2
+        assert drive.finish(out) == native.ENDED
         assert collect(into, 3) == [b"a", b"b"]
         assert into.report()["status"] == native.ENDED
 
@@ -283,17 +284,17 @@ def test_a_slow_reader_makes_the_sink_wait(tmp_path: Path, kind: str) -> None:
     with sink(
         kind, context(tmp_path, payload_max=496), listen=address, send_buffer=4096, **framing
     ) as out:
-        assert native.push(out, [b"x"]) == 0
+        assert drive.push(out, [b"x"]) == 0
         assert out.report()["status"] == native.WAITING
         with connect(kind, address) as peer:
             peer.setblocking(False)
             got, done, waited = b"", 0, 0
             while done < 64 * 60:
-                done += native.push(out, payloads[done % 64 :], slot_bytes=512)
+                done += drive.push(out, payloads[done % 64 :], slot_bytes=512)
                 if out.report()["status"] == native.WAITING:
                     waited += 1
                     got += read_some(peer, 5000)
-            native.finish(out)
+            drive.finish(out)
             while len(got) < len(wanted):
                 got += until(lambda: read_some(peer, 1 << 20))
     assert waited > 3
@@ -305,13 +306,13 @@ def test_a_listening_sink_serves_the_next_reader(tmp_path: Path) -> None:
     address = stream_options("tcp", tmp_path)
     with sink("tcp", context(tmp_path), listen=address) as out:
         with connect("tcp", address) as peer:
-            until(lambda: native.push(out, [b"first"]) == 1)
+            until(lambda: drive.push(out, [b"first"]) == 1)
             assert peer.recv(100) == b"first\n"
         with connect("tcp", address) as peer:
             peer.setblocking(False)
 
             def heard() -> bytes:
-                native.push(out, [b"again"])
+                drive.push(out, [b"again"])
                 return read_some(peer, 6)
 
             assert until(heard) == b"again\n"
@@ -325,7 +326,7 @@ def test_a_connected_sink_fails_with_its_peer(tmp_path: Path) -> None:
             server.accept()[0].close()
 
             def failed() -> bool:
-                native.push(out, [b"x" * 200])
+                drive.push(out, [b"x" * 200])
                 return bool(out.report()["status"] == native.FAILED)
 
             until(failed)
@@ -381,19 +382,21 @@ def test_unix_datagrams(tmp_path: Path) -> None:
     directory.mkdir()
     path = str(directory / "socket")
     messages = [b"%05d" % number for number in range(3000)]
-    with source("unix_dgram", context(tmp_path), path=path) as into:
-        with sink("unix_dgram", context(tmp_path), path=path) as out:
-            got: list[bytes] = []
-            sent = waited = 0
-            while sent < len(messages):
-                sent += native.push(out, messages[sent : sent + 500])
-                if out.report()["status"] == native.WAITING:
-                    waited += 1
-                    got += native.drain(into)
-            got += native.drain(into)
-            into.close()
-            assert native.push(out, [b"nobody"]) == 0
-            assert out.report()["status"] == native.FAILED
+    got: list[bytes] = []
+    sent = waited = 0
+    with (
+        source("unix_dgram", context(tmp_path), path=path) as into,
+        sink("unix_dgram", context(tmp_path), path=path) as out,
+    ):
+        while sent < len(messages):
+            sent += drive.push(out, messages[sent : sent + 500])
+            if out.report()["status"] == native.WAITING:
+                waited += 1
+                got += drive.drain(into)
+        got += drive.drain(into)
+        into.close()
+        assert drive.push(out, [b"nobody"]) == 0
+        assert out.report()["status"] == native.FAILED
     assert waited > 0
     assert got == messages
     assert os.listdir(directory) == []
