@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from byteorctl.output.clean import clean
+
 STATE_STYLES = {
     "running": "green",
     "completed": "green",
@@ -34,8 +36,8 @@ class Screen:
         self._terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
 
     def line(self, text: str = "") -> None:
-        """Write one line as it is."""
-        print(text, file=self._stream)
+        """Write lines; control characters but newline and tab as escapes."""
+        print(clean(text, keep="\n\t"), file=self._stream)
 
     def fields(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Write `name  value` lines, aligned; pairs with an empty value are left out."""
@@ -46,6 +48,7 @@ class Screen:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Write a table; a column whose name begins with `#` is aligned to the right."""
+        rows = [[clean(cell) for cell in row] for row in rows]
         if self._terminal:
             self._rich_table(columns, rows)
         else:
