@@ -108,7 +108,13 @@ cdef extern from "source_bytes.h" nogil:
     ptrdiff_t byteor_refill_read(byteor_bytes_source *, uint8_t *, size_t)
     ptrdiff_t byteor_refill_follow(byteor_bytes_source *, uint8_t *, size_t)
     ptrdiff_t byteor_refill_packets(byteor_bytes_source *, uint8_t *, size_t)
+    ptrdiff_t byteor_refill_socket(byteor_bytes_source *, uint8_t *, size_t)
     void byteor_crossed_follow(byteor_bytes_source *)
+    void byteor_crossed_socket(byteor_bytes_source *)
+
+
+cdef extern from "source_datagram.h" nogil:
+    byteor_source *byteor_datagram_source_new(int, uint64_t)
 
 
 cdef extern from "source_generator.h" nogil:
@@ -144,6 +150,12 @@ cdef extern from "sink_bytes.h" nogil:
     ptrdiff_t byteor_emit_packets(byteor_bytes_sink *, const uint8_t *, size_t)
     void byteor_end_file(byteor_bytes_sink *)
     void byteor_end_packets(byteor_bytes_sink *)
+    ptrdiff_t byteor_emit_socket(byteor_bytes_sink *, const uint8_t *, size_t)
+    void byteor_end_socket(byteor_bytes_sink *)
+
+
+cdef extern from "sink_datagram.h" nogil:
+    byteor_sink *byteor_datagram_sink_new(int, int)
 
 
 cdef extern from "packets.h" nogil:
@@ -225,6 +237,7 @@ cdef class SourceHandle:
     cdef byteor_bytes_source *bytes_source
     cdef object keeps
     cdef readonly list on_close
+    cdef int owned_fd
     cdef bint borrowed
 
     def __cinit__(self):
@@ -232,6 +245,7 @@ cdef class SourceHandle:
         self.bytes_source = NULL
         self.keeps = None
         self.on_close = []
+        self.owned_fd = -1
         self.borrowed = False
 
     @property
@@ -270,6 +284,7 @@ cdef class SourceHandle:
             byteor_bytes_source_free(self.bytes_source)
         else:
             free(self.source)
+        _close(self.owned_fd)
         self.source = NULL
         self.bytes_source = NULL
         while self.on_close:
@@ -295,12 +310,14 @@ cdef class SinkHandle:
     cdef byteor_sink *sink
     cdef byteor_bytes_sink *bytes_sink
     cdef readonly list on_close
+    cdef int owned_fd
     cdef bint borrowed
 
     def __cinit__(self):
         self.sink = NULL
         self.bytes_sink = NULL
         self.on_close = []
+        self.owned_fd = -1
         self.borrowed = False
 
     @property
@@ -337,6 +354,7 @@ cdef class SinkHandle:
             byteor_bytes_sink_free(self.bytes_sink)
         else:
             free(self.sink)
+        _close(self.owned_fd)
         self.sink = NULL
         self.bytes_sink = NULL
         while self.on_close:
@@ -411,6 +429,28 @@ def open_packet_source(int fd, framing):
     return handle
 
 
+def open_socket_source(framing, *, int fd=-1, int listen_fd=-1, uint64_t peers=0):
+    """Read a connected stream socket, or `peers` (0: any number) that connect one after the other; owns both."""
+    cdef SourceHandle handle = _bytes_handle(framing)
+    handle.bytes_source.fd = fd
+    handle.bytes_source.listen_fd = listen_fd
+    handle.bytes_source.peers_left = peers
+    handle.bytes_source.forgives_loss = listen_fd >= 0
+    handle.bytes_source.refill = byteor_refill_socket
+    handle.bytes_source.crossed = byteor_crossed_socket
+    return handle
+
+
+def open_datagram_source(int fd, *, uint64_t count=0):
+    """Receive datagrams on a bound socket, `count` of them (0: any number); the handle owns `fd`."""
+    cdef SourceHandle handle = SourceHandle.__new__(SourceHandle)
+    handle.source = byteor_datagram_source_new(fd, count)
+    if handle.source == NULL:
+        raise MemoryError("no memory for a source of datagrams")
+    handle.owned_fd = fd
+    return handle
+
+
 def open_generator(*, content, size, size_max, count, rate, seed):
     """Make messages up; arguments as `byteor_generator_options`."""
     cdef SourceHandle handle = SourceHandle.__new__(SourceHandle)
@@ -446,6 +486,26 @@ def open_packet_sink(int fd, framing):
     handle.bytes_sink.output_max = BYTEOR_PACKET_DATA_BYTES_MAX
     handle.bytes_sink.emit = byteor_emit_packets
     handle.bytes_sink.end = byteor_end_packets
+    return handle
+
+
+def open_socket_sink(framing, *, int fd=-1, int listen_fd=-1):
+    """Write to a connected stream socket, or to one peer at a time that connects; the handle owns both."""
+    cdef SinkHandle handle = _bytes_sink_handle(framing)
+    handle.bytes_sink.fd = fd
+    handle.bytes_sink.listen_fd = listen_fd
+    handle.bytes_sink.emit = byteor_emit_socket
+    handle.bytes_sink.end = byteor_end_socket
+    return handle
+
+
+def open_datagram_sink(int fd, *, bint unheard_is_lost):
+    """Send a datagram per message through a connected socket; the handle owns `fd`."""
+    cdef SinkHandle handle = SinkHandle.__new__(SinkHandle)
+    handle.sink = byteor_datagram_sink_new(fd, unheard_is_lost)
+    if handle.sink == NULL:
+        raise MemoryError("no memory for a sink of datagrams")
+    handle.owned_fd = fd
     return handle
 
 

@@ -131,15 +131,12 @@ static inline int byteor_gather_ended(const byteor_unit_runtime *u) {
     return 1;
 }
 
-static inline int byteor_gather_commit(byteor_unit_runtime *u) {
-    if (u->staged_done == u->staged) {
-        int moved = memcmp(u->work.ring_position, u->gather_position, u->ring_count * sizeof(uint64_t)) != 0;
-        memcpy(u->work.ring_position, u->gather_position, u->ring_count * sizeof(uint64_t));
-        u->staged = u->staged_done = 0;
-        if (!moved) return 0;
-    }
-    byteor_publish(u);
-    return 1;
+/* Everything staged is written, or there was only what is passed over: the rings are released up to there. */
+static inline int byteor_gather_drained(byteor_unit_runtime *u) {
+    int moved = memcmp(u->work.ring_position, u->gather_position, u->ring_count * sizeof(uint64_t)) != 0;
+    memcpy(u->work.ring_position, u->gather_position, u->ring_count * sizeof(uint64_t));
+    u->staged = u->staged_done = 0;
+    return moved;
 }
 
 static inline int byteor_gather_duty(byteor_unit_runtime *u) {
@@ -150,9 +147,10 @@ static inline int byteor_gather_duty(byteor_unit_runtime *u) {
         byteor_gather_stage(u);
     }
     if (u->staged == 0) {
-        if (byteor_gather_commit(u)) return BYTEOR_DUTY_WORKED; /* only dropped messages and empty ends */
-        if (!byteor_gather_ended(u)) return BYTEOR_DUTY_IDLE;
-        u->work.ended = 1;
+        int moved = byteor_gather_drained(u); /* only dropped messages and empty ends */
+        int ended = byteor_gather_ended(u);
+        if (!moved && !ended) return BYTEOR_DUTY_IDLE;
+        if (ended) u->work.ended = 1;
         byteor_publish(u);
         return BYTEOR_DUTY_WORKED;
     }
@@ -162,9 +160,10 @@ static inline int byteor_gather_duty(byteor_unit_runtime *u) {
     for (int i = 0; i < done; i++, u->staged_done++)
         u->work.ring_position[u->staged_ring[u->staged_done]] = u->staged_position[u->staged_done];
     u->work.position += (uint64_t)done;
-    if (done > 0) byteor_gather_commit(u);
-    if (done > 0) return BYTEOR_DUTY_WORKED;
-    return byteor_sink_outcome(u, u->work.position);
+    if (done == 0) return byteor_sink_outcome(u, u->work.position);
+    if (u->staged_done == u->staged) byteor_gather_drained(u);
+    byteor_publish(u);
+    return BYTEOR_DUTY_WORKED;
 }
 
 static inline int byteor_unit_duty(byteor_unit_runtime *u, uint32_t command) {

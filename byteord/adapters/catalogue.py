@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
 from byteord.adapters.framing import FRAMING_NAMES, check_framing
 from byteord.adapters.kinds import KINDS, STREAM_KINDS, Kind
-from byteord.adapters.options import problem, read_options
+from byteord.adapters.options import Option, Side, problem, read_options, split_address
 from byteord.deployment.model import AdapterInfo
-from byteord.spec.model import ConfigProblem, Scalar
+from byteord.spec.model import ConfigKey, ConfigProblem, Scalar
 
 _CONTENT_BYTES = {"trades": 56, "checksummed": 12}
 
@@ -42,13 +42,12 @@ class Catalogue:
         known = KINDS.get(kind)
         if known is None:
             return None
-        keys = tuple(option.key() for option in known.options)
         return AdapterInfo(
             known.name,
             known.summary,
             known.ingress,
             known.egress,
-            keys,
+            _keys(known),
             known.finite,
             known.resumable,
         )
@@ -58,6 +57,40 @@ class Catalogue:
     ) -> list[ConfigProblem]:
         """Return every problem of an adapter's kind and options."""
         return read_checked(kind, options, ingress=ingress, payload_max=payload_max)[1]
+
+    def needs(self, kind: str, options: Mapping[str, Scalar], *, ingress: bool) -> Needs:
+        """Return what the adapter wants of the host; of options with problems, what can be seen."""
+        values, _problems = read_checked(kind, options, ingress=ingress, payload_max=65_520)
+        prefix = "unix:" if kind.startswith("unix_") else ""
+        path, address = values.get("path"), values.get("address")
+        if kind == "unix_dgram":
+            path, address = None, path
+        bound, reached = values.get("listen"), values.get("connect")
+        if address:
+            bound, reached = (address, None) if ingress else (None, address)
+        return Needs(
+            reads=(path,) if path and ingress else (),
+            writes=(path,) if path and not ingress else (),
+            listens=(f"{prefix}{bound}",) if bound else (),
+            connects=(f"{prefix}{reached}",) if reached else (),
+        )
+
+    def as_stream(
+        self, kind: str, options: Mapping[str, Scalar], *, ingress: bool
+    ) -> dict[str, Scalar]:
+        """Return options for kind `stream` that frame bytes as this adapter does.
+
+        For a run whose client feeds or takes them. An adapter without a framing of its own
+        (datagrams, generator, discard) gives the default framing, lines.
+        """
+        known = KINDS.get(kind)
+        if known is None:
+            return {}
+        names = {option.name for option in known.options if option.at(ingress=ingress)}
+        kept = {name: value for name, value in options.items() if name in names & FRAMING_NAMES}
+        if kind == "pcap":
+            kept["framing"] = "pcap"
+        return kept
 
 
 CATALOGUE = Catalogue()
@@ -81,28 +114,17 @@ def read_checked(
     return values, problems
 
 
-def needs(kind: str, options: Mapping[str, Scalar], *, ingress: bool) -> Needs:
-    """Return what the adapter wants of the host; meant for options without problems, never raises on others."""
-    values, _problems = read_checked(kind, options, ingress=ingress, payload_max=65_520)
-    path = values.get("path")
-    if kind == "file" and isinstance(path, str):
-        return Needs(reads=(path,)) if ingress else Needs(writes=(path,))
-    return Needs()
-
-
-def as_stream(kind: str, options: Mapping[str, Scalar], *, ingress: bool) -> dict[str, Scalar]:
-    """Return options for kind `stream` that frame bytes as this adapter does, for a run whose client feeds or takes them.
-
-    An adapter without a framing of its own (datagrams, generator, discard) gives the default framing, lines.
-    """
-    known = KINDS.get(kind)
-    if known is None:
-        return {}
-    names = {option.name for option in known.options if option.at(ingress=ingress)} & FRAMING_NAMES
-    kept = {name: value for name, value in options.items() if name in names}
-    if kind == "pcap":
-        kept["framing"] = "pcap"
-    return kept
+def _keys(known: Kind) -> tuple[ConfigKey, ...]:
+    """Return the reference's keys; an option that both ends have in forms of their own is one."""
+    merged: dict[str, Option] = {}
+    for option in known.options:
+        other = merged.get(option.name)
+        if other is not None:
+            choices = tuple(dict.fromkeys((*other.choices, *option.choices)))
+            doc = f"{other.key().doc}; {option.key().doc}"
+            option = replace(option, choices=choices, doc=doc, side=Side.BOTH)  # noqa: PLW2901
+        merged[option.name] = option
+    return tuple(option.key() for option in merged.values())
 
 
 def _wrong_end(kind: str, *, ingress: bool) -> ConfigProblem:
@@ -123,51 +145,52 @@ def _check_together(
     known: Kind, values: Mapping[str, Any], *, payload_max: int
 ) -> list[ConfigProblem]:
     """Return problems of options that are right one by one but not together."""
-    found = []
     if known.name == "generator":
-        content = values["content"]
-        least = _CONTENT_BYTES.get(content, 0)
-        size = least if content == "trades" else max(int(values["size"]), int(values["size_max"]))
-        if content == "checksummed" and values["size"] < least:
-            found.append(
-                problem(
-                    "size",
-                    "RANGE",
-                    str(values["size"]),
-                    f"at least {least} for content checksummed",
-                    f"write size = {least} or more",
-                )
-            )
-        if content != "text" and size > payload_max:
-            found.append(
-                problem(
-                    "size",
-                    "RANGE",
-                    str(size),
-                    f"at most {payload_max}, what a slot holds",
-                    "write a smaller size, or a larger slot_bytes in the spec's ring",
-                )
-            )
+        return _check_generator(values, payload_max)
+    if known.name in {"tcp", "unix_stream", "udp"}:
+        return _check_addresses(known.name, values)
+    found = []
     if values.get("follow") and values.get("gzip") == "always":
-        found.append(
-            problem(
-                "gzip",
-                "CONFLICT",
-                "always with follow",
-                "one of the two",
-                "a gzip file cannot be followed: remove one",
-            )
-        )
-    if known.name in STREAM_KINDS and values.get("framing") != "pcap":
-        given = [name for name in ("port",) if values.get(name)]
-        found.extend(
-            problem(
-                name,
-                "CONFLICT",
-                f"{name} without framing pcap",
-                'framing = "pcap"',
-                f'remove {name}, or write framing = "pcap"',
-            )
-            for name in given
-        )
+        found.append(_conflict("gzip", "always with follow", 'gzip = "auto"', "follow, or gzip"))
+    if known.name in STREAM_KINDS and values.get("framing") != "pcap" and values.get("port"):
+        found.append(_conflict("port", "port without pcap", 'framing = "pcap"', "port"))
+    return found
+
+
+def _conflict(key: str, seen: str, wanted: str, remove: str) -> ConfigProblem:
+    return problem(key, "CONFLICT", seen, wanted, f"remove {remove}, or write {wanted}")
+
+
+def _check_generator(values: Mapping[str, Any], payload_max: int) -> list[ConfigProblem]:
+    content = values["content"]
+    least = _CONTENT_BYTES.get(content, 0)
+    size = least if content == "trades" else max(values["size"], values["size_max"])
+    found = []
+    if content == "checksummed" and values["size"] < least:
+        wanted = f"at least {least} for content checksummed"
+        found.append(problem("size", "RANGE", str(values["size"]), wanted, f"write size = {least}"))
+    if content != "text" and size > payload_max:
+        wanted = f"at most {payload_max}, what a slot holds"
+        fix = "write a smaller size, or a larger slot_bytes in the spec's ring"
+        found.append(problem("size", "RANGE", str(size), wanted, fix))
+    return found
+
+
+def _check_addresses(kind: str, values: Mapping[str, Any]) -> list[ConfigProblem]:
+    names = ("address",) if kind == "udp" else ("listen", "connect")
+    given = [name for name in names if values.get(name)]
+    if kind != "udp" and len(given) != 1:
+        seen = "both" if given else "neither"
+        return [problem("listen", "CONFLICT", seen, "listen or connect", "write one of the two")]
+    found = []
+    for name in given:
+        text = values[name]
+        if kind == "unix_stream":
+            continue
+        try:
+            split_address(text)
+        except ValueError as error:
+            found.append(problem(name, "VALUE", text, str(error), f"write {name} as {error}"))
+    if values.get("peers") and not values.get("listen"):
+        found.append(_conflict("peers", "peers with connect", "listen", "peers"))
     return found

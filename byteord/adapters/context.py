@@ -29,6 +29,8 @@ class OpenContext:
     """Directories that input files may be in."""
     write_dirs: tuple[str, ...] = ()
     """Directories that output files may be in."""
+    socket_dirs: tuple[str, ...] = ()
+    """Directories that Unix sockets may be in; empty: validation has decided."""
     resume: Resume | None = None
     """None at the run's start."""
     name: str = ""

@@ -21,7 +21,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 def open_input(values: Mapping[str, Any], context: OpenContext) -> native.SourceHandle:
     """Open a file for reading, at its beginning or where the committed position is."""
     path = str(values["path"])
-    framing = Framing.of(values)
+    framing = Framing.of({"framing": "pcap", **values})
     if values.get("follow"):
         return _open_followed(path, framing, values, context)
     descriptor = open_regular(path, context.read_dirs, os.O_RDONLY)

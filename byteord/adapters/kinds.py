@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from byteord.adapters.framing import FRAMING, STREAM_FRAMING
+from byteord.adapters.framing import FRAMING, PCAP_PARTS, STREAM_FRAMING
 from byteord.adapters.options import Option, Side
 
 
@@ -21,22 +21,54 @@ class Kind:
     resumable: bool
 
 
+_IN, _OUT = Side.INGRESS, Side.EGRESS
+
+_PATH = Option(
+    "path",
+    "string",
+    "the file; a relative path is taken beneath the first allowed directory",
+    required=True,
+)
 _GZIP = Option(
     "gzip",
     "string",
     "inflate the input: auto looks at its first two bytes",
     "auto",
     choices=("auto", "always", "never"),
-    side=Side.INGRESS,
+    side=_IN,
+)
+_COUNT = Option(
+    "count", "integer", "datagrams after which the input ends; 0 is endless", 0, side=_IN
+)
+_RECEIVE = Option(
+    "receive_buffer",
+    "size",
+    "receive buffer of the socket; 0 is the system's default",
+    0,
+    maximum=1 << 30,
+    side=_IN,
+)
+_SEND = Option(
+    "send_buffer",
+    "size",
+    "send buffer of the socket; 0 is the system's default",
+    0,
+    maximum=1 << 30,
+    side=_OUT,
+)
+_PEERS = Option(
+    "peers",
+    "integer",
+    "with listen: peers, one after the other, after which the input ends; 0 is endless",
+    0,
+    side=_IN,
+)
+_TIMEOUT = Option(
+    "connect_timeout", "duration", "with connect: how long to try", 10, minimum=0.001, maximum=600
 )
 
 _FILE = (
-    Option(
-        "path",
-        "string",
-        "the file; a relative path is taken beneath the first allowed directory",
-        required=True,
-    ),
+    _PATH,
     *FRAMING,
     _GZIP,
     Option(
@@ -44,8 +76,8 @@ _FILE = (
         "boolean",
         "do not end at the end of the file but wait for it to grow, as tail -F does: through "
         "truncation and rotation",
-        False,
-        side=Side.INGRESS,
+        default=False,
+        side=_IN,
     ),
     Option(
         "follow_from",
@@ -53,7 +85,7 @@ _FILE = (
         "where following begins",
         "start",
         choices=("start", "end"),
-        side=Side.INGRESS,
+        side=_IN,
     ),
     Option(
         "mode",
@@ -61,7 +93,7 @@ _FILE = (
         "create refuses a file that exists, truncate empties it, append adds to it",
         "create",
         choices=("create", "truncate", "append"),
-        side=Side.EGRESS,
+        side=_OUT,
     ),
     Option(
         "fsync",
@@ -69,7 +101,7 @@ _FILE = (
         "when what is written is also made durable",
         "none",
         choices=("none", "end", "every_batch"),
-        side=Side.EGRESS,
+        side=_OUT,
     ),
 )
 
@@ -87,7 +119,6 @@ _GENERATOR = (
         "size",
         "bytes of each message (text and trades have their own)",
         48,
-        minimum=0,
         maximum=65_520,
     ),
     Option(
@@ -95,7 +126,6 @@ _GENERATOR = (
         "size",
         "when larger than size: sizes vary between the two",
         0,
-        minimum=0,
         maximum=65_520,
     ),
     Option("count", "integer", "messages in all; 0 is endless", 0),
@@ -115,73 +145,125 @@ _DISCARD = (
         "boolean",
         "prove that every message of a generator with content checksummed came, whole and in "
         "order; fail otherwise",
-        False,
+        default=False,
     ),
 )
+
+_UDP = (
+    Option(
+        "address",
+        "string",
+        "host:port to receive at, or to send to; of a multicast group: the group and its port",
+        required=True,
+    ),
+    Option("interface", "string", "multicast: name or IPv4 address of the interface to use"),
+    Option(
+        "source",
+        "string",
+        "multicast: take only what this host sends (source-specific group)",
+        side=_IN,
+    ),
+    _COUNT,
+    _RECEIVE,
+    _SEND,
+    Option(
+        "ttl",
+        "integer",
+        "multicast: routers that a datagram may pass",
+        1,
+        maximum=255,
+        side=_OUT,
+    ),
+    Option(
+        "loopback",
+        "boolean",
+        "multicast: whether this host's own members get it too",
+        default=True,
+        side=_OUT,
+    ),
+)
+
+_TCP = (
+    Option("listen", "string", "host:port to accept peers at, one at a time"),
+    Option("connect", "string", "host:port to connect to"),
+    *FRAMING,
+    _PEERS,
+    _TIMEOUT,
+    _RECEIVE,
+    _SEND,
+)
+
+_UNIX_STREAM = (
+    Option("listen", "string", "path of a socket to accept peers at, one at a time"),
+    Option("connect", "string", "path of a socket to connect to"),
+    *FRAMING,
+    _PEERS,
+    _TIMEOUT,
+    _RECEIVE,
+    _SEND,
+)
+
+_UNIX_DGRAM = (
+    Option("path", "string", "path of the socket to receive at, or to send to", required=True),
+    _COUNT,
+    _RECEIVE,
+    _SEND,
+)
+
+_BOTH = {"ingress": True, "egress": True}
+_ONLY_IN = {"ingress": True, "egress": False}
+_ONLY_OUT = {"ingress": False, "egress": True}
+_FINITE = {"finite": True, "resumable": True}
+_SOCKET = {"finite": True, "resumable": False}
 
 _KINDS = (
     Kind(
         "stream",
         "the client of the run: its --input or its --output",
-        ingress=True,
-        egress=True,
         options=STREAM_FRAMING,
-        finite=True,
-        resumable=True,
+        **_BOTH,
+        **_FINITE,
     ),
     Kind(
         "stdin",
         "the standard input of the client of the run",
-        ingress=True,
-        egress=False,
         options=STREAM_FRAMING,
-        finite=True,
-        resumable=True,
+        **_ONLY_IN,
+        **_FINITE,
     ),
     Kind(
         "stdout",
         "the standard output of the client of the run",
-        ingress=False,
-        egress=True,
         options=STREAM_FRAMING,
-        finite=True,
-        resumable=True,
+        **_ONLY_OUT,
+        **_FINITE,
     ),
+    Kind("file", "a file on this host", options=_FILE, **_BOTH, **_FINITE),
     Kind(
-        "file",
-        "a file on this host",
-        ingress=True,
-        egress=True,
-        options=_FILE,
-        finite=True,
-        resumable=True,
+        "pcap",
+        "packets of a capture file: their UDP payloads, or whole frames",
+        options=(_PATH, *PCAP_PARTS, _GZIP),
+        **_ONLY_IN,
+        **_FINITE,
     ),
+    Kind("generator", "messages made up on the spot", options=_GENERATOR, **_ONLY_IN, **_FINITE),
+    Kind("discard", "keeps nothing; can prove what came", options=_DISCARD, **_ONLY_OUT, **_FINITE),
+    Kind("udp", "UDP datagrams, also multicast: one a message", options=_UDP, **_BOTH, **_SOCKET),
+    Kind("tcp", "a TCP connection", options=_TCP, **_BOTH, **_SOCKET),
+    Kind("unix_stream", "a Unix stream socket", options=_UNIX_STREAM, **_BOTH, **_SOCKET),
     Kind(
-        "generator",
-        "messages made up on the spot",
-        ingress=True,
-        egress=False,
-        options=_GENERATOR,
-        finite=True,
-        resumable=True,
-    ),
-    Kind(
-        "discard",
-        "keeps nothing; can prove what came",
-        ingress=False,
-        egress=True,
-        options=_DISCARD,
-        finite=True,
-        resumable=True,
+        "unix_dgram",
+        "Unix datagrams: one a message",
+        options=_UNIX_DGRAM,
+        **_BOTH,
+        **_SOCKET,
     ),
     Kind(
         "client",
         "a process that attaches with byteord.client and publishes or consumes in shared memory",
-        ingress=True,
-        egress=True,
         options=(),
-        finite=True,
-        resumable=False,
+        **_BOTH,
+        **_SOCKET,
     ),
 )
 

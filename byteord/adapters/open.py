@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from byteord._cext import adapters as native
-from byteord.adapters import files
+from byteord.adapters import files, sockets
 from byteord.adapters.catalogue import read_checked
 from byteord.adapters.context import OpenContext, Resume
 from byteord.adapters.framing import Framing
@@ -19,6 +19,7 @@ from byteord.spec.model import Scalar
 
 __all__ = ["OpenContext", "Resume", "open_sink", "open_source"]
 
+_STREAM_SOCKETS = frozenset({"tcp", "unix_stream"})
 _CONTENTS = ("counter", "random", "checksummed", "text", "trades")
 
 
@@ -31,7 +32,7 @@ def open_source(
     DataError or ResourceError, each with a reason, when the thing cannot be opened.
     """
     values = _values(kind, options, context, ingress=True)
-    if kind == "file":
+    if kind in {"file", "pcap"}:
         return files.open_input(values, context)
     handle = _open_source(kind, values, context)
     if context.resume is not None:
@@ -62,6 +63,12 @@ def _open_source(kind: str, values: Mapping[str, Any], context: OpenContext) -> 
             rate=values["rate"],
             seed=values["seed"],
         )
+    if kind == "udp":
+        return sockets.open_udp_source(values, context)
+    if kind == "unix_dgram":
+        return sockets.open_unix_dgram_source(values, context)
+    if kind in _STREAM_SOCKETS:
+        return sockets.open_stream_source(kind, values, context)
     raise _not_opened(kind, context)
 
 
@@ -70,6 +77,12 @@ def _open_sink(kind: str, values: Mapping[str, Any], context: OpenContext) -> na
         return native.open_packet_sink(_stream_fd(context), Framing.of(values))
     if kind == "discard":
         return native.open_discard(verify=values["verify"])
+    if kind == "udp":
+        return sockets.open_udp_sink(values, context)
+    if kind == "unix_dgram":
+        return sockets.open_unix_dgram_sink(values, context)
+    if kind in _STREAM_SOCKETS:
+        return sockets.open_stream_sink(kind, values, context)
     raise _not_opened(kind, context)
 
 

@@ -180,3 +180,17 @@ def _read_byte(value: Scalar) -> int:
     if len(data) != 1:
         raise _BadValueError('one byte: a character such as "\\n", or hex such as "hex:00"')
     return data[0]
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Return host and port of `host:port` or `[v6]:port`; raise ValueError that says what is wanted."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        message = "an IPv6 address in brackets, as in [::1]:9000"
+        raise ValueError(message)
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        message = "host:port, as in 127.0.0.1:9000"
+        raise ValueError(message)
+    return host, int(port)

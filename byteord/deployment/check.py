@@ -67,7 +67,7 @@ class DeploymentCheck:
         self.is_absent = source is None
         self.client = {EndpointKind.INGRESS: client_input, EndpointKind.EGRESS: client_output}
         self.tree: dict[str, Any] = copy.deepcopy(self.document.tree)
-        self._overridden = {_path(key) for key in overrides}
+        self.found.flags = frozenset(_path(key) for key in overrides)
         for key, value in overrides.items():
             self._override(key, value)
         self.adapters: dict[str, Adapter] = {}
@@ -142,10 +142,8 @@ class DeploymentCheck:
             return False
         found = self.found
         found.unknown = unknown
-        before = len(found.findings)
         check_secrets(self.tree, found)
         typed = Reader(found).table(DEPLOYMENT_SCHEMA, self.tree)
-        self._harden_overrides(before)
         check_version(typed, found)
         _check_later(typed["tuning"]["profile"], _PROFILE, found)
         _check_later(typed["failure"]["policy"], _POLICY, found)
@@ -153,17 +151,6 @@ class DeploymentCheck:
         adapters = AdapterCheck(catalogue, endpoints, self.client, found, payload_max)
         self.adapters = adapters.read(typed["adapters"], is_absent=self.is_absent)
         return True
-
-    def _harden_overrides(self, before: int) -> None:
-        """Make an unknown key an error where it was typed by hand as a flag."""
-        for index in range(before, len(self.findings)):
-            finding = self.findings[index]
-            path = _path(finding.path)
-            given = any(path == key[: len(path)] for key in self._overridden)
-            if finding.code == "KEY_UNKNOWN" and given:
-                self.findings[index] = Finding(
-                    **{**_parts(finding), "severity": Severity.ERROR, "line": 0, "column": 0}
-                )
 
     def topology(self, endpoints: Mapping[str, EndpointKind]) -> bool:
         """Check that adapters are bound to exactly the endpoints of the spec.
@@ -214,10 +201,6 @@ class DeploymentCheck:
 
 def _path(text: str) -> Path:
     return tuple(text.split("."))
-
-
-def _parts(finding: Finding) -> dict[str, Any]:
-    return {name: getattr(finding, name) for name in Finding.__slots__}
 
 
 _PROFILE = (("tuning", "profile"), PROFILES, PROFILES_LATER, "DEPLOYMENT_PROFILE_UNSUPPORTED")

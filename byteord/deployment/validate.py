@@ -48,7 +48,8 @@ class Report:
     spec: Spec | None
     """The spec, when it has no error, whatever the deployment has."""
     deployment: Deployment | None
-    """The effective deployment (defaults and flags applied), when it has no error."""
+    """The effective deployment (defaults and flags applied), when it has no error and the spec
+    could be read."""
     environment: Environment
 
     @property

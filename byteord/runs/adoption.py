@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 from byteord.deployment.plan import RunPlan
+from byteord.regions.create import run_directories
 from byteord.runs.leftovers import runs_shim_of
 from byteord.runs.live import RunFacts
 
@@ -33,8 +34,6 @@ def find_runs(regions_root: str) -> list[FoundRun]:
 
     Waits, within reason, for shims that are just starting.
     """
-    from byteord.regions.create import run_directories
-
     found = [_found(directory) for directory in run_directories(regions_root)]
     deadline = time.monotonic() + _SHIM_LISTENS_S
     for run in found:

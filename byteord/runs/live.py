@@ -21,6 +21,7 @@ from typing import Any
 
 from byteord.deployment.plan import RunPlan
 from byteord.errors import RegionError
+from byteord.regions.reader import RunReader
 from byteord.runs.describe import elapsed_ns, role_views, snapshot_json, worker_views
 from byteord.runs.leftovers import stop_leftovers
 from byteord.runs.shim_client import (
@@ -35,6 +36,8 @@ from byteord.runs.state import RunState, may_follow
 from byteord.runs.streams import InputStream, OutputStream, stream_pair
 from byteord.runs.view import ConditionView, FailureView, RunView
 
+_START_FAILURES = frozenset({"START_FAILED", "WORKER_DIED"})
+"""Reasons of a run that fails without having been reported as running."""
 FACTS_FILE = "daemon.json"
 _LOG_TAIL_BYTES = 2000
 
@@ -107,7 +110,7 @@ class LiveRun:
         self._exited = exited
         self._child: subprocess.Popen[bytes] | None = None
         self._status: ShimStatus | None = None
-        self._reader: Any = None
+        self._reader: RunReader | None = None
         self._conditions: tuple[ConditionView, ...] = ()
         self._last_read: dict[str, Any] | None = None
 
@@ -126,8 +129,6 @@ class LiveRun:
 
         Raises UnavailableError, RegionError.
         """
-        from byteord.regions.reader import RunReader
-
         self.directory = directory
         self._reader = RunReader(directory)
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -179,8 +180,6 @@ class LiveRun:
 
     def attach_reader(self) -> None:
         """Attach to the regions if they can be trusted; say so in a condition if not."""
-        from byteord.regions.reader import RunReader
-
         try:
             self._reader = RunReader(self.directory)
         except (RegionError, OSError) as error:
@@ -260,13 +259,11 @@ class LiveRun:
     def _heard(self, status: ShimStatus) -> None:
         """Take a report. An end counts only once the shim is gone and its result has been read."""
         self._status = status
-        if status.state.terminal:
-            self.ran = self.ran or status.state is not RunState.FAILED
-        elif may_follow(self.state, status.state):
+        if not status.state.terminal and may_follow(self.state, status.state):
             self.state = status.state
-            if self.state is not RunState.STARTING:
-                self.ran = True
-                self.started.set()
+        self.ran = self.ran or _has_run(status)
+        if self.ran:
+            self.started.set()
         self._changed(self)
 
     def _shim_ended(self) -> None:
@@ -329,6 +326,13 @@ class LiveRun:
             revision=self.revision,
             principal=self.facts.principal,
         )
+
+
+def _has_run(status: ShimStatus) -> bool:
+    """Tell whether all roles ran, of a run that was not known to have run before."""
+    if status.failure is not None and status.failure.reason in _START_FAILURES:
+        return False
+    return status.state is not RunState.STARTING
 
 
 def _orphans(killed: list[int], stuck: list[int]) -> str:

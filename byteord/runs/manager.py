@@ -18,6 +18,7 @@ from typing import Any, Literal
 from byteord.deployment.model import Authority, HostFacts
 from byteord.deployment.plan import RunPlan
 from byteord.errors import (
+    AlreadyExistsError,
     ByteorError,
     DeadlineError,
     InvalidArgumentError,
@@ -25,6 +26,7 @@ from byteord.errors import (
     UnavailableError,
     WrongStateError,
 )
+from byteord.regions.create import create_run, remove_run
 from byteord.runs.adoption import find_runs
 from byteord.runs.ceilings import check_ceiling
 from byteord.runs.clients import RunClients
@@ -32,7 +34,9 @@ from byteord.runs.code import code_digests
 from byteord.runs.describe import stuck_roles
 from byteord.runs.failures import run_error
 from byteord.runs.history import History
+from byteord.runs.host import read_host
 from byteord.runs.live import LiveRun, RunFacts
+from byteord.runs.plan import make_plan, plan_memory_bytes
 from byteord.runs.view import Admission, FailureView, InputChunk, OutputChunk, RunView
 from byteord.runs.watch import Watch, WatchHub
 
@@ -68,12 +72,6 @@ def new_run_id() -> str:
     return f"{time.time_ns() // 1_000_000:011x}-{secrets.token_hex(3)}"
 
 
-def _this_host() -> HostFacts:
-    from byteord.runs.host import read_host
-
-    return read_host()
-
-
 def _silent(event: str, data: Mapping[str, object]) -> None:
     """Report nothing."""
 
@@ -88,12 +86,12 @@ class RunManager:
         self,
         settings: RunSettings,
         *,
-        host: Callable[[], HostFacts] | None = None,
+        host: Callable[[], HostFacts] = read_host,
         report: Report = _silent,
     ) -> None:
         """Read the history; nothing else happens yet."""
         self._settings = settings
-        self._host = host or _this_host
+        self._host = host
         self._report = report
         self._live: dict[str, LiveRun] = {}
         self._history = History(settings.state_dir)
@@ -129,8 +127,6 @@ class RunManager:
             self._clients.drop(run, "the run did not start")
             del self._live[run.id]
             if run.directory:
-                from byteord.regions.create import remove_run
-
                 await asyncio.to_thread(remove_run, run.directory)
             raise
         self._publish(run)
@@ -141,18 +137,17 @@ class RunManager:
         """Plan the run and take its place among the live ones, before anything is allocated."""
         if self._closing:
             raise UnavailableError("this daemon is going down and starts nothing; ask the next one")
-        from byteord.runs.plan import make_plan
-
         plan = make_plan(
             admission.spec,
             admission.deployment,
-            run_id=new_run_id(),
+            run_id=admission.run_id or new_run_id(),
             single_process=admission.single_process,
             host=self._host(),
             authority=self._settings.authority,
             client_input=admission.client_input,
             client_output=admission.client_output,
         )
+        self._check_new(plan)
         self._check_ceilings(plan)
         facts = RunFacts(
             created_unix_ns=time.time_ns(),
@@ -164,9 +159,11 @@ class RunManager:
         self._live[run.id] = run
         return run
 
-    def _check_ceilings(self, plan: RunPlan) -> None:
-        from byteord.runs.plan import plan_memory_bytes
+    def _check_new(self, plan: RunPlan) -> None:
+        if plan.run_id in self._live or self._history.get(plan.run_id) is not None:
+            raise AlreadyExistsError(f"the run {plan.run_id} exists already: take another id")
 
+    def _check_ceilings(self, plan: RunPlan) -> None:
         allowed, live = self._settings.authority, self._live.values()
         region_bytes = sum(plan_memory_bytes(run.plan) for run in live)
         workers = sum(len(run.plan.workers) for run in live)
@@ -185,8 +182,6 @@ class RunManager:
             check_ceiling(key, what, seen=seen, more=more, allowed=limit)
 
     async def _launch(self, run: LiveRun, admission: Admission) -> None:
-        from byteord.regions.create import create_run
-
         authority = self._settings.authority
         digests = await asyncio.to_thread(code_digests, admission.spec.stages, authority.code_dirs)
         run.facts = replace(run.facts, code_digests=digests)
@@ -273,8 +268,6 @@ class RunManager:
 
     async def _put_away(self, run: LiveRun) -> None:
         """The shim has gone: keep the last of the run, remove its regions, tell everyone."""
-        from byteord.regions.create import remove_run
-
         view, snapshot = await asyncio.to_thread(run.conclude)
         view = replace(view, revision=self._hub.next_revision())
         run.release()

@@ -91,7 +91,10 @@ def make_plan(
 def _rings(spec: Spec, roles: Sequence[RolePlan]) -> tuple[RingPlan, ...]:
     cells = len(spec.stages) + any(role.kind == "egress" and role.cell >= 0 for role in roles)
     ring = spec.ring
-    return tuple(RingPlan(f"ring-{index}", ring.capacity, ring.slot_bytes, cells) for index in range(ring.shards))
+    return tuple(
+        RingPlan(f"ring-{index}", ring.capacity, ring.slot_bytes, cells)
+        for index in range(ring.shards)
+    )
 
 
 def _roles(spec: Spec, deployment: Deployment) -> list[RolePlan]:
@@ -102,7 +105,15 @@ def _roles(spec: Spec, deployment: Deployment) -> list[RolePlan]:
     own_cell = shards > 1 or egress.kind == CLIENT
     everywhere = 0 if shards == 1 else -1
     roles = [
-        RolePlan(0, spec.ingress.name, "ingress", everywhere, -1, adapter=ingress.kind, options=dict(ingress.options))
+        RolePlan(
+            0,
+            spec.ingress.name,
+            "ingress",
+            everywhere,
+            -1,
+            adapter=ingress.kind,
+            options=dict(ingress.options),
+        )
     ]
     for shard in range(shards):
         for cell, stage in enumerate(spec.stages):
@@ -147,11 +158,15 @@ def _groups(
 ) -> list[list[int]]:
     """Which roles commit as one unit, in topological order."""
     ingress, egress, stages = roles[0], roles[-1], roles[1:-1]
-    busy = sum(1 for role in roles if role.adapter != CLIENT and (role.kind != "egress" or role.cell >= 0))
+    busy = sum(
+        1 for role in roles if role.adapter != CLIENT and (role.kind != "egress" or role.cell >= 0)
+    )
     fuse = _fuses(deployment.tuning.fuse, busy, len(host.cpus_allowed), notes)
     first_alone = spec.ring.shards > 1 or ingress.adapter == CLIENT
     if fuse and not first_alone and deployment.failure.policy is FailurePolicy.SKIP:
-        notes.append("the ingress is not fused: with failure.policy = skip a batch is committed in parts")
+        notes.append(
+            "the ingress is not fused: with failure.policy = skip a batch is committed in parts"
+        )
         first_alone = True
     groups: list[list[int]] = [[ingress.index]]
     open_group = fuse and not first_alone
@@ -180,14 +195,18 @@ def _fuses(fuse: Fuse, busy: int, cpus: int, notes: list[str]) -> bool:
     return fuse is Fuse.ALWAYS
 
 
-def _workers(units: Sequence[UnitPlan], roles: Sequence[RolePlan], *, single_process: bool) -> tuple[WorkerPlan, ...]:
+def _workers(
+    units: Sequence[UnitPlan], roles: Sequence[RolePlan], *, single_process: bool
+) -> tuple[WorkerPlan, ...]:
     hosted = [unit for unit in units if not _is_client(unit, roles)]
     if not single_process:
         return tuple(
             WorkerPlan(index, "+".join(roles[role].name for role in unit.roles), ((unit.index,),))
             for index, unit in enumerate(hosted)
         )
-    python = tuple(unit.index for unit in hosted if any(roles[role].is_python for role in unit.roles))
+    python = tuple(
+        unit.index for unit in hosted if any(roles[role].is_python for role in unit.roles)
+    )
     native = [(unit.index,) for unit in hosted if unit.index not in python]
     threads = (python, *native) if python else tuple(native)
     return (WorkerPlan(0, "all", threads),)
@@ -214,19 +233,24 @@ def _pin(
     if len(workers) == 1 and len(workers[0].threads) > 1:
         return (WorkerPlan(workers[0].index, workers[0].name, workers[0].threads, cpus),)
     return tuple(
-        WorkerPlan(worker.index, worker.name, worker.threads, (cpus[worker.index % len(cpus)],)) for worker in workers
+        WorkerPlan(worker.index, worker.name, worker.threads, (cpus[worker.index % len(cpus)],))
+        for worker in workers
     )
 
 
 def _balanced(host: HostFacts) -> tuple[int, ...]:
     """First CPU of every core, then the second of every core, and so on."""
     depth = max(len(core) for core in host.physical_cores)
-    return tuple(core[turn] for turn in range(depth) for core in host.physical_cores if turn < len(core))
+    return tuple(
+        core[turn] for turn in range(depth) for core in host.physical_cores if turn < len(core)
+    )
 
 
 def plan_memory_bytes(plan: RunPlan) -> int:
     """Return the bytes of shared memory that the run's regions take."""
-    rings = sum(region.ring_bytes(ring.capacity, ring.slot_bytes, ring.cells) for ring in plan.rings)
+    rings = sum(
+        region.ring_bytes(ring.capacity, ring.slot_bytes, ring.cells) for ring in plan.rings
+    )
     units = [{"undo_bytes": sum(undo_layout(plan, unit)[:2])} for unit in plan.units]
     roles = [{"state_bytes": role.state_bytes} for role in plan.roles]
     return int(rings + region.control_bytes(units, roles))
@@ -239,7 +263,12 @@ def plan_description(plan: RunPlan) -> dict[str, Any]:
     return {
         "mode": plan.mode,
         "roles": [
-            {"name": role.name, "kind": role.kind, "runs": role.stage or role.adapter, "shard": role.shard}
+            {
+                "name": role.name,
+                "kind": role.kind,
+                "runs": role.stage or role.adapter,
+                "shard": role.shard,
+            }
             for role in plan.roles
         ],
         "units": [{"index": unit.index, "roles": units[unit.index]} for unit in plan.units],
@@ -247,7 +276,9 @@ def plan_description(plan: RunPlan) -> dict[str, Any]:
             {
                 "index": worker.index,
                 "name": worker.name,
-                "threads": [[name for unit in thread for name in units[unit]] for thread in worker.threads],
+                "threads": [
+                    [name for unit in thread for name in units[unit]] for thread in worker.threads
+                ],
                 "cpus": list(worker.cpus),
             }
             for worker in plan.workers

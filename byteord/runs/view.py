@@ -32,6 +32,8 @@ class Admission:
     client_input: bool = False
     client_output: bool = False
     principal: str = ""
+    run_id: str = ""
+    """From `new_run_id`, for callers that must know it before the run starts; empty: made here."""
 
 
 @dataclass(frozen=True, slots=True)

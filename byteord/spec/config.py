@@ -43,11 +43,12 @@ def settle(
     worst = Severity.NOTE
     for problem in problems:
         unknown = problem.code in UNKNOWN_KEY_CODES
-        severity = found.unknown if unknown else Severity.ERROR
+        at = (*path, *problem.key.split(".")) if problem.key else path
+        severity = found.unknown_at(at) if unknown else Severity.ERROR
         worst = Severity.ERROR if severity is Severity.ERROR else worst
         found.add(
             problem.code,
-            (*path, *problem.key.split(".")) if problem.key else path,
+            at,
             seen=problem.seen,
             wanted=problem.wanted,
             fix=problem.fix,

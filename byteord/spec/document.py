@@ -7,6 +7,7 @@ keys mean, and never opens a file.
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +26,8 @@ KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 """A part of a key path, in both formats."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
-_KV_LINE = re.compile(r"[A-Za-z0-9_.-]+=(?![\[{](?!\]\Z)).*\Z")
+_KV_LINE = re.compile(r"[A-Za-z0-9_.-]{1,1024}=")
+_SNIFFED_LINES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +118,22 @@ def _control_characters(text: str, found: Collector) -> bool:
 def sniff(source: Source, text: str) -> str:
     """Return the format of a document.
 
-    The one it claims, else by its file name, else by its first lines.
+    The one it claims, else by its file name, else by its first lines: KV is what has `key=value`
+    in each line and is not TOML too.
     """
     if source.format:
         return source.format
     suffix = source.name.rpartition(".")[2].lower()
     if suffix in FORMATS:
         return suffix
-    lines = [line for line in text.split("\n", 64)[:64] if line]
-    return "kv" if lines and all(_KV_LINE.match(line) for line in lines) else "toml"
+    lines = [line for line in text.split("\n", _SNIFFED_LINES)[:_SNIFFED_LINES] if line]
+    if not lines or not all(_KV_LINE.match(line) for line in lines):
+        return "toml"
+    try:
+        tomllib.loads("\n".join(lines))
+    except ValueError:
+        return "kv"
+    return "toml"
 
 
 def read(source: Source, found: Collector) -> Document:

@@ -97,6 +97,8 @@ class Collector:
         """Begin without findings; `unknown` is how bad an unknown key is here."""
         self.document = document
         self.unknown = unknown
+        self.flags: frozenset[Path] = frozenset()
+        """Key paths that came by flag and stand nowhere in the text."""
         self.findings: list[Finding] = []
         self.bad: set[Path] = set()
         self._places = places
@@ -116,6 +118,8 @@ class Collector:
 
         One about a key or value as such marks its path as not to be built upon.
         """
+        if self._by_flag(path):
+            seen, place = f"{seen} given by --set", Place(0, 0)
         place = place or self.place(path)
         if severity is Severity.ERROR and code.startswith(("KEY_", "VALUE_")):
             self.bad.add(path)
@@ -132,6 +136,14 @@ class Collector:
                 column=place.column,
             )
         )
+
+    def _by_flag(self, path: Path) -> bool:
+        return any(path[: len(flag)] == flag for flag in self.flags)
+
+    def unknown_at(self, path: Path) -> Severity:
+        """Return how bad an unknown key is: one that was typed as a flag never goes unheard."""
+        named = any(flag[: len(path)] == path for flag in self.flags)
+        return Severity.ERROR if named else self.unknown
 
     def place(self, path: Path) -> Place:
         """Return where a key, or else the nearest table around it, stands."""

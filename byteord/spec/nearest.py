@@ -35,16 +35,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
     best, best_cost = "", 1 + max(1, len(wanted) // 3)
     for candidate in sorted(set(known)):
         plain = candidate.lower().replace("-", "_")
+        if abs(len(plain) - len(wanted)) >= best_cost and not _begins(plain, wanted):
+            continue
         cost = distance(wanted, plain)
-        if (
-            cost
-            and len(wanted) >= _PREFIX_CHARS_MIN
-            and (plain.startswith(wanted) or wanted.startswith(plain))
-        ):
-            cost = min(cost, 1)
+        if cost and _begins(plain, wanted):
+            cost = 1
         if cost < best_cost:
             best, best_cost = candidate, cost
     return best
+
+
+def _begins(left: str, right: str) -> bool:
+    """Tell whether one begins with the other, which is long enough to mean something."""
+    shorter, longer = sorted((left, right), key=len)
+    return len(shorter) >= _PREFIX_CHARS_MIN and longer.startswith(shorter)
 
 
 def did_you_mean(name: str, known: Iterable[str], *, otherwise: str) -> str:

@@ -19,6 +19,11 @@ from byteord.spec.nearest import did_you_mean
 
 Flat = dict[str, str | int | bool]
 
+CONFIG_KEYS_MAX = 1024
+"""Most keys of one stage's configuration or one adapter's options."""
+ADVICE_MAX = 50
+"""Unknown keys of one document that are compared with the known ones."""
+
 EACH = "*"
 """In a key path: every element of an array."""
 NAMED = "NAME"
@@ -82,6 +87,7 @@ class Reader:
     def __init__(self, found: Collector) -> None:
         """Read for this collector."""
         self._found = found
+        self._unknown_keys = 0
 
     def table(self, node: Mapping[str, Any], value: object, path: Path = ()) -> dict[str, Any]:
         """Return the typed table with defaults.
@@ -152,9 +158,16 @@ class Reader:
                     (*path, name),
                     seen=shown(name),
                     wanted=f"one of {', '.join(sorted(node))}",
-                    fix=did_you_mean(name, node, otherwise="delete it; it has no effect"),
-                    severity=self._found.unknown,
+                    fix=self._advice(name, node),
+                    severity=self._found.unknown_at((*path, name)),
                 )
+
+    def _advice(self, name: str, known: Iterable[str]) -> str:
+        """Return what to do about an unknown key; the nearest one is sought for the first few."""
+        self._unknown_keys += 1
+        many = self._unknown_keys > ADVICE_MAX
+        otherwise = "delete it; it has no effect"
+        return otherwise if many else did_you_mean(name, known, otherwise=otherwise)
 
     def _type(self, path: Path, value: object, wanted: str) -> None:
         self._found.add(
@@ -289,6 +302,15 @@ class Reader:
         flat: Flat = {}
         for name, child in value.items():
             self._flatten(flat, name, child, (*path, name))
+        if len(flat) > CONFIG_KEYS_MAX:
+            self._found.add(
+                "VALUE_RANGE",
+                path,
+                seen=f"{len(flat)} keys and array elements",
+                wanted=f"at most {CONFIG_KEYS_MAX}",
+                fix="keep data in a file that the stage or adapter reads",
+            )
+            return {}
         return flat
 
     def _flatten(self, flat: Flat, name: str, value: object, path: Path) -> None:
@@ -318,7 +340,7 @@ class Reader:
                 path, value, "text without NUL", "write the bytes as hex where the key allows it"
             )
             return None
-        too_big = isinstance(value, int) and integer_of(value) is None
+        too_big = type(value) is int and integer_of(value) is None
         if too_big or not isinstance(value, str | int | bool):
             self._type(path, value, "a string, an integer of 64 bits, a fraction or a boolean")
             return None

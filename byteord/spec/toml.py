@@ -131,6 +131,7 @@ class _Outline:
 
     def _note(self, path: Path, place: Place) -> None:
         self._keys += 1
+        self._deep(len(path))
         if self._keys > KEYS_MAX:
             raise _BoundError(
                 "DOCUMENT_TOO_MANY_KEYS",

@@ -34,7 +34,7 @@ typedef struct outcome {
     uint64_t end_ticks;      /* right: after the last; a ping-pong leaves it 0 */
     uint64_t messages;       /* right: taken, the end mark not counted */
     uint64_t errors;         /* right: messages that were not the next one, or torn */
-    histogram round_trips;   /* left, ping-pong only */
+    histogram round_trips;   /* left: a ping-pong; right: twice the ages it found */
 } outcome;
 
 typedef struct payload {
@@ -71,6 +71,7 @@ static inline uint64_t now_ticks(void) { return __rdtsc(); }
 extern const candidate anchor_candidates[];
 extern const candidate boost_candidates[];
 extern const candidate byteor_candidates[];
+extern const candidate unit_candidates[];
 
 #ifdef __cplusplus
 }

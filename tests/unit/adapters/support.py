@@ -22,7 +22,14 @@ def context(
 ) -> OpenContext:
     """Return a context that allows one directory for everything."""
     allowed = (str(directory),)
-    return OpenContext(payload_max, stream_fd, allowed, allowed, resume, "end")
+    return OpenContext(
+        payload_max=payload_max,
+        stream_fd=stream_fd,
+        read_dirs=allowed,
+        write_dirs=allowed,
+        resume=resume,
+        name="end",
+    )
 
 
 @contextmanager

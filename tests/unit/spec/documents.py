@@ -190,9 +190,14 @@ def _check(
             problems.append(
                 ConfigProblem(key.name, "STAGE_CONFIG_MISSING", "nothing", key.doc, "-")
             )
-        elif value is not None and type(value) is not _TYPES[key.type]:
+        elif value is not None and not _fits(value, key.type):
             problems.append(ConfigProblem(key.name, "STAGE_CONFIG_TYPE", str(value), key.type, "-"))
     return problems
+
+
+def _fits(value: Scalar, kind: str) -> bool:
+    """Tell whether a value is of its key's type; an integer may stand in quotes."""
+    return type(value) is _TYPES[kind] or (kind == "integer" and str(value).isdecimal())
 
 
 def check(

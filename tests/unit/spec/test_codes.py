@@ -70,7 +70,7 @@ def test_every_code_in_the_sources_is_declared() -> None:
 def test_a_level_finds_nothing_of_a_later_one() -> None:
     """Stopping after a level leaves out every finding of the levels behind it."""
     order = ("syntax", "schema", "topology", "policy", "host")
-    for case in CASES:
+    for case in {case.code: case for case in CASES}.values():
         for index, level in enumerate(order):
             context = {**case.context, "level": level}
             for finding in check(case.spec, case.deployment, **context).findings:

@@ -1,0 +1,503 @@
+"""The metrics: what each is called and means, and how their values become text. Pure.
+
+Names begin with `byteor_` (those of the daemon's process have the names every exporter gives them),
+units are base units. Labels that tell series apart are run, pipeline, lane, role, worker and shard;
+`state`, `reason`, `method` and `code` have a few fixed values each. A counter of a run begins at
+zero with the run and goes with it. The text is put together here, not through library objects: 200
+lanes are rendered in milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from byteord.runs.state import RunState
+from byteord.telemetry.calls import CALL_BOUNDS_S, CallStats
+from byteord.telemetry.process import ProcessStats
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+BOUNDS_NS = (*(digit * 10**power for power in range(2, 9) for digit in (1, 2, 5)), 10**9)
+"""Upper bounds of every histogram of a run: 1-2-5 from 100 ns to 1 s."""
+
+_RUN = ("run", "pipeline")
+_LANE = (*_RUN, "lane", "shard")
+_ROLE = (*_RUN, "role", "worker", "shard")
+_WORKER = (*_RUN, "worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric family."""
+
+    name: str
+    type: str
+    """`counter`, `gauge` or `histogram`."""
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "byteor_build_info",
+        "gauge",
+        "Always 1; its labels tell what is running.",
+        ("version", "python"),
+    ),
+    Metric(
+        "byteor_run_state",
+        "gauge",
+        "1 for the state that the run is in, 0 for the others.",
+        (*_RUN, "state"),
+    ),
+    Metric(
+        "byteor_run_ready_seconds",
+        "gauge",
+        "Time from the creation of the run until all its roles ran; absent before.",
+        _RUN,
+    ),
+    Metric(
+        "byteor_run_first_message_seconds",
+        "gauge",
+        "Time from the creation of the run to its first message at the egress; absent before.",
+        _RUN,
+    ),
+    Metric("byteor_lane_published_total", "counter", "Messages published to the lane.", _LANE),
+    Metric(
+        "byteor_lane_consumed_total",
+        "counter",
+        "Messages that a consumer of the lane is done with.",
+        (*_RUN, "lane", "role", "shard"),
+    ),
+    Metric(
+        "byteor_lane_depth_slots",
+        "gauge",
+        "Messages in the lane that its slowest consumer is not done with.",
+        _LANE,
+    ),
+    Metric("byteor_lane_capacity_slots", "gauge", "Slots of the lane.", _LANE),
+    Metric(
+        "byteor_lane_lag_slots",
+        "gauge",
+        "Messages published to the lane that a consumer is not done with.",
+        (*_RUN, "lane", "role", "shard"),
+    ),
+    Metric("byteor_role_received_total", "counter", "Messages that a role took.", _ROLE),
+    Metric("byteor_role_published_total", "counter", "Messages that a role passed on.", _ROLE),
+    Metric(
+        "byteor_role_dropped_total",
+        "counter",
+        "Messages that a role did not pass on: dropped by its stage, or skipped after an error.",
+        (*_ROLE, "reason"),
+    ),
+    Metric(
+        "byteor_role_rejected_total",
+        "counter",
+        "Input that an ingress or egress did not take, or repaired, by reason.",
+        (*_ROLE, "reason"),
+    ),
+    Metric(
+        "byteor_role_bytes_total",
+        "counter",
+        "Bytes that an ingress read or an egress wrote.",
+        _ROLE,
+    ),
+    Metric("byteor_role_batches_total", "counter", "Batches that a role committed.", _ROLE),
+    Metric(
+        "byteor_role_gathered_total",
+        "counter",
+        "Batches that a Python stage saw as a gathered copy, not in place.",
+        _ROLE,
+    ),
+    Metric("byteor_role_errors_total", "counter", "Errors of a role.", _ROLE),
+    Metric(
+        "byteor_stage_service_seconds",
+        "histogram",
+        "Time that a stage took for a batch.",
+        _ROLE,
+    ),
+    Metric(
+        "byteor_stage_latency_seconds",
+        "histogram",
+        "Age of a message, from its ingress, when a stage was done with it.",
+        _ROLE,
+    ),
+    Metric(
+        "byteor_adapter_service_seconds",
+        "histogram",
+        "Time that an ingress or egress took for a batch.",
+        _ROLE,
+    ),
+    Metric(
+        "byteor_end_to_end_seconds",
+        "histogram",
+        "Age of a message, from its ingress, when the egress was done with it.",
+        _ROLE,
+    ),
+    Metric("byteor_worker_up", "gauge", "1 while the worker's process exists.", _WORKER),
+    Metric(
+        "byteor_worker_heartbeat_age_seconds",
+        "gauge",
+        "Time since the loop of the worker last turned; the oldest of its roles.",
+        _WORKER,
+    ),
+    Metric(
+        "byteor_worker_cycle_max_seconds",
+        "gauge",
+        "Longest turn of the worker's loop so far.",
+        _WORKER,
+    ),
+    Metric("byteor_worker_restarts_total", "counter", "Restarts of the worker.", _WORKER),
+    Metric(
+        "byteor_worker_resident_memory_bytes", "gauge", "Resident memory of the worker.", _WORKER
+    ),
+    Metric(
+        "byteor_worker_cpu_seconds_total",
+        "counter",
+        "Processor time of the worker's process, since that process began.",
+        _WORKER,
+    ),
+    Metric(
+        "byteor_worker_major_faults_total",
+        "counter",
+        "Page faults of the worker's process that had to read a disk.",
+        _WORKER,
+    ),
+    Metric(
+        "byteor_worker_involuntary_switches_total",
+        "counter",
+        "Times the kernel took the processor from the worker's process.",
+        _WORKER,
+    ),
+    Metric("byteor_watches", "gauge", "Open watches of runs."),
+    Metric("byteor_grpc_server_started_total", "counter", "Calls that the API began.", ("method",)),
+    Metric(
+        "byteor_grpc_server_handled_total",
+        "counter",
+        "Calls that the API finished, by status.",
+        ("method", "code"),
+    ),
+    Metric(
+        "byteor_grpc_server_handling_seconds",
+        "histogram",
+        "Time that the API took for a call, to the end of its stream.",
+        ("method",),
+    ),
+    Metric(
+        "byteor_scrape_seconds", "gauge", "Time that the last complete answer like this one took."
+    ),
+    Metric(
+        "byteor_scrape_errors_total",
+        "counter",
+        "Runs that could not be read, each counted once a scrape.",
+    ),
+    Metric("process_cpu_seconds_total", "counter", "Processor time of the daemon."),
+    Metric("process_resident_memory_bytes", "gauge", "Resident memory of the daemon."),
+    Metric("process_virtual_memory_bytes", "gauge", "Virtual memory of the daemon."),
+    Metric("process_open_fds", "gauge", "Open file descriptors of the daemon."),
+    Metric("process_max_fds", "gauge", "File descriptors that the daemon may open."),
+    Metric("process_threads", "gauge", "Threads of the daemon."),
+    Metric("process_start_time_seconds", "gauge", "When the daemon began, since the epoch."),
+)
+
+Histogram = tuple[Sequence[int], int, int]
+"""Cumulative counts at or below each bound, sum in ns, count."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSample:
+    """One run at one moment: what `RunReader.read` said, and how to ask for its histograms."""
+
+    run: str
+    pipeline: str
+    state: RunState
+    read: Mapping[str, Any] | None = None
+    histogram: Callable[[int, str], Histogram] | None = None
+    """Of a role's index and `service` or `latency`."""
+    processes: Mapping[int, ProcessStats] | None = None
+    """By pid; a worker that is not in it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Everything of one scrape."""
+
+    version: str
+    python: str
+    runs: Sequence[RunSample] = ()
+    calls: Mapping[str, CallStats] | None = None
+    watches: int = 0
+    daemon: ProcessStats | None = None
+    scrape_s: float = 0.0
+    scrape_errors: int = 0
+
+
+def render(sample: Sample) -> str:
+    """Return the Prometheus text of a sample: every family that has a series, in table order."""
+    page: dict[str, list[str]] = {metric.name: [] for metric in METRICS}
+    build = _labels(version=sample.version, python=sample.python)
+    page["byteor_build_info"].append(f"byteor_build_info{{{build}}} 1")
+    for run in sample.runs:
+        _run(page, run)
+    _calls(page, sample.calls or {})
+    _daemon(page, sample)
+    lines: list[str] = []
+    for metric in METRICS:
+        if page[metric.name]:
+            lines += _heads()[metric.name]
+            lines += page[metric.name]
+    lines.append("")
+    return "\n".join(lines)
+
+
+def reference() -> str:
+    """Return the reference of all metrics as a Markdown table."""
+    lines = ["| metric | type | labels | meaning |", "| --- | --- | --- | --- |"]
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels) or "none"
+        lines.append(f"| `{metric.name}` | {metric.type} | {labels} | {metric.help} |")
+    return "\n".join(lines) + "\n"
+
+
+Page = dict[str, list[str]]
+
+
+def _run(page: Page, run: RunSample) -> None:
+    labels = _labels(run=run.run, pipeline=run.pipeline)
+    for state in RunState:
+        _put(page, "byteor_run_state", f'{labels},state="{state}"', int(state is run.state))
+    if run.read is None:
+        return
+    created = run.read["created_ns"]
+    for name, key in (
+        ("byteor_run_ready_seconds", "ready_ns"),
+        ("byteor_run_first_message_seconds", "first_message_ns"),
+    ):
+        if run.read[key]:
+            _put(page, name, labels, _seconds(run.read[key] - created))
+    for ring in run.read["rings"]:
+        _lane(page, labels, ring)
+    for role in run.read["roles"]:
+        _role(page, labels, role, run.histogram)
+    _workers(page, labels, run.read["roles"], run.processes or {})
+
+
+def _lane(page: Page, run: str, ring: Mapping[str, Any]) -> None:
+    shard = f'shard="{ring["index"]}"'
+    lane = f'{run},lane="ring",{shard}'
+    _put(page, "byteor_lane_published_total", lane, ring["cursor"])
+    _put(page, "byteor_lane_capacity_slots", lane, ring["capacity"])
+    depth = max(0, ring["cursor"] - ring["minimum_gating_sequence"])
+    _put(page, "byteor_lane_depth_slots", lane, depth)
+    for cell in ring["cells"]:
+        role = _escape(_base(cell["role"]) or f"cell-{cell['cell']}")
+        consumer = f'{run},lane="ring",role="{role}",{shard}'
+        _put(page, "byteor_lane_consumed_total", consumer, cell["sequence"])
+        _put(page, "byteor_lane_lag_slots", consumer, cell["lag_slots"])
+
+
+def _role(
+    page: Page,
+    run: str,
+    role: Mapping[str, Any],
+    histogram: Callable[[int, str], Histogram] | None,
+) -> None:
+    kind = role["kind"]
+    reasons = ("stage", "skipped") if kind == "stage" else tuple(role["rejected"])
+    labels = _role_labels(run, role["name"], role["worker"], role["shard"])
+    errors = role["errors"]
+    values = [role["received"], role["published"], role["batches"]]
+    values.append(sum(each["count"] for each in errors) if errors else 0)
+    if kind == "stage":
+        values += (role["gathered"], role["dropped"], role["skipped"])
+    else:
+        values.append(role["bytes"])
+        values += role["rejected"].values()
+    for (name, prefix), value in zip(_role_series(labels, kind, reasons), values, strict=True):
+        page[name].append(f"{prefix}{value}")
+    if histogram is None:
+        return
+    service, latency = _STAGE_TIMES if kind == "stage" else _ADAPTER_TIMES
+    _histogram(page, service, labels, histogram(role["index"], "service"))
+    if kind != "ingress":
+        _histogram(page, latency, labels, histogram(role["index"], "latency"))
+
+
+_STAGE_TIMES = ("byteor_stage_service_seconds", "byteor_stage_latency_seconds")
+_ADAPTER_TIMES = ("byteor_adapter_service_seconds", "byteor_end_to_end_seconds")
+
+
+@lru_cache(maxsize=4096)
+def _role_labels(run: str, name: str, worker: int, shard: int) -> str:
+    place = "all" if shard < 0 else shard
+    return f'{run},role="{_escape(_base(name))}",worker="{worker}",shard="{place}"'
+
+
+@lru_cache(maxsize=4096)
+def _role_series(labels: str, kind: str, reasons: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Return family and fixed part of each series of a role, in the order of its values."""
+    names = [f"byteor_role_{key}_total" for key in ("received", "published", "batches", "errors")]
+    if kind == "stage":
+        names.append("byteor_role_gathered_total")
+        by_reason = "byteor_role_dropped_total"
+    else:
+        names.append("byteor_role_bytes_total")
+        by_reason = "byteor_role_rejected_total"
+    series = [(name, f"{name}{{{labels}}} ") for name in names]
+    series += [(by_reason, f'{by_reason}{{{labels},reason="{each}"}} ') for each in reasons]
+    return tuple(series)
+
+
+def _workers(
+    page: Page,
+    run: str,
+    roles: Sequence[Mapping[str, Any]],
+    processes: Mapping[int, ProcessStats],
+) -> None:
+    hosted: dict[int, list[Mapping[str, Any]]] = {}
+    for role in roles:
+        if role["worker"] >= 0:
+            hosted.setdefault(role["worker"], []).append(role)
+    for index, mine in hosted.items():
+        process = processes.get(mine[0]["pid"])
+        values: list[object] = [
+            int(process is not None),
+            _seconds(max([role["heartbeat_age_ns"] for role in mine])),
+            _seconds(max([role["cycle_ns_max"] for role in mine])),
+            max([role["restarts"] for role in mine]),
+        ]
+        if process is not None:
+            values += (
+                process.resident_bytes,
+                _number(process.cpu_s),
+                process.major_faults,
+                process.involuntary_switches,
+            )
+        series = _worker_series(run, index)
+        for (name, prefix), value in zip(series, values, strict=False):
+            page[name].append(f"{prefix}{value}")
+
+
+@lru_cache(maxsize=4096)
+def _worker_series(run: str, index: int) -> tuple[tuple[str, str], ...]:
+    """Return family and fixed part of each series of a worker; the last four need its process."""
+    names = (
+        "up",
+        "heartbeat_age_seconds",
+        "cycle_max_seconds",
+        "restarts_total",
+        "resident_memory_bytes",
+        "cpu_seconds_total",
+        "major_faults_total",
+        "involuntary_switches_total",
+    )
+    return tuple(
+        (f"byteor_worker_{name}", f'byteor_worker_{name}{{{run},worker="{index}"}} ')
+        for name in names
+    )
+
+
+def _calls(page: Page, calls: Mapping[str, CallStats]) -> None:
+    for method, stats in calls.items():
+        labels = _labels(method=method)
+        _put(page, "byteor_grpc_server_started_total", labels, stats.started)
+        for code, count in stats.handled.items():
+            _put(page, "byteor_grpc_server_handled_total", f'{labels},code="{code}"', count)
+        if stats.handled:
+            _call_seconds(page["byteor_grpc_server_handling_seconds"], labels, stats)
+
+
+def _call_seconds(lines: list[str], labels: str, stats: CallStats) -> None:
+    name = "byteor_grpc_server_handling_seconds"
+    running = 0
+    for bound, count in zip(CALL_BOUNDS_S, stats.buckets, strict=True):
+        running += count
+        lines.append(f'{name}_bucket{{{labels},le="{_number(bound)}"}} {running}')
+    total = sum(stats.handled.values())
+    lines.append(f'{name}_bucket{{{labels},le="+Inf"}} {total}')
+    lines.append(f"{name}_sum{{{labels}}} {_number(stats.sum_s)}")
+    lines.append(f"{name}_count{{{labels}}} {total}")
+
+
+def _daemon(page: Page, sample: Sample) -> None:
+    alone: dict[str, object] = {
+        "byteor_watches": sample.watches,
+        "byteor_scrape_seconds": _number(sample.scrape_s),
+        "byteor_scrape_errors_total": sample.scrape_errors,
+    }
+    process = sample.daemon
+    if process is not None:
+        alone |= {
+            "process_cpu_seconds_total": _number(process.cpu_s),
+            "process_resident_memory_bytes": process.resident_bytes,
+            "process_virtual_memory_bytes": process.virtual_bytes,
+            "process_open_fds": process.open_fds,
+            "process_max_fds": process.max_fds,
+            "process_threads": process.threads,
+            "process_start_time_seconds": _number(process.start_unix_s),
+        }
+    for name, value in alone.items():
+        page[name].append(f"{name} {value}")
+
+
+def _histogram(page: Page, name: str, labels: str, values: Histogram) -> None:
+    counts, sum_ns, count = values
+    page[name].append(_template(name, labels) % (*counts, count, _seconds(sum_ns), count))
+
+
+@lru_cache(maxsize=4096)
+def _template(name: str, labels: str) -> str:
+    """Return the lines of a histogram with `%` places for its values: all but them is constant."""
+    fixed = labels.replace("%", "%%")
+    lines = [f'{name}_bucket{{{fixed},le="{bound}"}} %d' for bound in _BOUNDS_TEXT]
+    lines.append(f'{name}_bucket{{{fixed},le="+Inf"}} %d')
+    lines.append(f"{name}_sum{{{fixed}}} %s")
+    lines.append(f"{name}_count{{{fixed}}} %d")
+    return "\n".join(lines)
+
+
+@lru_cache(maxsize=1)
+def _heads() -> dict[str, list[str]]:
+    return {
+        metric.name: [
+            f"# HELP {metric.name} {metric.help}",
+            f"# TYPE {metric.name} {metric.type}",
+        ]
+        for metric in METRICS
+    }
+
+
+def _put(page: Page, name: str, labels: str, value: object) -> None:
+    page[name].append(f"{name}{{{labels}}} {value}")
+
+
+def _labels(**values: str) -> str:
+    return ",".join(f'{name}="{_escape(value)}"' for name, value in values.items())
+
+
+def _escape(value: str) -> str:
+    if "\\" in value or '"' in value or "\n" in value:
+        return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return value
+
+
+def _base(name: str) -> str:
+    """Return a role's name without its shard, which is a label of its own."""
+    return name.partition("#")[0]
+
+
+def _seconds(ns: int) -> str:
+    return f"{ns / 1e9:.12g}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.12g}"
+
+
+def _texts(bounds: Iterable[int]) -> tuple[str, ...]:
+    return tuple(_seconds(bound) for bound in bounds)
+
+
+_BOUNDS_TEXT = _texts(BOUNDS_NS)

@@ -1,0 +1,1 @@
+"""Stress: the native headers under many interleavings, with and without sanitizers."""
