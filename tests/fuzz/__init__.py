@@ -1,1 +1,1 @@
-"""Parsers and openers on hostile bytes."""
+"""Damaged input for every parser."""
