@@ -141,11 +141,12 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         return runs_pb.GetRunResponse(run=convert_runs.run_to_proto(run))
 
     async def WatchRuns(  # noqa: N802  name of the API
-        self, request: runs_pb.WatchRunsRequest, _context: Context
+        self, request: runs_pb.WatchRunsRequest, context: Context
     ) -> AsyncIterator[runs_pb.WatchRunsResponse]:
-        """Stream changes of runs."""
+        """Stream changes of runs; initial metadata says that the watch is open."""
         watch = self._manager.watch(request.run_id or None, request.after_revision)
         async with contextlib.aclosing(watch) as events:
+            await context.send_initial_metadata(())
             async for event in events:
                 yield convert_runs.watch_event_to_proto(event)
 
