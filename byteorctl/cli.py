@@ -124,13 +124,14 @@ def _code(result: Any) -> int:
 
 
 def _report(error: CliError) -> int:
+    from byteorctl.output.clean import clean
     from byteorctl.output.findings import finding_line
 
     for finding in error.findings:
         click.echo(finding_line(finding), err=True)
-    click.echo(f"byteorctl: {error.message}", err=True)
+    click.echo(f"byteorctl: {clean(error.message, keep=chr(10))}", err=True)
     for note in error.notes:
-        click.echo(f"  {note}", err=True)
+        click.echo(f"  {clean(note)}", err=True)
     return error.exit_code
 
 

@@ -1,6 +1,7 @@
-"""`byteord`: the command line of the daemon. Parses, reads the configuration, takes the lock, hands over to `byteord.app`.
+"""`byteord`: the command line of the daemon.
 
-Imports of gRPC wait until the lock is held, so that a second daemon is refused in milliseconds.
+Parses, reads the configuration, takes the lock, hands over to `byteord.app`. Imports of gRPC wait
+until the lock is held, so that a second daemon is refused in milliseconds.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ EXIT_CODES: tuple[tuple[type[ByteorError], int], ...] = (
     (WrongStateError, 1),
     (ByteorError, 70),
 )
-"""First match wins. A second daemon is `ResourceError`: 75, try again, since the lock frees itself when its holder ends."""
+"""First match wins.
+
+A second daemon is `ResourceError`: 75, try again, since the lock frees itself when its holder ends.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

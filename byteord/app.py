@@ -1,8 +1,9 @@
 """The daemon as a process: what starts in which order, what makes it stop, and how it goes down.
 
-Owns the event loop and the order of things; every part does its own work. The lock is held before `run` is called and is
-freed after it returns. Start: adoption of runs, then the socket, then health, then READY=1. Stop: health first, then watches,
-then the server, then what was asked for the runs.
+Owns the event loop and the order of things; every part does its own work. The lock is held before
+`run` is called and is freed after it returns. Start: adoption of runs, then the socket, then
+health, then READY=1. Stop: health first, then watches, then the server, then what was asked for the
+runs.
 """
 
 from __future__ import annotations
@@ -13,14 +14,22 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 
 import uvloop
 from structlog.typing import FilteringBoundLogger
 
+from byteord.adapters.catalogue import CATALOGUE as ADAPTERS
 from byteord.deployment.config import Config
+from byteord.deployment.model import HostFacts
+from byteord.errors import ByteorError
+from byteord.rpc.control import Catalogues, Control
 from byteord.rpc.requests import RequestStore
 from byteord.rpc.server import ApiServer
 from byteord.rpc.servicer import ControlServicer
+from byteord.runs.host import read_host
+from byteord.runs.manager import RunManager, RunSettings
+from byteord.stages.catalogue import CATALOGUE as STAGES
 from byteord.telemetry.lag import LoopWatch
 from byteord.telemetry.log import bridge_library_logs, make_logger
 from byteord.telemetry.systemd import Notifier
@@ -58,23 +67,65 @@ class Daemon:
     async def serve(self) -> None:
         """Start everything, wait for a reason to stop, stop everything."""
         self._listen_for_reasons()
-        requests = RequestStore(
-            os.path.join(self._config.paths.state, "requests"), self._config.request_ids_max
+        manager = self._make_manager()
+        requests = self._make_requests()
+        control = Control(
+            self._config.authority, manager, Catalogues(STAGES, ADAPTERS), self._read_host
         )
-        requests.open()
-        servicer = ControlServicer(self._config.authority.environment)
-        server = ApiServer(self._config.listen, servicer, log=self._log, observe=lambda *_: None)
+        servicer = ControlServicer(control, requests)
+        server = ApiServer(self._config.listen, servicer, log=self._log, observe=_observe_nothing)
+        lag = LoopWatch(self._notifier, self._log)
         async with asyncio.TaskGroup() as group:
-            watch = group.create_task(LoopWatch(self._notifier, self._log).run())
+            watch = group.create_task(lag.run())
+            await manager.adopt()
+            await servicer.settle()
             await server.start()
             self._say_ready()
             await self._stop.wait()
             self._say_stopping()
             await server.not_serving()
+            control.go_down()
+            await self._let_go(manager)
             await server.stop()
             await requests.close(EFFECTS_TIMEOUT_S)
             watch.cancel()
         self._log.info("daemon.stopped", reason=self._why)
+
+    def _make_manager(self) -> RunManager:
+        bound = self._parent_fd >= 0
+        settings = RunSettings(
+            authority=self._config.authority,
+            regions_root=self._config.paths.regions,
+            state_dir=None if bound else os.path.join(self._config.paths.state, "runs"),
+            bound=bound,
+        )
+        return RunManager(settings, host=self._read_host, report=self._report)
+
+    def _make_requests(self) -> RequestStore:
+        path = os.path.join(self._config.paths.state, "requests")
+        requests = RequestStore(path, self._config.request_ids_max)
+        requests.open()
+        return requests
+
+    async def _let_go(self, manager: RunManager) -> None:
+        """Drain runs if so configured, end watches, let go of what lives."""
+        if self._config.on_stop == "drain":
+            await asyncio.gather(*(self._drain(manager, run.id) for run in manager.list()))
+        await manager.close()
+
+    async def _drain(self, manager: RunManager, run_id: str) -> None:
+        try:
+            await manager.stop(run_id, "drain", self._config.drain_timeout_s)
+        except ByteorError as error:
+            self._log.warning(
+                "run.undrained", run=run_id, reason=error.reason, message=error.message
+            )
+
+    def _read_host(self) -> HostFacts:
+        return read_host(self._config.paths.regions)
+
+    def _report(self, event: str, data: Mapping[str, object]) -> None:
+        self._log.info(event, **data)
 
     def _listen_for_reasons(self) -> None:
         loop = asyncio.get_running_loop()
@@ -112,3 +163,7 @@ class Daemon:
     def _say_stopping(self) -> None:
         self._notifier.stopping(f"stopping: {self._why}")
         self._log.info("daemon.stopping", reason=self._why, runs=self._config.on_stop)
+
+
+def _observe_nothing(method: str, code: str, seconds: float) -> None:
+    """Measure no calls."""

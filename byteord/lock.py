@@ -1,7 +1,8 @@
 """Exclusive locks of one daemon: files held with flock, taken before anything else is touched.
 
-A second gRPC server would take over a live Unix socket without a word, and two daemons on the same regions or state would
-corrupt both; so whoever does not get every lock ends. The kernel frees a lock when its holder dies, however it dies.
+A second gRPC server would take over a live Unix socket without a word, and two daemons on the same
+regions or state would corrupt both; so whoever does not get every lock ends. The kernel frees a
+lock when its holder dies, however it dies.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Sequence
+from typing import Self
 
 from byteord.errors import DeniedError, ResourceError
 
@@ -21,7 +23,8 @@ class DaemonLocks:
         """Take all of `paths` in order.
 
         Raises:
-            ResourceError: another process holds one (`DAEMON_RUNNING`, details `pid` and `lock`); trying again can help
+            ResourceError: another process holds one (`DAEMON_RUNNING`, details `pid` and `lock`);
+            trying again can help
                 once it has ended, hence exit 75.
             DeniedError: a lock file cannot be made.
         """
@@ -33,7 +36,7 @@ class DaemonLocks:
             self.close()
             raise
 
-    def __enter__(self) -> DaemonLocks:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -49,7 +52,7 @@ class DaemonLocks:
 
 
 def _take(path: str) -> int:
-    """Return a locked descriptor of `path`: of the file that has this name now, not of one just removed."""
+    """Return a locked descriptor of the file that is called `path` now, not of one just removed."""
     while True:
         descriptor = _open(path)
         try:
@@ -71,7 +74,8 @@ def _open(path: str) -> int:
         return os.open(path, flags, 0o644)
     except OSError as error:
         raise DeniedError(
-            f"lock {path}: {error.strerror}; wanted a file that this user (uid {os.geteuid()}) may write; "
+            f"lock {path}: {error.strerror}; wanted a file that this user (uid {os.geteuid()}) "
+            "may write; "
             "give its directory to the daemon's user, or name others under [paths]",
             reason="LOCK_NOT_WRITABLE",
         ) from error
@@ -87,8 +91,10 @@ def _same_file(path: str, descriptor: int) -> bool:
 
 def _held_by(holder: str, path: str) -> ResourceError:
     return ResourceError(
-        f"another byteord (pid {holder}) is running: it holds {path}; wanted: one daemon for one socket, state and set "
-        f"of regions; use it with byteorctl, stop it (kill {holder}), or give this one its own [paths]",
+        f"another byteord (pid {holder}) is running: it holds {path}; wanted: one daemon for one "
+        "socket, state and set "
+        f"of regions; use it with byteorctl, stop it (kill {holder}), or give this one its own "
+        "[paths]",
         reason="DAEMON_RUNNING",
         details={"pid": holder, "lock": path},
     )

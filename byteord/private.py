@@ -1,6 +1,7 @@
-"""The private daemon of one `byteorctl` call: dev, its caller's user, its own directories, gone with its caller.
+"""The private daemon of one `byteorctl` call: its own directories, gone with its caller.
 
-Owns its directory of regions, which nobody else uses, and clears away those of private daemons that were killed.
+Owns its directory of regions, which nobody else uses, and clears away those of private daemons that
+were killed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ SHM = "/dev/shm"  # noqa: S108  where shared memory lives; mkdtemp below
 def make_private(arguments: argparse.Namespace) -> Iterator[Config]:
     """Provide the configuration of a private daemon, and leave nothing behind.
 
-    Raises InvalidArgumentError when the directory or the parent's descriptor is not what it must be.
+    Raises InvalidArgumentError when the directory or the parent's descriptor is not what it must
+    be.
     """
     directory = os.path.abspath(arguments.private)
     _check(directory, arguments.parent_fd)
@@ -49,7 +51,7 @@ def make_private(arguments: argparse.Namespace) -> Iterator[Config]:
 
 
 def sweep(prefix: str) -> None:
-    """Remove regions of private daemons of this user that are gone: theirs is the lock nobody holds."""
+    """Remove regions of private daemons of this user that are gone: nobody holds their lock."""
     with os.scandir(SHM) as entries:
         names = [each.path for each in entries if each.name.startswith(prefix)]
     for path in names:
@@ -68,14 +70,17 @@ def _check(directory: str, parent_fd: int) -> None:
         mode = os.stat(directory).st_mode
     except OSError as error:
         raise InvalidArgumentError(
-            f"--private {directory}: {error.strerror}; wanted a directory made for this daemon alone (mode 0700)"
+            f"--private {directory}: {error.strerror}; wanted a directory made for this daemon "
+            "alone (mode 0700)"
         ) from error
     if mode & 0o077:
         raise InvalidArgumentError(
-            f"--private {directory}: others may enter it (mode {mode & 0o777:04o}); wanted mode 0700"
+            f"--private {directory}: others may enter it (mode {mode & 0o777:04o}); wanted mode "
+            "0700"
         )
     if parent_fd < 0 or not os.path.exists(f"/proc/self/fd/{parent_fd}"):
         raise InvalidArgumentError(
-            f"--parent-fd {parent_fd}: not open here; wanted a descriptor that reads its end when the caller ends"
+            f"--parent-fd {parent_fd}: not open here; wanted a descriptor that reads its end when "
+            "the caller ends"
         )
     os.set_inheritable(parent_fd, False)

@@ -137,7 +137,8 @@ cdef class _Client:
     cdef byteor_unit *own_unit
     cdef bint closed
 
-    def __cinit__(self, int ring_fd, int control_fd=-1, *, int role=-1, int unit=-1, doorbells=(), str wait="backoff"):
+    def __cinit__(self, int ring_fd, int control_fd=-1, *, int role=-1, int unit=-1, doorbells=(), str wait="backoff",
+                  **_of_subclass):
         """Map the ring, and the control region when it belongs to a run."""
         cdef char text[256]
         cdef byteor_region_header *header

@@ -75,10 +75,11 @@ typedef struct byteor_region_header {
 typedef struct byteor_ring_producer {
     uint64_t cursor;  /* next sequence to publish; stored after the stamps */
     uint64_t claimed; /* no sequence at or above it has been written to; stored before the first payload store */
-    uint8_t pad0[48];
-    uint64_t end_sequence; /* sequence of the end slot, BYTEOR_NO_SEQUENCE until there is one */
-    uint64_t progress_ns;  /* every message up to this time is published */
-    uint8_t pad1[48];
+    uint64_t progress_ns; /* every message up to this time is published */
+    uint8_t pad0[40];
+    uint64_t end_sequence; /* of the end slot, BYTEOR_NO_SEQUENCE until there is one. Followers read it for every batch,
+                            * so its line is one that nobody writes while messages flow */
+    uint8_t pad1[56];
 } byteor_ring_producer;
 
 typedef struct byteor_cell {

@@ -485,6 +485,7 @@ cdef class Control:
         """Store a role's state on behalf of a worker that cannot."""
         cdef byteor_role *role = self.role_at(index)
         role.pid = pid
+        role.busy_since_ns = 0
         byteor_store_release32(&role.state, STATES.index(state))
 
     def fail(self, index, str failure, sequence, bytes digest, str text, bint note=True):

@@ -213,6 +213,9 @@ cdef _create(StageHandle handle, dict config, uint32_t payload_max, str what):
         free(items)
 
 
+STAGE_ABI = BYTEOR_STAGE_ABI
+
+
 def builtin_names() -> list[str]:
     """Names of the built-in stages, in order."""
     cdef size_t index = 0

@@ -128,13 +128,15 @@ static inline int byteor_after_failure(byteor_unit_runtime *u, uint64_t first, u
     const char *text = u->failure_text;
     byteor_member_count before[BYTEOR_MEMBERS_MAX];
     if (u->failed_unknown && u->rerunnable && !is_end) {
-        byteor_note_error(u->member[member].role, failure, first, text, strlen(text));
         u->failed_unknown = 0;
-        if (byteor_run_singly(u, first, count, now) == count) return u->failure ? BYTEOR_DUTY_FAILED : BYTEOR_DUTY_WORKED;
+        if (byteor_run_singly(u, first, count, now) == count) { /* it fails on the batch only: noted, and passed */
+            byteor_note_error(u->member[member].role, failure, first, text, strlen(text));
+            return u->failure ? BYTEOR_DUTY_FAILED : BYTEOR_DUTY_WORKED;
+        }
         if (u->skip_failed && u->work.position == u->failed_sequence) return byteor_skip_message(u);
         return BYTEOR_DUTY_FAILED;
     }
-    if (!is_end && good > 0 && u->rerunnable) {
+    if (!is_end && good > 0 && u->rerunnable && failure == BYTEOR_FAILURE_STAGE) {
         memcpy(before, u->work.member, sizeof before);
         byteor_undo_save(u, first, good);
         if (byteor_run_stages(u, first, good, 0, now) == 0) {

@@ -17,9 +17,12 @@ from byteorctl.output.tree import show_tree
     "describe",
     epilog=example("byteorctl describe deploy/examples/es-trades/spec.toml -o jsonpath=.memory"),
 )
-@click.argument("spec", metavar="SPEC")
+@click.argument("spec", type=click.Path(), metavar="SPEC")
 @click.option(
-    "--deployment", metavar="PATH", help="Deployment [default: deployment.toml beside SPEC]."
+    "--deployment",
+    type=click.Path(),
+    metavar="PATH",
+    help="Deployment [default: deployment.toml beside SPEC].",
 )
 @click.option("--sp", is_flag=True, help="Plan for a single worker process, as run --sp does.")
 @call_timeout

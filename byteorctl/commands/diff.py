@@ -13,8 +13,8 @@ from byteorctl.output.screen import Screen
 
 
 @click.command("diff", epilog=example("byteorctl diff old/spec.toml new/spec.toml"))
-@click.argument("old", metavar="OLD")
-@click.argument("new", metavar="NEW")
+@click.argument("old", type=click.Path(), metavar="OLD")
+@click.argument("new", type=click.Path(), metavar="NEW")
 @click.option(
     "--kind",
     type=click.Choice(("spec", "deployment")),

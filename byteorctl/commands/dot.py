@@ -19,10 +19,14 @@ RENDER_TIMEOUT_S = 60
     "dot",
     epilog=example("byteorctl dot --svg --out pipeline.svg deploy/examples/es-trades/spec.toml"),
 )
-@click.argument("spec", metavar="SPEC")
+@click.argument("spec", type=click.Path(), metavar="SPEC")
 @click.option("--svg", is_flag=True, help="Render with Graphviz.")
 @click.option(
-    "--out", metavar="PATH", default=STDIO, help="Where to write [default: standard output]."
+    "--out",
+    type=click.Path(),
+    metavar="PATH",
+    default=STDIO,
+    help="Where to write [default: standard output].",
 )
 @call_timeout
 @shared_options

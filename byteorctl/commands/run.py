@@ -67,18 +67,25 @@ def _settings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) ->
         "byteorctl run --sp deploy/examples/es-trades/spec.toml --input t.bin --output sum.jsonl"
     ),
 )
-@click.argument("spec", metavar="SPEC")
+@click.argument("spec", type=click.Path(), metavar="SPEC")
 @click.option(
-    "--deployment", metavar="PATH", help="Deployment [default: deployment.toml beside SPEC]."
+    "--deployment",
+    type=click.Path(),
+    metavar="PATH",
+    help="Deployment [default: deployment.toml beside SPEC].",
 )
 @click.option(
     "--input",
     "input_",
+    type=click.Path(),
     metavar="PATH",
     help="Feed the ingress from this file; - is standard input.",
 )
 @click.option(
-    "--output", metavar="PATH", help="Take the egress into this file; - is standard output."
+    "--output",
+    type=click.Path(),
+    metavar="PATH",
+    help="Take the egress into this file; - is standard output.",
 )
 @click.option(
     "--sp", is_flag=True, help="All in one worker process; brings a private byteord if none runs."

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 @click.command("snapshot", epilog=example("byteorctl snapshot es-trades --out snapshot.json"))
 @click.argument("run", metavar="RUN")
-@click.option("--out", metavar="PATH", help="Write the JSON document there, whole or not at all.")
+@click.option(
+    "--out",
+    type=click.Path(),
+    metavar="PATH",
+    help="Write the JSON document there, whole or not at all.",
+)
 @call_timeout
 @shared_options
 def command(app: App, run: str, out: str | None, *, timeout_s: float) -> None:

@@ -16,9 +16,12 @@ LEVELS = ("syntax", "schema", "topology", "policy", "host")
 
 
 @click.command("validate", epilog=example("byteorctl validate deploy/examples/es-trades/spec.toml"))
-@click.argument("spec", metavar="SPEC")
+@click.argument("spec", type=click.Path(), metavar="SPEC")
 @click.option(
-    "--deployment", metavar="PATH", help="Deployment [default: deployment.toml beside SPEC]."
+    "--deployment",
+    type=click.Path(),
+    metavar="PATH",
+    help="Deployment [default: deployment.toml beside SPEC].",
 )
 @click.option(
     "--level",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from byteorctl.errors import Plain
+from byteorctl.output.clean import clean
 
 
 def finding_line(finding: Plain) -> str:
@@ -14,7 +15,7 @@ def finding_line(finding: Plain) -> str:
         head.append(f"(line {finding['line']}{column})")
     said = [f"{word} {finding[word]}" for word in ("seen", "wanted") if finding.get(word)]
     parts = [part for part in (", ".join(said), finding.get("fix", "")) if part]
-    return f"{' '.join(part for part in head if part)}: {'; '.join(parts)}"
+    return clean(f"{' '.join(part for part in head if part)}: {'; '.join(parts)}")
 
 
 def summary(findings: list[Plain]) -> str:

@@ -166,9 +166,8 @@ def _times(run: Plain) -> str:
 
 
 def _role_row(role: Plain) -> list[str]:
-    rejected = ", ".join(
-        f"{reason} {count(number)}" for reason, number in role["rejected"].items() if number
-    )
+    lost = {**role["rejected"], "skipped": role["skipped"]}
+    rejected = ", ".join(f"{reason} {count(number)}" for reason, number in lost.items() if number)
     return [
         role["name"],
         role["stage"],

@@ -11,7 +11,7 @@ from byteorctl.output.screen import Screen
 
 def show_tree(screen: Screen, data: Mapping[str, Any], title: str = "") -> None:
     """Draw `data`: its scalars first, then each nested part under its name."""
-    flat = [(key, _text(value)) for key, value in data.items() if not _is_part(value)]
+    flat = [pair for key, value in data.items() for pair in _pairs(key, value)]
     if title and (flat or not data):
         screen.line(f"\n{title}")
     screen.fields(flat)
@@ -22,6 +22,15 @@ def show_tree(screen: Screen, data: Mapping[str, Any], title: str = "") -> None:
         elif _is_table(value):
             screen.line(f"\n{name}")
             _show_rows(screen, value)
+
+
+def _pairs(key: str, value: Any) -> list[tuple[str, str]]:
+    """Return the fields of a scalar; a list of sentences has one line each."""
+    if _is_part(value):
+        return []
+    if isinstance(value, list) and any(" " in str(each) for each in value):
+        return [("" if number else key, str(each)) for number, each in enumerate(value)]
+    return [(key, _text(value))]
 
 
 def _show_rows(screen: Screen, rows: list[Mapping[str, Any]]) -> None:
@@ -51,8 +60,10 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return value
-    if isinstance(value, list) and all(isinstance(each, (str, int, float)) for each in value):
-        return ", ".join(map(str, value))
+    if isinstance(value, list):
+        return ", ".join(
+            f"[{_text(each)}]" if isinstance(each, list) else _text(each) for each in value
+        )
     if isinstance(value, Mapping):
         return " ".join(f"{key}={_text(each)}" for key, each in value.items() if _text(each))
     return json.dumps(value, ensure_ascii=False)

@@ -1,7 +1,8 @@
 """The daemon's own configuration: TOML to a frozen `Config`, which no call can change.
 
-Owns the keys of `byteord.toml`, their types, defaults and limits. Reading is strict: an unknown key is an error with the
-nearest known one, and all problems are reported at once. It must not create, open or check anything but the file itself.
+Owns the keys of `byteord.toml`, their types, defaults and limits. Reading is strict: an unknown key
+is an error with the nearest known one, and all problems are reported at once. It must not create,
+open or check anything but the file itself.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def parse(content: bytes, source: str) -> Config:
 
 
 def default_config() -> Config:
-    """Return what applies without a file: `dev`, for the calling user, reaching no further than the working directory."""
+    """Return what applies without a file: `dev`, no further than the working directory."""
     here = os.getcwd()
     beneath = () if here == "/" else (here,)
     authority = Authority(
@@ -130,7 +131,7 @@ def private_config(
     read_dirs: Sequence[str],
     write_dirs: Sequence[str],
 ) -> Config:
-    """Return the configuration of a private daemon that owns `directory` and serves one client for one call."""
+    """Return the configuration of a private daemon that owns `directory`."""
     authority = Authority(
         code_dirs=tuple(code_dirs),
         read_dirs=tuple(read_dirs),
@@ -153,7 +154,7 @@ def with_directories(
     read_dirs: Sequence[str],
     write_dirs: Sequence[str],
 ) -> Config:
-    """Return `config` with more directories from the command line; raises `ConfigError` outside `dev`."""
+    """Return `config` with more directories; raises `ConfigError` outside `dev`."""
     more = {"code_dirs": code_dirs, "read_dirs": read_dirs, "write_dirs": write_dirs}
     given = [f"--{name[:-5]}-dir" for name, directories in more.items() if directories]
     environment = config.authority.environment
@@ -171,9 +172,10 @@ def with_directories(
 
 
 def lock_paths(config: Config) -> tuple[str, ...]:
-    """Return the files that a daemon of this configuration must hold alone, in the order of taking them.
+    """Return the files that such a daemon must hold alone, in the order of taking them.
 
-    One for each thing that two daemons would corrupt: the socket, the state, and the regions of this user.
+    One for each thing that two daemons would corrupt: the socket, the state, and the regions of
+    this user.
     """
     regions = os.path.join(config.paths.regions, f"byteor-{os.geteuid()}.lock")
     places = (

@@ -15,6 +15,9 @@ from typing import Any
 from byteord.deployment.model import Authority
 
 SOCKET_PATH_BYTES_MAX = 107
+SHOWN_MAX = 120
+MODE_MAX = 0o770
+PORT_MAX = 0xFFFF
 _LIMITS = Authority()
 
 
@@ -34,7 +37,7 @@ class KeyProblem:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key: `check` returns what is wanted instead when the value is not acceptable, else an empty text."""
+    """One key; `check` returns what is wanted instead of a value, empty if it is acceptable."""
 
     path: str
     doc: str
@@ -80,7 +83,7 @@ def _unknown(path: str) -> KeyProblem:
 
 def _show(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}..."
 
 
 def _one_of(*choices: str) -> Callable[[Any], str]:
@@ -112,7 +115,7 @@ def _socket(value: Any) -> str:
 
 
 def _mode(value: Any) -> str:
-    right = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0o770
+    right = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MODE_MAX
     right = right and not value & 0o007
     return "" if right else "permissions for owner and group alone, in octal, for example 0o660"
 
@@ -126,7 +129,7 @@ def _host_port(value: str) -> bool:
     host, colon, port = value.rpartition(":")
     if not (colon and host) or any(char.isspace() or char == "/" for char in host):
         return False
-    return port == "*" or (port.isascii() and port.isdigit() and int(port) <= 0xFFFF)
+    return port == "*" or (port.isascii() and port.isdigit() and int(port) <= PORT_MAX)
 
 
 def _address(value: Any) -> str:
@@ -167,7 +170,7 @@ KEYS: dict[str, Key] = {
         Key("metrics.address", "where Prometheus scrapes", "127.0.0.1:9469", _address),
         Key("paths.runtime", "directory of lock and socket", "", _directory),
         Key("paths.state", "directory of what must survive a restart", "", _directory),
-        Key("paths.regions", "a tmpfs for the regions of runs", "/dev/shm", _directory),  # noqa: S108
+        Key("paths.regions", "a tmpfs for regions", "/dev/shm", _directory),  # noqa: S108
         Key("allow.code_dirs", "where code of stages may come from", [], _DIRECTORIES),
         Key("allow.read_dirs", "where adapters may read files", [], _DIRECTORIES),
         Key("allow.write_dirs", "where adapters may write files", [], _DIRECTORIES),

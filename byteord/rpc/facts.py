@@ -1,15 +1,26 @@
-"""What this build is and can do, for `version`, `compatibility` and `capabilities`. Pure: reads no state of a run."""
+"""What this build is and can do: `version`, `compatibility` and `capabilities`."""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
+from importlib import metadata, util
 
-from byteord.deployment.model import Environment
+from byteord._cext.region import LAYOUT_VERSION
+from byteord._cext.stages import STAGE_ABI
+from byteord.deployment.model import AdapterCatalogue, AdapterInfo, Environment, HostFacts, Wait
+from byteord.deployment.plan import PLAN_VERSION
+from byteord.spec.model import ConfigKey, StageCatalogue, StageInfo
 
+SPEC_VERSIONS = (1,)
+API_PACKAGES = ("byteor.v1",)
+MODELS = {
+    "single_ring": "native loop over one sequenced ring, 1 to 4 stages; a process for each role, "
+    "or one for all",
+}
 _LIBRARIES = (
     "grpcio",
     "protobuf",
@@ -29,8 +40,44 @@ class VersionFacts:
     version: str
     python: str
     environment: str
-    libraries: dict[str, str]
+    libraries: Mapping[str, str]
     pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class CompatibilityFacts:
+    """Versions that work together."""
+
+    spec_versions: Sequence[int]
+    region_layout_versions: Sequence[int]
+    api_packages: Sequence[str]
+    stage_abi_versions: Sequence[int]
+    plan_versions: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class StageFacts:
+    """A stage, or a kind of stages that load code."""
+
+    name: str
+    kind: str
+    summary: str
+    available: str = "yes"
+    effects: Sequence[str] = ()
+    deterministic: bool = False
+    state: str = "stateless"
+    keys: Sequence[ConfigKey] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CapabilityFacts:
+    """What a daemon can do."""
+
+    models: Mapping[str, str]
+    stages: Sequence[StageFacts]
+    adapters: Sequence[AdapterInfo]
+    waits: Sequence[str]
+    host: Mapping[str, str]
 
 
 @cache
@@ -49,6 +96,70 @@ def version_facts(environment: Environment) -> VersionFacts:
         libraries={name: version for name, version in found.items() if version},
         pid=os.getpid(),
     )
+
+
+def compatibility_facts() -> CompatibilityFacts:
+    """Return the versions of every format and interface that this build reads and writes."""
+    return CompatibilityFacts(
+        spec_versions=SPEC_VERSIONS,
+        region_layout_versions=(LAYOUT_VERSION,),
+        api_packages=API_PACKAGES,
+        stage_abi_versions=(STAGE_ABI,),
+        plan_versions=(PLAN_VERSION,),
+    )
+
+
+def capability_facts(
+    stages: StageCatalogue, adapters: AdapterCatalogue, host: HostFacts
+) -> CapabilityFacts:
+    """Return the catalogues with what this host adds or lacks."""
+    builtin = [_builtin(name, info) for name in stages.names() if (info := stages.info(name))]
+    known = [info for kind in adapters.kinds() if (info := adapters.info(kind))]
+    return CapabilityFacts(
+        models=MODELS,
+        stages=[*builtin, *_code_kinds()],
+        adapters=known,
+        waits=[wait.value for wait in Wait],
+        host={
+            "clock": host.clock,
+            "membarrier": "global_expedited" if host.membarrier else "none",
+            "cpus_online": str(len(host.cpus_online)),
+            "cpus_allowed": str(len(host.cpus_allowed)),
+            "shm_free_bytes": str(host.shm_free_bytes),
+        },
+    )
+
+
+def _builtin(name: str, info: StageInfo) -> StageFacts:
+    return StageFacts(
+        name=name,
+        kind="native",
+        summary=info.summary,
+        effects=info.effects,
+        deterministic=info.deterministic,
+        state=info.state.value,
+        keys=info.keys,
+    )
+
+
+def _code_kinds() -> list[StageFacts]:
+    declared = "effects, state and mutation as the spec declares them"
+    return [
+        StageFacts("python:module:Class", "python", f"a Python class over batches; {declared}"),
+        StageFacts(
+            "cabi:library.so:symbol", "cabi", f"a library behind byteor_stage.h; {declared}"
+        ),
+        StageFacts(
+            "numba:module:function",
+            "numba",
+            f"a function compiled to native code; {declared}",
+            available="yes" if _has("numba") else "no: install byteor[numba]",
+        ),
+    ]
+
+
+def _has(module: str) -> bool:
+    return util.find_spec(module) is not None
 
 
 @cache

@@ -1,7 +1,7 @@
 """What happens around every call of the API: deadline, log, metrics, and what an exception becomes.
 
-Owns no decision about any particular method. An error of the domain ends a call with its status; anything else is a bug: the
-caller learns an id to quote, the log gets the rest.
+Owns no decision about any particular method. An error of the domain ends a call with its status;
+anything else is a bug: the caller learns an id to quote, the log gets the rest.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def handle(request: Any, context: Any) -> Any:
             started = time.monotonic()
             try:
-                if deadline_wanted and context.time_remaining() is None:
-                    raise _deadline_missing(name)
+                if deadline_wanted:
+                    _check_deadline(name, context)
                 answer = await behaviour(request, context)
             except BaseException as error:  # noqa: BLE001  boundary: becomes a status or goes on
                 await self._fail(name, started, error, context)
@@ -120,9 +120,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         say("rpc.finished", method=name, code=code, duration_s=round(seconds, 6), **data)
 
 
-def _deadline_missing(name: str) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"{name}: seen a call without a deadline; wanted one, so that nothing waits for ever; "
-        "set a timeout in the client",
-        reason="DEADLINE_MISSING",
-    )
+def _check_deadline(name: str, context: Any) -> None:
+    if context.time_remaining() is None:
+        raise InvalidArgumentError(
+            f"{name}: seen a call without a deadline; wanted one, so that nothing waits for ever; "
+            "set a timeout in the client",
+            reason="DEADLINE_MISSING",
+        )

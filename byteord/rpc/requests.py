@@ -1,8 +1,9 @@
-"""Request ids: a retried mutation gets the first one's answer instead of a second effect, also after a restart.
+"""Request ids: a retried mutation gets the first one's answer, also after a restart.
 
-A request id belongs to its principal, its method and the digest of the request. It is written and synced before the
-effect, its answer after it; both survive the daemon. The file is a journal of JSON lines, each with its CRC32 in front; a
-torn last line is the trace of a crash and is dropped, any other damage is refused.
+A request id belongs to its principal, its method and the digest of the request. It is written and
+synced before the effect, its answer after it; both survive the daemon. The file is a journal of
+JSON lines, each with its CRC32 in front; a torn last line is the trace of a crash and is dropped,
+any other damage is refused.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def check_request_id(text: str) -> str:
     lowered = text.lower()
     if not _UUID.match(lowered):
         raise InvalidArgumentError(
-            f"request_id: seen {text[:64]!r}; wanted a UUID, the same for every retry of one request",
+            f"request_id: seen {text[:64]!r}; wanted a UUID, the same for every retry of one "
+            "request",
             reason="REQUEST_ID_INVALID",
         )
     return lowered
@@ -90,27 +92,29 @@ class RequestStore:
         return tuple(self._entries.values())
 
     def open(self) -> None:
-        """Read what an earlier daemon left; raises DataError (`REQUEST_STORE_DAMAGED`) if it cannot be trusted."""
+        """Read what an earlier daemon left; raises DataError if it cannot be trusted."""
         self._entries = _read(self._path)
         self._forget_old()
         self._rewrite()
 
     def pending(self) -> tuple[Entry, ...]:
-        """Return the requests whose effect may or may not have happened when the last daemon ended."""
+        """Return requests whose effect may or may not have happened when the last daemon ended."""
         return tuple(entry for entry in self._entries.values() if entry.answer is None)
 
     async def settle(self, entry: Entry, answer: bytes | None) -> None:
-        """Say what became of a pending request: its answer, or None when it had no effect and may be tried again."""
+        """Say what became of a pending request: its answer, or None when it had no effect."""
         await self._record(entry, answer)
 
     async def perform(self, request: Request, effect: Effect, effect_id: str) -> bytes:
-        """Return the answer of a request, carrying out `effect` only if no earlier one with this id did.
+        """Return the answer of a request; carry out `effect` unless it was carried out before.
 
-        The effect is not cancelled with the call: a client that gave up finds its outcome by asking again.
+        The effect is not cancelled with the call: a client that gave up finds its outcome by asking
+        again.
 
         Raises:
             InvalidArgumentError: the id was used for another request (`REQUEST_ID_REUSED`).
-            ResourceError: the store is full (`REQUEST_IDS_FULL`) or its disk is (`REQUEST_STORE_NOT_WRITABLE`).
+            ResourceError: the store is full (`REQUEST_IDS_FULL`) or its disk is
+            (`REQUEST_STORE_NOT_WRITABLE`).
         """
         digest = hashlib.sha256(request.body).hexdigest()
         known = self._entries.get((request.principal, request.request_id))
@@ -181,7 +185,8 @@ class RequestStore:
             oldest = next(iter(self._entries.values()))
             wait_s = max(1, oldest.at_unix_s + KEEP_S - int(time.time()))
             raise ResourceError(
-                f"request ids: {len(self._entries)} are kept and this daemon keeps {self._entries_max}; the oldest goes "
+                f"request ids: {len(self._entries)} are kept and this daemon keeps "
+                f"{self._entries_max}; the oldest goes "
                 f"in {wait_s} s; wait, or raise ceilings.request_ids_max",
                 reason="REQUEST_IDS_FULL",
             )
@@ -197,7 +202,7 @@ class RequestStore:
             del self._entries[key]
 
     async def _append(self, entry: Entry, *, gone: bool = False) -> None:
-        """Write one line and sync it, in a thread; rewrite the file when it has grown out of proportion."""
+        """Write one line and sync it; rewrite the file when it has grown out of proportion."""
         line = _line(entry, gone=gone)
         async with self._writing:
             try:
@@ -207,13 +212,14 @@ class RequestStore:
                     await asyncio.to_thread(self._rewrite)
             except OSError as error:
                 raise ResourceError(
-                    f"request store {self._path}: {error.strerror}; wanted to write down a request before acting on it; "
+                    f"request store {self._path}: {error.strerror}; wanted to write down a "
+                    "request before acting on it; "
                     "make room there, then try again",
                     reason="REQUEST_STORE_NOT_WRITABLE",
                 ) from error
 
     def _rewrite(self) -> None:
-        """Replace the file by one with a line an entry, so that a crash leaves the old or the new one."""
+        """Replace the file by one with a line an entry; a crash leaves the old or the new one."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
         entries = list(self._entries.values())
@@ -233,7 +239,8 @@ class RequestStore:
 def _check_same(known: Entry, request: Request, digest: str) -> None:
     if (known.method, known.digest) != (request.method, digest):
         raise InvalidArgumentError(
-            f"request_id {request.request_id}: seen again with another request; it belongs to a {known.method} with "
+            f"request_id {request.request_id}: seen again with another request; it belongs to a "
+            f"{known.method} with "
             "other contents; a new request needs a new UUID",
             reason="REQUEST_ID_REUSED",
         )
@@ -289,8 +296,10 @@ def _parse(path: str, number: int, line: bytes) -> tuple[Entry, bool]:
     crc, _, text = line.partition(b" ")
     if crc != b"%08x" % zlib.crc32(text):
         raise DataError(
-            f"request store {path}: line {number} does not match its checksum; without it a retried request could "
-            "take effect twice; restore the file, or move it away if no client will retry a request of the last day",
+            f"request store {path}: line {number} does not match its checksum; without it a "
+            "retried request could "
+            "take effect twice; restore the file, or move it away if no client will retry a "
+            "request of the last day",
             reason="REQUEST_STORE_DAMAGED",
         )
     raw = json.loads(text)

@@ -1,4 +1,4 @@
-"""The gRPC server of the daemon: one, on one Unix socket, with health and, where wanted, reflection.
+"""The gRPC server of the daemon: one socket, with health and, where wanted, reflection.
 
 Owns the life of the listening socket. It must be used only while the daemon's lock is held.
 """
@@ -65,7 +65,8 @@ class ApiServer:
         """Bind the socket, serve, and say so in the health service.
 
         Raises:
-            DeniedError, NotFoundError, WrongStateError, UnavailableError: the socket cannot be had; the message says why.
+            DeniedError, NotFoundError, WrongStateError, UnavailableError: the socket cannot be had;
+            the message says why.
         """
         group = group_id(self._listen.group)
         make_directory(os.path.dirname(self._listen.socket), group)
@@ -78,7 +79,7 @@ class ApiServer:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def not_serving(self) -> None:
-        """Say in the health service that the daemon is on its way down; calls are still answered."""
+        """Say in the health service that the daemon goes down; calls are still answered."""
         await self._health.enter_graceful_shutdown()
 
     async def stop(self) -> None:
@@ -92,7 +93,8 @@ class ApiServer:
             self._server.add_insecure_port(f"unix:{self._listen.socket}")
         except RuntimeError as error:
             raise UnavailableError(
-                f"socket {self._listen.socket}: cannot be bound ({error}); is its directory writable and on a file system "
+                f"socket {self._listen.socket}: cannot be bound ({error}); is its directory "
+                "writable and on a file system "
                 "that has sockets?",
                 reason="SOCKET_NOT_BOUND",
             ) from error

@@ -1,23 +1,202 @@
-"""The API's methods: convert, call the domain, convert. No logic lives here."""
+"""The API's methods: convert, call the domain, convert. No logic lives here.
+
+What takes CPU goes to a thread, so that one large document delays nobody's watch.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from byteor.v1 import control_service_pb2 as control_pb
 from byteor.v1 import control_service_pb2_grpc
-from byteord.deployment.model import Environment
-from byteord.rpc import convert_facts, facts
+from byteor.v1 import documents_pb2 as documents_pb
+from byteor.v1 import runs_pb2 as runs_pb
+from byteord.errors import NotFoundError
+from byteord.rpc import convert_documents, convert_facts, convert_runs, facts, paging, streams
+from byteord.rpc.control import Control, preview
+from byteord.rpc.requests import Request, RequestStore, check_request_id
+from byteord.runs.manager import new_run_id
+
+Context = Any
+PRINCIPAL = "local"
+"""Whoever may open the socket; telling them apart comes with identities."""
 
 
 class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
     """Serves `byteor.v1.ControlService`."""
 
-    def __init__(self, environment: Environment) -> None:
-        self._environment = environment
+    def __init__(self, control: Control, requests: RequestStore) -> None:
+        self._control = control
+        self._manager = control.manager
+        self._requests = requests
+
+    async def Validate(  # noqa: N802  name of the API
+        self, request: documents_pb.ValidateRequest, _context: Context
+    ) -> documents_pb.ValidateResponse:
+        """Return every finding."""
+        spec = convert_documents.required_source(request, "spec")
+        deployment = convert_documents.optional_source(request, "deployment")
+        report = await asyncio.to_thread(self._control.validate, spec, deployment, request.level)
+        return convert_documents.report_to_proto(report)
+
+    async def Describe(  # noqa: N802  name of the API
+        self, request: documents_pb.DescribeRequest, _context: Context
+    ) -> documents_pb.DescribeResponse:
+        """Return a spec as understood."""
+        wanted = convert_documents.wanted_from_describe(request)
+        description, findings = await asyncio.to_thread(self._control.describe, wanted)
+        return convert_documents.description_to_proto(description, findings)
+
+    async def Dot(  # noqa: N802  name of the API
+        self, request: documents_pb.DotRequest, _context: Context
+    ) -> documents_pb.DotResponse:
+        """Return the topology."""
+        spec = convert_documents.required_source(request, "spec")
+        return documents_pb.DotResponse(dot=await asyncio.to_thread(self._control.dot, spec))
+
+    async def Diff(  # noqa: N802  name of the API
+        self, request: documents_pb.DiffRequest, _context: Context
+    ) -> documents_pb.DiffResponse:
+        """Return what changed."""
+        old = convert_documents.required_source(request, "old")
+        new = convert_documents.required_source(request, "new")
+        kind = convert_documents.diff_kind_from_proto(request.kind)
+        return convert_documents.diff_to_proto(
+            await asyncio.to_thread(self._control.diff, old, new, kind)
+        )
+
+    async def StartRun(  # noqa: N802  name of the API
+        self, request: runs_pb.StartRunRequest, _context: Context
+    ) -> runs_pb.StartRunResponse:
+        """Start a run, once for each request id."""
+        self._control.check_up()
+        wanted = convert_runs.wanted_from_start(request)
+
+        async def start(run_id: str) -> runs_pb.StartRunResponse:
+            report = await asyncio.to_thread(self._control.admit, wanted)
+            if request.validate_only:
+                run = preview(wanted, report, PRINCIPAL)
+            else:
+                run = await self._control.start(wanted, report, principal=PRINCIPAL, run_id=run_id)
+            return runs_pb.StartRunResponse(
+                run=convert_runs.run_to_proto(run),
+                findings=convert_documents.findings_to_proto(report.findings),
+            )
+
+        return await self._once("StartRun", request, start, runs_pb.StartRunResponse)
+
+    async def FeedInput(  # noqa: N802  name of the API
+        self, request_iterator: AsyncIterator[runs_pb.FeedInputRequest], _context: Context
+    ) -> runs_pb.FeedInputResponse:
+        """Feed a run."""
+        run_id, chunks = await streams.split_input(request_iterator)
+        return runs_pb.FeedInputResponse(accepted_bytes=await self._manager.feed(run_id, chunks))
+
+    async def TakeOutput(  # noqa: N802  name of the API
+        self, request: runs_pb.TakeOutputRequest, _context: Context
+    ) -> AsyncIterator[runs_pb.TakeOutputResponse]:
+        """Stream what a run puts out."""
+        taken = self._manager.take(request.run_id)
+        async with contextlib.aclosing(taken) as chunks:
+            async for chunk in chunks:
+                yield convert_runs.output_chunk_to_proto(chunk)
+
+    async def StopRun(  # noqa: N802  name of the API
+        self, request: runs_pb.StopRunRequest, _context: Context
+    ) -> runs_pb.StopRunResponse:
+        """Stop a run, once for each request id."""
+        mode = convert_runs.stop_mode_from_proto(request.mode)
+
+        async def stop(_: str) -> runs_pb.StopRunResponse:
+            if request.validate_only:
+                run = self._manager.get(request.run_id)
+            else:
+                run = await self._manager.stop(request.run_id, mode, request.timeout_s)
+            return runs_pb.StopRunResponse(run=convert_runs.run_to_proto(run))
+
+        return await self._once("StopRun", request, stop, runs_pb.StopRunResponse)
+
+    async def ListRuns(  # noqa: N802  name of the API
+        self, request: runs_pb.ListRunsRequest, _context: Context
+    ) -> runs_pb.ListRunsResponse:
+        """Return a page of runs."""
+        runs = self._manager.list(include_ended=request.include_ended)
+        page, token = paging.page_of(runs, request.page_size, request.page_token)
+        return runs_pb.ListRunsResponse(
+            runs=[convert_runs.run_to_proto(run) for run in page], next_page_token=token
+        )
+
+    async def GetRun(  # noqa: N802  name of the API
+        self, request: runs_pb.GetRunRequest, _context: Context
+    ) -> runs_pb.GetRunResponse:
+        """Return one run."""
+        run = self._manager.get(request.run_id)
+        return runs_pb.GetRunResponse(run=convert_runs.run_to_proto(run))
+
+    async def WatchRuns(  # noqa: N802  name of the API
+        self, request: runs_pb.WatchRunsRequest, _context: Context
+    ) -> AsyncIterator[runs_pb.WatchRunsResponse]:
+        """Stream changes of runs."""
+        watch = self._manager.watch(request.run_id or None, request.after_revision)
+        async with contextlib.aclosing(watch) as events:
+            async for event in events:
+                yield convert_runs.watch_event_to_proto(event)
+
+    async def SnapshotRun(  # noqa: N802  name of the API
+        self, request: runs_pb.SnapshotRunRequest, _context: Context
+    ) -> AsyncIterator[runs_pb.SnapshotRunResponse]:
+        """Stream the state of a run's regions."""
+        snapshot = await self._manager.snapshot(request.run_id)
+        for chunk in streams.snapshot_chunks(snapshot):
+            yield chunk
+
+    async def GetCapabilities(  # noqa: N802  name of the API
+        self, _request: control_pb.GetCapabilitiesRequest, _context: Context
+    ) -> control_pb.GetCapabilitiesResponse:
+        """Tell what this daemon can do."""
+        found = await asyncio.to_thread(self._control.capabilities)
+        return convert_facts.capabilities_to_proto(found)
+
+    async def GetCompatibility(  # noqa: N802  name of the API
+        self, _request: control_pb.GetCompatibilityRequest, _context: Context
+    ) -> control_pb.GetCompatibilityResponse:
+        """Tell which versions work together."""
+        return convert_facts.compatibility_to_proto(facts.compatibility_facts())
 
     async def GetVersion(  # noqa: N802  name of the API
-        self, request: control_pb.GetVersionRequest, context: Any
+        self, _request: control_pb.GetVersionRequest, _context: Context
     ) -> control_pb.GetVersionResponse:
         """Tell what is running here."""
-        return convert_facts.version_to_proto(facts.version_facts(self._environment))
+        environment = self._control.authority.environment
+        return convert_facts.version_to_proto(facts.version_facts(environment))
+
+    async def settle(self) -> None:
+        """Answer requests that a crash interrupted: a run that exists was started, others not."""
+        for entry in self._requests.pending():
+            answer = None
+            if entry.method == "StartRun":
+                with contextlib.suppress(NotFoundError):
+                    run = convert_runs.run_to_proto(self._manager.get(entry.effect_id))
+                    answer = runs_pb.StartRunResponse(run=run).SerializeToString()
+            await self._requests.settle(entry, answer)
+
+    async def _once(
+        self, method: str, request: Any, effect: Callable[[str], Awaitable[Any]], kind: Any
+    ) -> Any:
+        """Return the answer to a mutation: the first one's, if this is a retry."""
+        request_id = check_request_id(request.request_id)
+        if request.validate_only:
+            return await effect("")
+        body = type(request)()
+        body.CopyFrom(request)
+        body.ClearField("request_id")
+        wanted = Request(PRINCIPAL, request_id, method, body.SerializeToString(deterministic=True))
+
+        async def carry_out(effect_id: str) -> bytes:
+            answer: bytes = (await effect(effect_id)).SerializeToString()
+            return answer
+
+        return kind.FromString(await self._requests.perform(wanted, carry_out, new_run_id()))

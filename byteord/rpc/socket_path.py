@@ -1,6 +1,7 @@
 """The Unix socket of the API: its directory, its permissions, and what a dead daemon left of it.
 
-Call it only while holding the daemon's lock: a socket that somebody listens on would be taken over without a word.
+Call it only while holding the daemon's lock: a socket that somebody listens on would be taken over
+without a word.
 """
 
 from __future__ import annotations
@@ -25,14 +26,18 @@ def group_id(name: str) -> int:
         return grp.getgrnam(name).gr_gid
     except KeyError:
         raise NotFoundError(
-            f"listen.group: seen {name!r}, which this host does not know; create it (groupadd --system {name}) or "
+            f"listen.group: seen {name!r}, which this host does not know; create it (groupadd "
+            f"--system {name}) or "
             "name another",
             reason="GROUP_UNKNOWN",
         ) from None
 
 
 def make_directory(path: str, group: int = -1) -> None:
-    """Make a directory of mode 0750 and its parents; one that is there keeps its mode, unless others may write in it."""
+    """Make a directory of mode 0750; one that is there keeps its mode.
+
+    Raises DeniedError if it cannot be made, WrongStateError if others may write in it.
+    """
     try:
         if not os.path.isdir(path):
             os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -42,13 +47,15 @@ def make_directory(path: str, group: int = -1) -> None:
         found = os.stat(path)
     except OSError as error:
         raise DeniedError(
-            f"directory {path}: {error.strerror}; wanted one that this user (uid {os.geteuid()}) can make and write; "
+            f"directory {path}: {error.strerror}; wanted one that this user (uid {os.geteuid()}) "
+            "can make and write; "
             "make it for this user, or name another in the configuration",
             reason="DIRECTORY_NOT_WRITABLE",
         ) from error
     if found.st_mode & stat.S_IWOTH:
         raise WrongStateError(
-            f"directory {path}: others may write in it (mode {stat.S_IMODE(found.st_mode):04o}), so the socket could be "
+            f"directory {path}: others may write in it (mode {stat.S_IMODE(found.st_mode):04o}), "
+            "so the socket could be "
             "replaced; wanted at most 0755; chmod it, or name another",
             reason="DIRECTORY_UNSAFE",
         )
@@ -57,7 +64,8 @@ def make_directory(path: str, group: int = -1) -> None:
 def remove_stale(path: str) -> None:
     """Remove the socket of a daemon that is gone.
 
-    Raises WrongStateError if something else has that name, or if somebody answers there in spite of our lock.
+    Raises WrongStateError if something else has that name, or if somebody answers there in spite of
+    our lock.
     """
     try:
         mode = os.lstat(path).st_mode
@@ -65,7 +73,8 @@ def remove_stale(path: str) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise WrongStateError(
-            f"socket {path}: something that is no socket has this name; wanted none or a dead daemon's socket; move it "
+            f"socket {path}: something that is no socket has this name; wanted none or a dead "
+            "daemon's socket; move it "
             "away, or set listen.socket",
             reason="SOCKET_PATH_TAKEN",
         )
@@ -79,7 +88,8 @@ def remove_stale(path: str) -> None:
 
 def _listened_on(path: str) -> ByteorError:
     return WrongStateError(
-        f"socket {path}: a process that holds none of byteord's locks listens there; find it with `ss -xlp`, end it, "
+        f"socket {path}: a process that holds none of byteord's locks listens there; find it with "
+        "`ss -xlp`, end it, "
         "or set listen.socket",
         reason="SOCKET_IN_USE",
     )
@@ -102,7 +112,8 @@ def set_owner(path: str, mode: int, group: int) -> None:
         os.chmod(path, mode)
     except OSError as error:
         raise DeniedError(
-            f"socket {path}: {error.strerror} while giving it to group {group} with mode {mode:04o}; the daemon's user "
+            f"socket {path}: {error.strerror} while giving it to group {group} with mode "
+            f"{mode:04o}; the daemon's user "
             "must be a member of listen.group",
             reason="SOCKET_GROUP",
         ) from error

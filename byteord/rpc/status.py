@@ -1,8 +1,9 @@
 """The one place where an error of the domain becomes a gRPC status with rich details.
 
-Every status carries `google.rpc.ErrorInfo` (reason, domain "byteor", details as metadata); a document's findings travel as
-`BadRequest`, a refusal by policy as `PreconditionFailure`, and UNAVAILABLE says when to try again in `RetryInfo`. All of it
-stays below what gRPC clients accept as metadata, so a long list of findings ends with how many were left out.
+Every status carries `google.rpc.ErrorInfo` (reason, domain "byteor", details as metadata); a
+document's findings travel as `BadRequest`, a refusal by policy as `PreconditionFailure`, and
+UNAVAILABLE says when to try again in `RetryInfo`. All of it stays below what gRPC clients accept as
+metadata, so a long list of findings ends with how many were left out.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from byteord.errors import (
 
 DOMAIN = "byteor"
 DETAILS_BYTES_MAX = 3500
-"""Of the serialized status: a client's metadata limit is 8 KiB, counts base64 and the message a second time."""
+"""Of the serialized status: clients allow 8 KiB of metadata, and the message is sent twice."""
 TEXT_CHARACTERS_MAX = 900
 METADATA_CHARACTERS_MAX = 300
 RETRY_AFTER_S = 1

@@ -150,6 +150,9 @@ class Supervisor:
     def _ended(self, process: Process) -> None:
         self.selector.unregister(process.pidfd)
         processes.reap(process)
+        for role in self._roles(process):
+            if self.control.state(role) not in OVER:
+                self.control.set_state(role, "stopped", 0)
         code = process.exit_code
         if code == EXIT_OK:
             return

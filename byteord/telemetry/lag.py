@@ -1,4 +1,7 @@
-"""How late the event loop is: a daemon that cannot keep its own time is not well, and must not tell systemd that it is."""
+"""How late the event loop is.
+
+A daemon that cannot keep its own time is not well, and must not tell systemd that it is.
+"""
 
 from __future__ import annotations
 

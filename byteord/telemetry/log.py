@@ -1,7 +1,8 @@
 """The daemon's log: structlog on standard error, JSON for machines, readable on a terminal.
 
-Event names are constant `noun.verb` words, data goes into keys. Nothing on a hot path logs. The logger is a value that is
-made once and passed on; nothing here is global except the bridge for libraries that use the standard `logging`.
+Event names are constant `noun.verb` words, data goes into keys. Nothing on a hot path logs. The
+logger is a value that is made once and passed on; nothing here is global except the bridge for
+libraries that use the standard `logging`.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ def make_logger(
 ) -> FilteringBoundLogger:
     """Return a logger that writes one event a line to `stream` (standard error).
 
-    `form` is `json`, `console` or `auto`: readable on a terminal, JSON elsewhere and under systemd. `level` is the least
-    level written.
+    `form` is `json`, `console` or `auto`: readable on a terminal, JSON elsewhere and under systemd.
+    `level` is the least level written.
     """
     out = stream or sys.stderr
     json_wanted = form == "json" or (form == "auto" and not _for_people(out, environ or os.environ))
@@ -58,9 +59,15 @@ def _processors(*, json_wanted: bool, colors: bool) -> list[Processor]:
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     shared: list[Processor] = [structlog.processors.add_log_level, stamp]
     if json_wanted:
-        return [*shared, structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        return [*shared, _tracebacks(), structlog.processors.JSONRenderer()]
     use_colors = colors and not os.environ.get("NO_COLOR")
     return [*shared, structlog.dev.ConsoleRenderer(colors=use_colors)]
+
+
+def _tracebacks() -> Processor:
+    """Return what turns exceptions into data: frames without locals, which would hold payloads."""
+    transform = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
+    return structlog.processors.ExceptionRenderer(transform)
 
 
 class _Bridge(logging.Handler):

@@ -1,7 +1,7 @@
 """Telling systemd how the daemon is: readiness, status, watchdog, stopping.
 
-The protocol is one datagram of `KEY=VALUE` lines to `$NOTIFY_SOCKET` (sd_notify(3)). A daemon that systemd did not start
-has no such variable and says nothing.
+The protocol is one datagram of `KEY=VALUE` lines to `$NOTIFY_SOCKET` (sd_notify(3)). A daemon that
+systemd did not start has no such variable and says nothing.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Self
 
+from tests.bench.client_links import CLIENT_LINKS, CLIENT_PINGS
 from tests.bench.disruptor import SHAPES, Disruptor
 from tests.bench.method import Round, Sample
 from tests.bench.native import BenchError, NativePair, build_pair
@@ -93,9 +94,9 @@ class Bench:
             self.add_guest(name, partial(disruptor.sample, shape))
 
     def _add_python(self) -> None:
-        for name, link in LINKS.items():
+        for name, link in {**LINKS, **CLIENT_LINKS}.items():
             self._add_guest_of(name, partial(PythonPair, name, link, self._cpus))
-        for name, ping in PINGS.items():
+        for name, ping in {**PINGS, **CLIENT_PINGS}.items():
             self._add_guest_of(f"{name}.ping", partial(PythonPing, name, ping, self._cpus))
 
     def _add_guest_of(self, name: str, make: Callable[[], PythonPair | PythonPing]) -> None:

@@ -148,6 +148,36 @@ class JoinedPipe(OsPipe):
         return receive
 
 
+class BufferPipe(OsPipe):
+    """`os.pipe` with buffers of 256 messages that nobody cuts into messages: no queue, bytes only."""
+
+    name = "os.pipe.buffer"
+
+    def sender(self) -> Callable[[int], None]:
+        """Write buffers."""
+        write, end, whole = os.write, self.write_end, b"".join(MESSAGES)
+
+        def send(count: int) -> None:
+            for start in range(0, count, JOINED):
+                view = memoryview(whole)[: min(JOINED, count - start) * MESSAGE_BYTES]
+                while view:
+                    view = view[write(end, view) :]
+
+        return send
+
+    def receiver(self) -> Callable[[int], int]:
+        """Read into one buffer, again and again."""
+        read, end, into = os.readv, self.read_end, bytearray(JOINED * MESSAGE_BYTES)
+
+        def receive(count: int) -> int:
+            total, wanted = 0, count * MESSAGE_BYTES
+            while total < wanted:
+                total += read(end, [memoryview(into)[: wanted - total]])
+            return total
+
+        return receive
+
+
 class ZmqIpc(OneByOne):
     """pyzmq PUSH and PULL over an ipc socket."""
 
@@ -235,6 +265,7 @@ def faster_fifo_queue() -> Any:
 LINKS: dict[str, Callable[[], Link]] = {
     "os.pipe": OsPipe,
     "os.pipe.joined": JoinedPipe,
+    "os.pipe.buffer": BufferPipe,
     "pyzmq.ipc": ZmqIpc,
     "faster-fifo": lambda: QueueLink("faster-fifo", faster_fifo_queue()),
     "faster-fifo.many": lambda: FasterFifoMany("faster-fifo.many", faster_fifo_queue()),

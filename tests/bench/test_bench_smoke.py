@@ -12,6 +12,7 @@ import pytest
 
 from tests.bench.__main__ import main
 from tests.bench.candidates import two_cpus
+from tests.bench.client_links import CLIENT_LINKS, CLIENT_PINGS
 from tests.bench.native import BenchError, NativePair, build_pair
 from tests.bench.python_links import LINKS, PINGS
 from tests.bench.python_pairs import PythonPair, PythonPing
@@ -71,11 +72,11 @@ def test_an_unknown_candidate_is_named(pair: NativePair) -> None:
         pair.sample("nothing", SHORT_MS)
 
 
-@pytest.mark.parametrize("name", sorted(LINKS))
+@pytest.mark.parametrize("name", sorted({**LINKS, **CLIENT_LINKS}))
 def test_every_python_link_delivers_all_bytes(name: str, cpus: tuple[int, int]) -> None:
     """Each Python peer moves as many bytes as were sent."""
     try:
-        with PythonPair(name, LINKS[name], cpus) as link:
+        with PythonPair(name, {**LINKS, **CLIENT_LINKS}[name], cpus) as link:
             assert link.sample(SHORT_MS)["rate"] > 0
     except BenchError as error:
         if "is not installed" in str(error):
@@ -83,11 +84,11 @@ def test_every_python_link_delivers_all_bytes(name: str, cpus: tuple[int, int]) 
         raise
 
 
-@pytest.mark.parametrize("name", sorted(PINGS))
+@pytest.mark.parametrize("name", sorted({**PINGS, **CLIENT_PINGS}))
 def test_every_python_ping_returns(name: str, cpus: tuple[int, int]) -> None:
     """Each Python peer answers a message with a message."""
     try:
-        with PythonPing(name, PINGS[name], cpus) as ping:
+        with PythonPing(name, {**PINGS, **CLIENT_PINGS}[name], cpus) as ping:
             assert ping.sample(SHORT_MS)["p50_ns"] > 0
     except BenchError as error:
         if "is not installed" in str(error):

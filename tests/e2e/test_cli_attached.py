@@ -30,14 +30,14 @@ class Peer:
         self.directory = directory
         self.output = directory / "work" / "out"
         self.output.parent.mkdir()
-        self._address = address
+        self.address = address
         (directory / "spec.toml").write_text(SPEC)
         (directory / "in").write_bytes(CONTENT)
 
     def start(self, *more: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Start `run`, from the input file to the output file unless `more` says else."""
         ends = ["--input", str(self.directory / "in"), "--output", str(self.output)]
-        command = [sys.executable, "-m", "byteorctl", "--address", self._address, "run"]
+        command = [sys.executable, "-m", "byteorctl", "--address", self.address, "run"]
         return subprocess.Popen(
             [*command, str(self.directory / "spec.toml"), *(more or ends)],
             stdin=stdin,
@@ -194,6 +194,19 @@ def test_machine_formats_need_an_output_elsewhere(peer: Peer) -> None:
     code, _, err = peer.run("--input", str(peer.directory / "in"), "-o", "json")
     assert code == 2
     assert "give --output PATH" in err
+
+
+def test_an_interrupted_watch_exits_130(peer: Peer) -> None:
+    """Ctrl-C ends a watch and stops nothing."""
+    peer.api.hold_open = True
+    command = [sys.executable, "-m", "byteorctl", "--address", peer.address, "watch", "run-1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert b"running" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    code, _, err = finish(process)
+    assert (code, peer.api.stops) == (130, [])
+    assert err.strip() == "byteorctl: interrupted"
 
 
 def test_detach_prints_the_id_alone(peer: Peer) -> None:

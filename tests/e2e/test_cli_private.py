@@ -20,6 +20,30 @@ pytestmark = pytest.mark.skipif(
     reason="a system daemon runs here, so none is started privately",
 )
 
+SPEC = """
+version = 1
+name = "lines"
+model = "single_ring"
+[ring]
+capacity = 64
+slot_bytes = 128
+[[stages]]
+name = "work"
+stage = "identity"
+[[endpoints]]
+name = "in"
+kind = "ingress"
+[[endpoints]]
+name = "out"
+kind = "egress"
+"""
+DEPLOYMENT = """
+version = 1
+environment = "dev"
+adapters.in.kind = "stdin"
+adapters.out.kind = "stdout"
+"""
+
 
 def run(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run byteorctl where its private daemon's directory is below `tmp_path`."""
@@ -102,6 +126,56 @@ def test_a_killed_client_takes_its_daemon_along(tmp_path: Path) -> None:
     os.close(write)
     until(lambda: not daemons(tmp_path), 30, "private daemon gone")
     until(lambda: not list(tmp_path.glob("byteor-*")), 10, "its directory gone")
+
+
+def start_run(tmp_path: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """Start `run --sp` on lines from a pipe; return it, and where to write more than one line."""
+    (tmp_path / "spec.toml").write_text(SPEC)
+    (tmp_path / "deployment.toml").write_text(DEPLOYMENT)
+    read, write = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "byteorctl", "run", "--sp", "spec.toml"],
+        stdin=read,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=without_socket() | {"XDG_RUNTIME_DIR": str(tmp_path)},
+        cwd=tmp_path,
+        start_new_session=True,
+    )
+    os.close(read)
+    os.write(write, b"line\n")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"line\n"
+    return process, write
+
+
+def private_regions() -> set[str]:
+    """Return the regions of private daemons of this user."""
+    return {name for name in os.listdir("/dev/shm") if name.startswith("byteor-private-")}
+
+
+def test_ctrl_c_at_the_terminal_drains_a_run_of_a_private_daemon(tmp_path: Path) -> None:
+    """The signal of the terminal reaches the client alone: the run is drained, nothing is left."""
+    before = private_regions()
+    process, write = start_run(tmp_path)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    os.close(write)
+    assert process.returncode == 130, err
+    assert b"lines: stopped" in err
+    assert daemons(tmp_path) == []
+    assert private_regions() <= before
+
+
+def test_a_killed_client_ends_its_run(tmp_path: Path) -> None:
+    """`kill -9` of `run --sp` ends daemon, shim and workers, and clears shared memory."""
+    before = private_regions()
+    process, write = start_run(tmp_path)
+    process.kill()
+    process.communicate(timeout=60)
+    os.close(write)
+    until(lambda: not daemons(tmp_path), 30, "private daemon gone")
+    until(lambda: private_regions() <= before, 30, "regions gone")
 
 
 def test_plain_run_never_brings_a_daemon(tmp_path: Path) -> None:

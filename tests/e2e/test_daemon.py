@@ -62,7 +62,8 @@ def test_it_leaves_no_file_behind() -> None:
     with running_daemon() as daemon:
         assert daemon.stop() == 0
         assert list((daemon.directory / "run").iterdir()) == []
-        assert [path.name for path in (daemon.directory / "state").iterdir()] == ["requests"]
+        kept = {path.name for path in (daemon.directory / "state").iterdir()}
+        assert kept == {"requests", "runs"}
         assert list(daemon.regions.iterdir()) == []
         assert daemon.events("daemon.stopped")
 
@@ -76,7 +77,7 @@ def test_other_signals_stop_it_as_well(number: signal.Signals) -> None:
 
 
 def test_a_second_daemon_is_refused_and_the_first_goes_on() -> None:
-    """The second ends with 75 and names holder and lock, before it touches the socket of the first."""
+    """The second ends with 75, names holder and lock, and never touches the live socket."""
     with running_daemon() as daemon:
         inode = daemon.socket.stat().st_ino
         command = [sys.executable, "-m", "byteord", "--config", str(daemon.config)]
@@ -123,7 +124,7 @@ def test_a_socket_that_somebody_else_listens_on_is_left(stopped: DaemonProcess) 
 
 
 def test_it_tells_systemd(tmp_path: Path) -> None:
-    """READY=1 comes once calls are served, WATCHDOG=1 again and again, STOPPING=1 on the way down."""
+    """READY=1 once calls are served, WATCHDOG=1 again and again, STOPPING=1 on the way down."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(20)

@@ -18,10 +18,13 @@ from byteor.v1 import control_service_pb2_grpc
 from tests.support.poll import until
 
 CALLER = """
-import os, socket, subprocess, sys
+import socket, subprocess, sys
 ours, theirs = socket.socketpair()
-command = [sys.executable, "-m", "byteord", "--private", sys.argv[1], "--parent-fd", str(theirs.fileno())]
-child = subprocess.Popen(command, pass_fds=(theirs.fileno(),), start_new_session=True)
+child = subprocess.Popen(
+    [sys.executable, "-m", "byteord", "--private", sys.argv[1], "--parent-fd", str(theirs.fileno())],
+    pass_fds=(theirs.fileno(),),
+    start_new_session=True,
+)
 theirs.close()
 print(child.pid, flush=True)
 sys.stdin.read()
@@ -48,7 +51,7 @@ def private_regions(pid: int) -> list[str]:
 
 
 def start_caller(directory: Path) -> tuple[subprocess.Popen[str], int, list[str]]:
-    """Start a process that starts a private daemon; return it, the daemon's pid, and its regions."""
+    """Start a process that starts a private daemon; return it, the daemon's pid and regions."""
     caller = subprocess.Popen(
         [sys.executable, "-c", CALLER, str(directory)],
         stdin=subprocess.PIPE,
@@ -71,7 +74,7 @@ def gone(pid: int) -> bool:
 
 
 def test_it_serves_its_caller_and_ends_with_it(directory: Path) -> None:
-    """The socket is in its directory, for its user alone; when the caller closes its end, all of it goes."""
+    """Its socket is for its user alone; when the caller closes its end, all of it goes."""
     caller, pid, regions = start_caller(directory)
     with caller:
         assert len(regions) == 1

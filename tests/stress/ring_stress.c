@@ -70,12 +70,13 @@ static void wake_dependents(uint32_t stage) {
 
 static void *produce(void *argument) {
     role *self = argument;
+    uint64_t idle_since = 0;
     if (membarrier) byteor_membarrier_register();
     start_waiting(&self->wait, wait_kind, membarrier, &self->bell);
     for (uint64_t sequence = start; sequence != start + messages;) {
         uint64_t left = start + messages - sequence, take = room(sequence), most = 1 + mix(sequence) % 8;
         if (take == 0) {
-            if (byteor_wait_turn(&self->wait, -1, 0)) {
+            if (idle_turn(&self->wait, &idle_since, "the producer")) {
                 byteor_park_announce(&self->wait);
                 if (room(sequence))
                     byteor_unpark(&self->wait);
@@ -99,12 +100,13 @@ static void *produce(void *argument) {
 static void *follow(void *argument) {
     role *self = argument;
     uint32_t index = self->index;
+    uint64_t idle_since = 0;
     if (membarrier) byteor_membarrier_register();
     start_waiting(&self->wait, wait_kind, membarrier, &self->bell);
     for (uint64_t position = start; position != start + messages;) {
         uint64_t take = available(index, position);
         if (take == 0) {
-            if (byteor_wait_turn(&self->wait, -1, 0)) {
+            if (idle_turn(&self->wait, &idle_since, "a stage")) {
                 byteor_park_announce(&self->wait);
                 if (available(index, position))
                     byteor_unpark(&self->wait);

@@ -1,7 +1,8 @@
 /* stress.h: what the stress programs share: threads over one ring, waiting with lost wake-ups detected, failing loudly.
  *
  * A parked role normally looks again after 10 ms, which would hide a wake-up that got lost. Here it sleeps for
- * PARK_NS; a sleep that long while its work had been there is a lost wake-up and fails the run.
+ * PARK_NS; a sleep that long while its work had been there is a lost wake-up and fails the run. So does a role that has
+ * nothing to do for STUCK_NS.
  */
 #ifndef BYTEOR_STRESS_H
 #define BYTEOR_STRESS_H
@@ -17,6 +18,7 @@
 #include "wait.h"
 
 #define PARK_NS 3000000000u
+#define STUCK_NS 5000000000u
 #define STAGES_MAX 4u
 #define CAPACITY_MAX 1024u
 #define SLOT_BYTES_MAX 256u
@@ -78,6 +80,19 @@ static inline void start_waiting(byteor_wait *wait, uint32_t kind, int membarrie
     wait->membarrier = (uint32_t)membarrier;
     wait->doorbell = &bell->parked;
     byteor_wait_reset(wait);
+}
+
+/* One idle turn; 1 when the caller should park. */
+static inline int idle_turn(byteor_wait *wait, uint64_t *idle_since, const char *who) {
+    int park = byteor_wait_turn(wait, -1, 0);
+    if (wait->idle_turns <= BYTEOR_WAIT_SPINS) {
+        *idle_since = 0;
+    } else if (wait->idle_turns % 64 == 0) {
+        uint64_t now = byteor_monotonic_ns();
+        if (*idle_since == 0) *idle_since = now;
+        CHECK(now - *idle_since < STUCK_NS, "%s is stuck", who);
+    }
+    return park;
 }
 
 /* Sleep for long: who is not woken in time has lost a wake-up, for every stress program always has work coming. */

@@ -137,6 +137,7 @@ static void prepare_stage(uint32_t index) {
 static void *turn(void *argument) {
     worker *w = argument;
     byteor_unit_runtime *u = &w->u;
+    uint64_t idle_since = 0;
     if (membarrier) byteor_membarrier_register();
     byteor_wait_reset(&u->wait);
     byteor_recover(u);
@@ -145,7 +146,7 @@ static void *turn(void *argument) {
         duty = byteor_unit_duty(u, command);
         CHECK(duty != BYTEOR_DUTY_FAILED, "a unit failed: %s", u->failure_text);
         if (duty == BYTEOR_DUTY_WORKED) byteor_wait_reset(&u->wait);
-        if (duty == BYTEOR_DUTY_WORKED || duty == BYTEOR_DUTY_ENDED || !byteor_wait_turn(&u->wait, -1, 0)) continue;
+        if (duty == BYTEOR_DUTY_WORKED || duty == BYTEOR_DUTY_ENDED || !idle_turn(&u->wait, &idle_since, "a unit")) continue;
         byteor_park_announce(&u->wait);
         duty = byteor_unit_duty(u, command);
         CHECK(duty != BYTEOR_DUTY_FAILED, "a unit failed: %s", u->failure_text);

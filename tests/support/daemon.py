@@ -1,7 +1,7 @@
-"""A real daemon as a process for a test: started with its own directories, waited for, stopped, and checked for leftovers.
+"""A real daemon as a process for a test: started, waited for, stopped, checked for leftovers.
 
-Everything it touches is below one short temporary directory, and its regions below one directory of /dev/shm, so that tests
-run side by side. `running_daemon` is the whole of it for most tests.
+Everything it touches is below one short temporary directory, and its regions below one directory of
+/dev/shm, so that tests run side by side. `running_daemon` is the whole of it for most tests.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class DaemonProcess:
         return sorted(path for path in self.regions.glob("byteor-*/*") if path.is_dir())
 
     def leftovers(self) -> list[str]:
-        """Return what of its runs is still there: files in shared memory, and processes that name them."""
+        """Return what is left of its runs: files in shared memory, and processes naming them."""
         files = [str(path) for path in self.regions.rglob("*") if not path.is_dir()]
         runs = [str(path) for path in self.run_directories()]
         return [*runs, *files, *_processes_naming(str(self.regions))]
@@ -155,7 +155,7 @@ def running_daemon(
     env: Mapping[str, str] | None = None,
     check: bool = True,
 ) -> Iterator[DaemonProcess]:
-    """Provide a daemon that serves; on the way out stop it, and check its exit code and that nothing is left.
+    """Provide a daemon that serves; then stop it, check its exit code and that nothing is left.
 
     Runs must have ended by then: a daemon that stops leaves live ones to the next.
     """

@@ -163,6 +163,12 @@ def test_completion_offers_verbs_options_and_formats(words: str, offered: str) -
     assert f"plain,{offered}" in done.stdout
 
 
+def test_completion_of_documents_is_left_to_the_shell() -> None:
+    """Where a path belongs, the shell is told to complete files."""
+    done = ctl(_BYTEORCTL_COMPLETE="bash_complete", COMP_WORDS="byteorctl run s", COMP_CWORD="2")
+    assert done.stdout.startswith("file,")
+
+
 def test_no_daemon_exits_69_with_the_next_step(tmp_path: Path) -> None:
     """A verb that needs a daemon names the socket and what to do."""
     where = tmp_path / "none.sock"

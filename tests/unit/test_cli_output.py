@@ -12,7 +12,7 @@ from byteorctl.output.findings import finding_line, summary
 from byteorctl.output.formats import Format, emit, parse_format, render
 from byteorctl.output.jsonpath import compile_template
 from byteorctl.output.quantities import count, duration, size
-from byteorctl.output.screen import Screen
+from byteorctl.output.screen import Screen, column_groups
 from byteorctl.output.tree import show_tree
 from byteorctl.output.yaml import to_yaml
 
@@ -123,6 +123,29 @@ def test_tables_on_a_terminal_are_coloured_unless_no_color(
     Screen(stream).table(["run", "state"], [["a1", "failed"]])
     assert "failed" in stream.getvalue()
     assert ("31m" in stream.getvalue()) is not no_color
+
+
+def test_wide_tables_are_split_and_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a narrow terminal every cell is still there, with the first column leading each part."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "60")
+    columns = ["role", *(f"#number {n}" for n in range(12)), "said"]
+    row = ["records", *(f"{n},000,000" for n in range(12)), "word " * 20]
+    stream = Terminal()
+    Screen(stream).table(columns, [row])
+    lines = stream.getvalue().splitlines()
+    assert max(len(line) for line in lines if "\x1b" not in line) <= 60
+    for n in range(12):
+        assert f"{n},000,000" in stream.getvalue()
+    assert stream.getvalue().count("records") == len(column_groups(columns, [row], 60)) > 1
+
+
+def test_what_a_terminal_would_obey_is_escaped() -> None:
+    """Text of stages and samples of input cannot move the cursor or set colours."""
+    stream = io.StringIO()
+    Screen(stream).table(["said"], [["a\x1b[31m\nb\x07"]])
+    Screen(stream).line("x\x9b1m\ny")
+    assert stream.getvalue() == "SAID\na\\x1b[31m\\nb\\x07\nx\\x9b1m\ny\n"
 
 
 def test_tree_shows_scalars_and_tables() -> None:

@@ -49,7 +49,7 @@ def test_the_example_loads_and_shows_every_key() -> None:
 
 
 def test_the_example_shows_defaults_where_they_are_fixed() -> None:
-    """A key of the example has its default, unless the default is empty or chosen for the environment."""
+    """A key of the example has its default where that is fixed."""
     values, problems = check_tables(tomllib.loads(EXAMPLE.read_text()))
     assert not problems
     fixed = {path: key.default for path, key in KEYS.items() if key.default not in ("", None, [])}
@@ -162,7 +162,7 @@ def test_reflection_is_off_in_prod_unless_asked_for() -> None:
 def test_without_a_file_the_working_directory_is_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Defaults reach no further than the directory the daemon was started in, and nothing from the root."""
+    """Defaults reach no further than the working directory, and nowhere from the root."""
     monkeypatch.chdir(tmp_path)
     authority = default_config().authority
     assert authority.code_dirs == authority.read_dirs == authority.write_dirs == (str(tmp_path),)
@@ -191,7 +191,7 @@ def test_locks_cover_socket_state_and_regions() -> None:
 
 
 def test_a_private_daemon_lives_in_its_directory() -> None:
-    """Socket, lock and state of a private daemon are below the directory it was given; regions are its own."""
+    """Socket, lock and state of a private daemon are below the directory it was given."""
     config = private_config("/p", regions="/r", code_dirs=["/c"], read_dirs=[], write_dirs=[])
     assert config.listen.socket == "/p/byteord.sock"
     assert config.paths.state.startswith("/p/")

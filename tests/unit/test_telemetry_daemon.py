@@ -91,7 +91,7 @@ def test_pings_stop_while_the_loop_lags(manager: socket.socket) -> None:
 
 
 def test_json_has_one_event_a_line() -> None:
-    """Machines get one JSON object a line with event, level and time; less than the level is left out."""
+    """Machines get one JSON object a line; what is below the level is left out."""
     out = io.StringIO()
     log = make_logger(form="auto", level="info", stream=out)
     log.debug("daemon.hidden")
@@ -122,16 +122,23 @@ def test_a_terminal_gets_text_and_systemd_json(monkeypatch: pytest.MonkeyPatch) 
     assert journal.getvalue().startswith("{")
 
 
-def test_exceptions_are_data() -> None:
-    """A logged exception stays one line."""
+def fail_with(payload: bytes) -> None:
+    """Fail while a payload is in hand."""
+    raise ValueError("broken") if payload else KeyError
+
+
+def test_exceptions_are_data_without_payloads() -> None:
+    """A logged exception stays one line, names its frames, and shows no value of a variable."""
     out = io.StringIO()
     log = make_logger(form="json", level="info", stream=out)
-    try:
-        raise ValueError("broken")
-    except ValueError as error:
-        log.error("rpc.crashed", exc_info=error)
+    with pytest.raises(ValueError, match="broken") as caught:
+        fail_with(b"secret")
+    log.error("rpc.crashed", exc_info=caught.value)
     [line] = out.getvalue().splitlines()
-    assert json.loads(line)["exception"][0]["exc_value"] == "broken"
+    [error] = json.loads(line)["exception"]
+    assert error["exc_value"] == "broken"
+    assert error["frames"][-1]["name"] == "fail_with"
+    assert "secret" not in line
 
 
 def test_what_libraries_log_is_an_event() -> None:

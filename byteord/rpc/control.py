@@ -1,0 +1,206 @@
+"""What the API's methods do, in terms of the domain: documents in, findings, plans and runs out.
+
+Owns the order of validation and start: nothing starts that was not validated against this daemon's
+authority a moment before. It must not know messages of the API or gRPC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from byteord.deployment import validate as validation
+from byteord.deployment.describe import describe
+from byteord.deployment.diff import Diff, diff
+from byteord.deployment.model import AdapterCatalogue, Authority, HostFacts
+from byteord.deployment.validate import Report
+from byteord.errors import InvalidArgumentError, UnavailableError
+from byteord.rpc.facts import CapabilityFacts, capability_facts
+from byteord.rpc.status import RefusedDocumentsError, Violation
+from byteord.rpc.wanted import StartWanted
+from byteord.runs.manager import RunManager, new_run_id
+from byteord.runs.plan import make_plan, plan_description
+from byteord.runs.state import RunState
+from byteord.runs.view import Admission, RunView
+from byteord.spec.document import Source
+from byteord.spec.dot import to_dot
+from byteord.spec.findings import Finding, Severity
+from byteord.spec.model import StageCatalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogues:
+    """What this build knows of stages and adapters."""
+
+    stages: StageCatalogue
+    adapters: AdapterCatalogue
+
+
+class Control:
+    """The domain behind the API of one daemon."""
+
+    def __init__(
+        self,
+        authority: Authority,
+        manager: RunManager,
+        catalogues: Catalogues,
+        host: Callable[[], HostFacts],
+    ) -> None:
+        self.authority = authority
+        self.manager = manager
+        self.catalogues = catalogues
+        self.host = host
+        self._going_down = False
+
+    def go_down(self) -> None:
+        """From now on nothing is started."""
+        self._going_down = True
+
+    def validate(self, spec: Source, deployment: Source | None, level: str) -> Report:
+        """Return every finding up to a level (empty: all); raises InvalidArgumentError."""
+        wanted = level or validation.LEVELS[-1]
+        if wanted not in validation.LEVELS:
+            raise InvalidArgumentError(
+                f"level: seen {level!r}; wanted one of {', '.join(validation.LEVELS)}, or none "
+                "for all",
+                reason="LEVEL_UNKNOWN",
+            )
+        return self._validate(StartWanted(spec, deployment), wanted)
+
+    def admit(self, wanted: StartWanted, level: str = validation.LEVELS[-1]) -> Report:
+        """Return the report of documents that may run; raises RefusedDocumentsError for others."""
+        report = self._validate(wanted, level)
+        refuse(report.findings)
+        return report
+
+    def describe(self, wanted: StartWanted) -> tuple[dict[str, Any], Sequence[Finding]]:
+        """Return a spec as understood with its plan, and findings that are not errors."""
+        report = self.admit(wanted, "policy")
+        assert report.spec is not None  # noqa: S101  admitted
+        assert report.deployment is not None  # noqa: S101  admitted
+        plan = plan_description(
+            make_plan(
+                report.spec,
+                report.deployment,
+                run_id=new_run_id(),
+                single_process=wanted.single_process,
+                host=self.host(),
+                authority=self.authority,
+                client_input=wanted.client_input,
+                client_output=wanted.client_output,
+            )
+        )
+        said = describe(report.spec, report.deployment)
+        memory = {**said["memory"], "regions_bytes": plan["memory_bytes"]}
+        notes = [*said["notes"], *plan["notes"]]
+        placed = {key: plan[key] for key in ("mode", "roles", "units", "workers")}
+        return {**said, **placed, "memory": memory, "notes": notes}, report.findings
+
+    def dot(self, spec: Source) -> str:
+        """Return the topology in DOT; raises RefusedDocumentsError."""
+        report = self._validate(StartWanted(spec), "topology")
+        refuse([finding for finding in report.findings if finding.document == "spec"])
+        assert report.spec is not None  # noqa: S101  it has no error
+        return to_dot(report.spec)
+
+    def diff(self, old: Source, new: Source, kind: str) -> Diff:
+        """Return what changed; raises InvalidDocumentError when the two cannot be compared."""
+        changes = diff(
+            old,
+            new,
+            authority=self.authority,
+            stages=self.catalogues.stages,
+            adapters=self.catalogues.adapters,
+            kind=kind,
+        )
+        if not changes.ok:
+            raise RefusedDocumentsError(
+                [
+                    *violations(changes.old_findings, "old"),
+                    *violations(changes.new_findings, "new"),
+                ]
+            )
+        return changes
+
+    async def start(
+        self, wanted: StartWanted, report: Report, *, principal: str, run_id: str
+    ) -> RunView:
+        """Start an admitted run under an id; raises what `RunManager.start` raises."""
+        self.check_up()
+        assert report.spec is not None  # noqa: S101  admitted
+        assert report.deployment is not None  # noqa: S101  admitted
+        return await self.manager.start(
+            Admission(
+                spec=report.spec,
+                deployment=report.deployment,
+                single_process=wanted.single_process,
+                client_input=wanted.client_input,
+                client_output=wanted.client_output,
+                principal=principal,
+                run_id=run_id,
+            )
+        )
+
+    def capabilities(self) -> CapabilityFacts:
+        """Return what this daemon can do here; reads facts of the host."""
+        return capability_facts(self.catalogues.stages, self.catalogues.adapters, self.host())
+
+    def check_up(self) -> None:
+        """Raise UnavailableError once the daemon is on its way down."""
+        if self._going_down:
+            raise UnavailableError(
+                "this daemon is going down and starts nothing; try again when the next one is up",
+                reason="GOING_DOWN",
+            )
+
+    def _validate(self, wanted: StartWanted, level: str) -> Report:
+        return validation.validate(
+            wanted.spec,
+            wanted.deployment,
+            authority=self.authority,
+            stages=self.catalogues.stages,
+            adapters=self.catalogues.adapters,
+            host=self.host() if level == validation.LEVELS[-1] else None,
+            overrides=wanted.overrides,
+            client_input=wanted.client_input,
+            client_output=wanted.client_output,
+            level=level,
+        )
+
+
+def preview(wanted: StartWanted, report: Report, principal: str) -> RunView:
+    """Return the run that would be started, without an id."""
+    assert report.spec is not None  # noqa: S101  admitted
+    assert report.deployment is not None  # noqa: S101  admitted
+    return RunView(
+        id="",
+        name=report.spec.name,
+        state=RunState.STARTING,
+        spec_sha256=report.spec.sha256,
+        deployment_sha256=report.deployment.sha256,
+        single_process=wanted.single_process,
+        principal=principal,
+    )
+
+
+def refuse(findings: Sequence[Finding]) -> None:
+    """Raise RefusedDocumentsError if any finding is an error."""
+    found = violations(findings)
+    if found:
+        raise RefusedDocumentsError(found)
+
+
+def violations(findings: Sequence[Finding], document: str = "") -> list[Violation]:
+    """Return the errors among findings; `document` names theirs where two are of a kind."""
+    return [
+        Violation(
+            finding.code,
+            ".".join(part for part in (document or finding.document, finding.path) if part),
+            finding.seen,
+            finding.wanted,
+            finding.fix,
+        )
+        for finding in findings
+        if finding.severity is Severity.ERROR
+    ]
