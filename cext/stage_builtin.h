@@ -73,6 +73,34 @@ static inline uint64_t stage_mix(uint64_t a, uint64_t b) {
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
+/* Up to 7 bytes as one number, by loads that may overlap: different bytes, different numbers (of
+ * the same length). */
+static inline uint64_t stage_short(const uint8_t *data, uint32_t bytes) {
+    uint32_t head = 0;
+    uint32_t tail = 0;
+    if (bytes >= 4) {
+        memcpy(&head, data, 4);
+        memcpy(&tail, data + bytes - 4, 4);
+        return (uint64_t)head << 32 | tail;
+    }
+    return bytes == 0 ? 0
+                      : (uint64_t)data[0] << 16 | (uint64_t)data[bytes / 2] << 8 | data[bytes - 1];
+}
+
+/* memcmp() == 0 without the call, for keys of a few words. */
+static inline int stage_equal(const uint8_t *a, const uint8_t *b, uint32_t bytes) {
+    uint64_t left = 0;
+    uint64_t right = 0;
+    for (; bytes >= 8; bytes -= 8, a += 8, b += 8) {
+        memcpy(&left, a, 8);
+        memcpy(&right, b, 8);
+        if (left != right) {
+            return 0;
+        }
+    }
+    return stage_short(a, bytes) == stage_short(b, bytes);
+}
+
 static inline uint64_t stage_hash(const uint8_t *data, uint32_t bytes, uint64_t seed) {
     uint64_t hash = seed ^ UINT64_C(0x9e3779b97f4a7c15) ^ bytes;
     uint64_t word = 0;
@@ -80,11 +108,7 @@ static inline uint64_t stage_hash(const uint8_t *data, uint32_t bytes, uint64_t 
         memcpy(&word, data, 8);
         hash = stage_mix(hash ^ word, UINT64_C(0xd6e8feb86659fd93));
     }
-    word = 0;
-    if (bytes > 0) {
-        memcpy(&word, data, bytes);
-    }
-    hash = stage_mix(hash ^ word, UINT64_C(0xa0761d6478bd642f));
+    hash = stage_mix(hash ^ stage_short(data, bytes), UINT64_C(0xa0761d6478bd642f));
     return stage_mix(hash ^ UINT64_C(0xe7037ed1a0b428db), UINT64_C(0x8ebc6af09c88c6e3));
 }
 

@@ -12,7 +12,16 @@
 #define FILTER_BYTES_MAX 1024u
 #define SIGN_BIT (UINT64_C(1) << 63)
 
-typedef enum { FILTER_RANGE, FILTER_IN, FILTER_EQUALS, FILTER_CONTAINS } filter_kind;
+/* A range test is one kind for each width, so that each has its own loop. */
+typedef enum {
+    FILTER_RANGE_1,
+    FILTER_RANGE_2,
+    FILTER_RANGE_4,
+    FILTER_RANGE_8,
+    FILTER_IN,
+    FILTER_EQUALS,
+    FILTER_CONTAINS
+} filter_kind;
 
 /* Integers are compared as unsigned keys: the sign bit of a signed one is flipped, which keeps
  * their order. */
@@ -32,45 +41,52 @@ typedef struct filter {
     uint8_t needle[FILTER_BYTES_MAX];
 } filter;
 
-static inline uint64_t filter_key(const filter *self, const uint8_t *at) {
+/* `width` is a constant where this is inlined into a loop. */
+__attribute__((always_inline)) static inline uint64_t
+filter_key(const filter *self, const uint8_t *at, uint32_t width) {
     uint64_t value = 0;
-    uint16_t half = 0;
-    uint32_t word = 0;
-    switch (self->width) {
-    case 1:
-        value = self->is_signed ? (uint64_t)(int64_t)(int8_t)*at : *at;
-        break;
-    case 2:
-        memcpy(&half, at, 2);
-        half = self->big_endian ? __builtin_bswap16(half) : half;
-        value = self->is_signed ? (uint64_t)(int64_t)(int16_t)half : half;
-        break;
-    case 4:
-        memcpy(&word, at, 4);
-        word = self->big_endian ? __builtin_bswap32(word) : word;
-        value = self->is_signed ? (uint64_t)(int64_t)(int32_t)word : word;
-        break;
-    default:
-        memcpy(&value, at, 8);
-        value = self->big_endian ? __builtin_bswap64(value) : value;
+    memcpy(&value, at, width);
+    if (width > 1 && self->big_endian) {
+        value = __builtin_bswap64(value) >> (64 - 8 * width);
     }
-    return self->is_signed ? value ^ SIGN_BIT : value;
+    if (self->is_signed) { /* the sign bit goes to the top, then flips */
+        value = (uint64_t)((int64_t)(value << (64 - 8 * width)) >> (64 - 8 * width)) ^ SIGN_BIT;
+    }
+    return value;
 }
 
 static inline int filter_has(const filter *self, uint32_t length, uint32_t bytes) {
     return self->offset <= length && length - self->offset >= bytes;
 }
 
-static inline int match_range(const filter *self, const uint8_t *payload, uint32_t length) {
-    return filter_has(self, length, self->width) &&
-           filter_key(self, payload + self->offset) - self->low <= self->span && !self->never;
+__attribute__((always_inline)) static inline int
+match_range(const filter *self, const uint8_t *payload, uint32_t length, uint32_t width) {
+    return filter_has(self, length, width) &&
+           filter_key(self, payload + self->offset, width) - self->low <= self->span &&
+           !self->never;
+}
+
+static inline int match_range_1(const filter *self, const uint8_t *payload, uint32_t length) {
+    return match_range(self, payload, length, 1);
+}
+
+static inline int match_range_2(const filter *self, const uint8_t *payload, uint32_t length) {
+    return match_range(self, payload, length, 2);
+}
+
+static inline int match_range_4(const filter *self, const uint8_t *payload, uint32_t length) {
+    return match_range(self, payload, length, 4);
+}
+
+static inline int match_range_8(const filter *self, const uint8_t *payload, uint32_t length) {
+    return match_range(self, payload, length, 8);
 }
 
 static inline int match_in(const filter *self, const uint8_t *payload, uint32_t length) {
     if (!filter_has(self, length, self->width)) {
         return 0;
     }
-    uint64_t key = filter_key(self, payload + self->offset);
+    uint64_t key = filter_key(self, payload + self->offset, self->width);
     for (uint32_t i = 0; i < self->values_count; i++) {
         if (self->values[i] == key) {
             return 1;
@@ -143,8 +159,17 @@ filter_each(const filter *self, byteor_batch *batch, filter_match *match) {
 static int filter_process(void *self, byteor_batch *batch) {
     const filter *me = self;
     switch (me->kind) {
-    case FILTER_RANGE:
-        filter_each(me, batch, match_range);
+    case FILTER_RANGE_1:
+        filter_each(me, batch, match_range_1);
+        break;
+    case FILTER_RANGE_2:
+        filter_each(me, batch, match_range_2);
+        break;
+    case FILTER_RANGE_4:
+        filter_each(me, batch, match_range_4);
+        break;
+    case FILTER_RANGE_8:
+        filter_each(me, batch, match_range_8);
         break;
     case FILTER_IN:
         filter_each(me, batch, match_in);
@@ -160,7 +185,9 @@ static int filter_process(void *self, byteor_batch *batch) {
 
 /* A last message that does not match is taken out; the end slot itself stays. */
 static int filter_end(void *self, byteor_batch *batch) {
-    static filter_match *const matches[] = {match_range, match_in, match_equals, match_contains};
+    static filter_match *const matches[] = {match_range_1, match_range_2, match_range_4,
+                                            match_range_8, match_in,      match_equals,
+                                            match_contains};
     const filter *me = self;
     byteor_slot *slot = stage_last_message(batch);
     if (slot != NULL &&
@@ -205,7 +232,8 @@ static void filter_integer(stage_config *from, filter *self) {
     static const char *const endians[] = {"little", "big", NULL};
     static const char *const ops[] = {"eq", "ne", "lt", "le", "gt", "ge", "in", NULL};
     enum { EQ, NE, LT, LE, GT, GE, IN };
-    self->width = 1u << stage_config_choice(from, "width", 0, widths);
+    int width = stage_config_choice(from, "width", 0, widths);
+    self->width = 1u << width;
     self->is_signed = stage_config_bool(from, "signed", 0);
     self->big_endian = stage_config_choice(from, "endian", 0, endians);
     int op =
@@ -219,7 +247,7 @@ static void filter_integer(stage_config *from, filter *self) {
     /* The range may wrap: `ne` is all but one, from the next value round to the one before. */
     uint64_t low = op == LT || op == LE ? 0 : op == GT || op == NE ? value + 1 : value;
     uint64_t high = op == GT || op == GE ? UINT64_MAX : op == LT || op == NE ? value - 1 : value;
-    self->kind = FILTER_RANGE;
+    self->kind = (filter_kind)(FILTER_RANGE_1 + width);
     self->never = (op == LT && value == 0) || (op == GT && value == UINT64_MAX);
     self->low = low;
     self->span = high - low;

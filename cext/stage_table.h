@@ -73,7 +73,7 @@ static inline uint32_t table_find(const table *shape, void *state, uint32_t hash
         }
         table_node *node = table_node_at(shape, state, link - 1);
         if (node->hash == hash && node->key_bytes == key.bytes &&
-            memcmp(table_key(node), key.data, key.bytes) == 0) {
+            stage_equal(table_key(node), key.data, key.bytes)) {
             return link - 1;
         }
         link = node->next;

@@ -14,7 +14,8 @@ from byteord.spec.model import (
     Scalar,
     StageInfo,
 )
-from byteord.stages.builtin import BUILTINS, Builtin
+from byteord.stages.builtin import BUILTINS
+from byteord.stages.declared import Builtin
 from byteord.stages.reader import Reader
 
 

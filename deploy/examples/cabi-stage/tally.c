@@ -1,6 +1,7 @@
-/* tally.c: a stage in C for byteor. Each message is a decimal number; the stage keeps their count and
- * their sum, in shared memory, so that a crash of the worker loses nothing, and leaves both as JSON at
- * the end of the input. What is not a number is dropped, or is an error when `strict` is true.
+/* tally.c: a stage in C for byteor. Each message is a decimal number; the stage keeps their count
+ * and their sum, in shared memory, so that a crash of the worker loses nothing, and leaves both as
+ * JSON at the end of the input. What is not a number is dropped, or is an error when `strict` is
+ * true.
  *
  * Build it beside the spec, then name it there as cabi:libtally.so:tally:
  *
@@ -89,9 +90,9 @@ static int tally_end(void *self, byteor_batch *batch) {
     const tally_state *state = batch->state;
     byteor_slot *slot = byteor_slot_at(batch, 0);
     (void)self;
-    int length = snprintf((char *)byteor_payload(slot), batch->payload_max,
-                          "{\"count\":%llu,\"sum\":%llu}", (unsigned long long)state->count,
-                          (unsigned long long)state->sum);
+    int length =
+        snprintf((char *)byteor_payload(slot), batch->payload_max, "{\"count\":%llu,\"sum\":%llu}",
+                 (unsigned long long)state->count, (unsigned long long)state->sum);
     if (length < 0 || (uint32_t)length >= batch->payload_max) {
         batch->error_text = "the slot is too small for the figures: raise slot_bytes";
         return BYTEOR_STAGE_ERROR;

@@ -104,7 +104,8 @@ static int drive_once(const byteor_stage_vtable *vtable, void *self, uint8_t *st
         before[i] = *byteor_slot_at(&batch, i);
     }
     int outcome = vtable->process(self, &batch);
-    int bad = (outcome != BYTEOR_STAGE_OK && batch.error_text == NULL) || check_lengths(&batch, before);
+    int bad =
+        (outcome != BYTEOR_STAGE_OK && batch.error_text == NULL) || check_lengths(&batch, before);
     batch.count = 1;
     byteor_slot_at(&batch, 0)->flags = BYTEOR_SLOT_END;
     if (vtable->end != NULL && random_below(3) == 0) {
