@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from byteord.deployment.memory import estimate_memory, roles_of, workers_of
+from byteord.deployment.memory import estimate_memory, workers_of
 from byteord.deployment.model import SLEEP_NS_MAX, Adapter, Deployment, Wait
 from byteord.spec.model import SLOT_HEADER_BYTES, ByteRange, Endpoint, Spec, Stage
 from byteord.spec.stage_key import parse_key
@@ -15,7 +15,7 @@ from byteord.spec.stage_key import parse_key
 WAKE_UP = {
     Wait.SPIN: "about 0.1 microseconds on a CPU of its own; each waiting worker keeps its CPU busy",
     Wait.BACKOFF: "about 0.1 microseconds while messages keep coming; after a pause up to "
-    f"{SLEEP_NS_MAX // 1000} microseconds, as sleeps double to that bound",
+    f"{SLEEP_NS_MAX[Wait.BACKOFF] // 1000} microseconds, as sleeps double to that bound",
     Wait.PARK: "10 to 50 microseconds, a futex wake-up; waiting workers use no CPU",
 }
 """Expected cost of waking a waiting role, by wait strategy."""
@@ -39,7 +39,6 @@ def describe(spec: Spec, deployment: Deployment) -> dict[str, Any]:
             _endpoint(spec.ingress, deployment.adapters.get(spec.ingress.name)),
             _endpoint(spec.egress, deployment.adapters.get(spec.egress.name)),
         ],
-        "roles_count": roles_of(spec),
         "workers_min": workers_of(spec, deployment),
         "memory": {
             "rings_bytes": memory.rings_bytes,
@@ -50,7 +49,9 @@ def describe(spec: Spec, deployment: Deployment) -> dict[str, Any]:
         "wait": {
             "strategy": str(deployment.tuning.wait),
             "wake_up": WAKE_UP[deployment.tuning.wait],
-            "sleep_ns_max": 0 if deployment.tuning.wait is Wait.SPIN else SLEEP_NS_MAX,
+            "sleep_ns_max": 0
+            if deployment.tuning.wait is Wait.SPIN
+            else SLEEP_NS_MAX[deployment.tuning.wait],
         },
         "tuning": {
             "profile": deployment.tuning.profile,

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from byteord.deployment.model import Deployment, Fuse
-from byteord.spec.model import Spec
+from byteord.deployment.model import Deployment, FailurePolicy, Fuse
+from byteord.deployment.plan import STATE_DOUBLE_BYTES_MAX
+from byteord.spec.model import SLOT_HEADER_BYTES, Spec, Stage
 
 REGION_HEADER_BYTES = 4096
-ROLE_BYTES = 64 << 10
+ROLE_BYTES = 56 << 10
 """Control, histograms, commit records and error log of one role, rounded up."""
+_ENTRY_BYTES = 64
+"""Header and padding of one save in an undo area, rounded up."""
 _PAGE = 4096
+CLIENT = "client"
+"""Kind of the adapter that is a process of its own, not one of the run's workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,34 +39,43 @@ def estimate_memory(spec: Spec, deployment: Deployment) -> Memory:
     """Return the shared memory that rings, control region and stage state take, in bytes."""
     ring, shards = spec.ring, spec.ring.shards
     per_ring = ring.capacity * ring.slot_bytes + REGION_HEADER_BYTES * 2
-    roles = roles_of(spec)
-    changers = (
-        sum(1 for stage in spec.stages if stage.mutates or stage.drops or stage.resizes) * shards
-    )
-    control = REGION_HEADER_BYTES + roles * ROLE_BYTES + changers * deployment.limits.undo_bytes
+    roles = 2 + len(spec.stages) * shards
+    undo = sum(_undo_bytes(spec, stage, deployment) for stage in spec.stages) * shards
     state = sum(_pages(stage.state_bytes) * 2 for stage in spec.stages) * shards
-    return Memory(per_ring * shards, control, state)
+    return Memory(per_ring * shards, REGION_HEADER_BYTES + roles * ROLE_BYTES + undo, state)
+
+
+def _undo_bytes(spec: Spec, stage: Stage, deployment: Deployment) -> int:
+    """Return the most that saves of a batch take: changed bytes, headers, touched large state."""
+    limits, payload = deployment.limits, spec.ring.slot_bytes - SLOT_HEADER_BYTES
+    changed = sum(item.length or max(payload - item.offset, 0) for item in stage.mutates)
+    changes = bool(stage.mutates) or stage.drops or stage.resizes
+    changes = changes or deployment.failure.policy is FailurePolicy.SKIP
+    entry = changed + _ENTRY_BYTES
+    batch = min(limits.max_batch, spec.ring.capacity) * entry
+    saves = min(batch, max(limits.undo_bytes, entry)) if changes else 0
+    large = stage.state_bytes > STATE_DOUBLE_BYTES_MAX
+    return saves + (max(limits.undo_bytes, stage.state_bytes + _ENTRY_BYTES) if large else 0)
 
 
 def _pages(size: int) -> int:
     return (size + _PAGE - 1) // _PAGE * _PAGE
 
 
-def roles_of(spec: Spec) -> int:
-    """Return the roles of a run.
-
-    Ingress, every stage in every shard, and an egress of its own with several shards.
-    """
-    return 1 + len(spec.stages) * spec.ring.shards + (1 if spec.ring.shards > 1 else 0)
-
-
 def workers_of(spec: Spec, deployment: Deployment) -> int:
     """Return the fewest worker processes that the run can have with this way of fusing."""
-    if deployment.tuning.fuse is Fuse.NEVER:
-        return roles_of(spec)
+    shards = spec.ring.shards
+    ingress = deployment.adapters.get(spec.ingress.name)
+    egress = deployment.adapters.get(spec.egress.name)
+    ingress_hosted = ingress is None or ingress.kind != CLIENT
+    egress_alone = shards > 1 and (egress is None or egress.kind != CLIENT)
     python = [stage.stage.startswith("python:") for stage in spec.stages]
-    native_groups = sum(
-        1 for index, is_python in enumerate(python) if not is_python and index and python[index - 1]
-    )
-    ends = 1 + (1 if spec.ring.shards > 1 else 0)
-    return ends + (sum(python) + native_groups) * spec.ring.shards
+    if deployment.tuning.fuse is Fuse.NEVER:
+        groups = len(python)
+    else:
+        pairs = zip(python, [True, *python], strict=False)
+        groups = sum(1 for is_python, after_python in pairs if is_python or after_python)
+    skips = deployment.failure.policy is FailurePolicy.SKIP
+    joins = deployment.tuning.fuse is not Fuse.NEVER and shards == 1 and not skips
+    joined = joins and ingress_hosted and not python[0]
+    return ingress_hosted + groups * shards + egress_alone - joined

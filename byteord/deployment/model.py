@@ -13,9 +13,6 @@ from typing import Protocol
 
 from byteord.spec.model import ConfigKey, ConfigProblem, Scalar
 
-SLEEP_NS_MAX = 1_000_000
-"""Longest sleep of `backoff` and longest unwoken sleep of `park`."""
-
 
 class Environment(enum.StrEnum):
     """Where a run happens; the daemon's configuration decides."""
@@ -31,6 +28,10 @@ class Wait(enum.StrEnum):
     SPIN = "spin"
     BACKOFF = "backoff"
     PARK = "park"
+
+
+SLEEP_NS_MAX = {Wait.SPIN: 1_000_000, Wait.BACKOFF: 1_000_000, Wait.PARK: 10_000_000}
+"""Longest sleep of a role that waits without being woken; a role that spins does not sleep."""
 
 
 class Fuse(enum.StrEnum):

@@ -10,6 +10,7 @@ from typing import Any
 
 from byteord._cext import region
 from byteord.deployment.model import (
+    SLEEP_NS_MAX,
     Authority,
     Deployment,
     FailurePolicy,
@@ -28,7 +29,6 @@ from byteord.deployment.plan import (
 )
 from byteord.spec.model import Spec, Stage
 
-SLEEP_NS_MAX = {Wait.SPIN: 1_000_000, Wait.BACKOFF: 1_000_000, Wait.PARK: 10_000_000}
 WAKE_UP = {
     Wait.SPIN: "one cache-line transfer; keeps a CPU busy",
     Wait.BACKOFF: "one transfer while busy; up to 1 ms plus timer slack after an idle spell",

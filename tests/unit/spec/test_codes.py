@@ -10,7 +10,8 @@ import pytest
 from byteord.spec import validate as spec_validate
 from byteord.spec.codes import CODES, LEVEL_OF
 from byteord.spec.findings import Severity
-from tests.unit.spec.cases import CASES, Case
+from tests.unit.spec.case import Case
+from tests.unit.spec.cases import CASES
 from tests.unit.spec.documents import check, found
 
 SOURCES = Path(spec_validate.__file__).parents[1]

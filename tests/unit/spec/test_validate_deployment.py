@@ -9,7 +9,7 @@ import pytest
 
 from byteord.deployment.authority_rules import address_allowed, path_allowed
 from byteord.deployment.host_rules import cpu_list
-from byteord.deployment.memory import estimate_memory, roles_of, workers_of
+from byteord.deployment.memory import estimate_memory, workers_of
 from byteord.deployment.model import Environment, Fuse, Wait
 from byteord.deployment.validate import Report
 from tests.unit.spec.documents import (
@@ -220,7 +220,6 @@ def test_worker_and_memory_estimates() -> None:
     assert alone.spec is not None
     assert alone.deployment is not None
     assert fused.deployment is not None
-    assert roles_of(alone.spec) == 4
     assert workers_of(alone.spec, alone.deployment) == 4
     assert workers_of(alone.spec, fused.deployment) == 3
     memory = estimate_memory(alone.spec, alone.deployment)
