@@ -21,7 +21,8 @@ CALLER = """
 import socket, subprocess, sys
 ours, theirs = socket.socketpair()
 child = subprocess.Popen(
-    [sys.executable, "-m", "byteord", "--private", sys.argv[1], "--parent-fd", str(theirs.fileno())],
+    [sys.executable, "-m", "byteord", "--private", sys.argv[1]]
+    + ["--parent-fd", str(theirs.fileno())],
     pass_fds=(theirs.fileno(),),
     start_new_session=True,
 )
@@ -64,6 +65,12 @@ def start_caller(directory: Path) -> tuple[subprocess.Popen[str], int, list[str]
     return caller, pid, private_regions(pid)
 
 
+def let_go(caller: subprocess.Popen[str]) -> None:
+    """Have the caller end its side."""
+    assert caller.stdin is not None
+    caller.stdin.close()
+
+
 def gone(pid: int) -> bool:
     """Tell whether a process has ended."""
     try:
@@ -83,8 +90,7 @@ def test_it_serves_its_caller_and_ends_with_it(directory: Path) -> None:
             answer = stub.GetVersion(control_pb.GetVersionRequest(), timeout=10)
         assert (answer.pid, answer.environment) == (pid, "dev")
         assert (directory / "byteord.sock").stat().st_mode & 0o777 == 0o600
-        assert caller.stdin is not None
-        caller.stdin.close()
+        let_go(caller)
         assert caller.wait(30) == 0
     assert not (directory / "byteord.sock").exists()
     assert not Path(regions[0]).exists()
@@ -106,7 +112,7 @@ def test_what_a_killed_one_leaves_is_swept_by_the_next(directory: Path) -> None:
     caller, pid, regions = start_caller(directory)
     with caller:
         os.kill(pid, 9)
-        caller.stdin.close()  # type: ignore[union-attr]  it is a pipe
+        let_go(caller)
         caller.wait(10)
     assert Path(regions[0]).exists()
     with tempfile.TemporaryDirectory(prefix="byteor-") as second:
@@ -114,7 +120,7 @@ def test_what_a_killed_one_leaves_is_swept_by_the_next(directory: Path) -> None:
         with caller:
             assert not Path(regions[0]).exists()
             assert Path(own[0]).exists()
-            caller.stdin.close()  # type: ignore[union-attr]  it is a pipe
+            let_go(caller)
             assert caller.wait(30) == 0
 
 
