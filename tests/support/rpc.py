@@ -45,4 +45,4 @@ def reason_of(error: Any) -> str:
     info = detail_of(error, error_details_pb2.ErrorInfo)
     assert info is not None
     assert info.domain == "byteor"
-    return info.reason
+    return str(info.reason)
