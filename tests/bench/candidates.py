@@ -22,6 +22,8 @@ from tests.bench.method import Round, Sample
 from tests.bench.native import BenchError, NativePair, build_pair
 from tests.bench.python_links import LINKS, PINGS
 from tests.bench.python_pairs import PythonPair, PythonPing
+from tests.bench.runs import SHAPES as RUN_SHAPES
+from tests.bench.runs import DaemonUnderTest, RunGuest
 
 Sampler = Callable[[float], Sample]
 GUEST_MS_FACTOR = 2.0
@@ -41,6 +43,7 @@ class Bench:
         self._wanted = wanted
         self._cpus = cpus
         self._stack = ExitStack()
+        self._rounds = 0
         with ExitStack() as undo:
             undo.callback(self._stack.close)
             self.pair = self._stack.enter_context(NativePair(build_pair(directory), cpus, sides))
@@ -48,6 +51,7 @@ class Bench:
             self._add_native()
             self._add_disruptor(directory)
             self._add_python()
+            self._add_runs()
             undo.pop_all()
 
     def __enter__(self) -> Self:
@@ -99,7 +103,16 @@ class Bench:
         for name, ping in {**PINGS, **CLIENT_PINGS}.items():
             self._add_guest_of(f"{name}.ping", partial(PythonPing, name, ping, self._cpus))
 
-    def _add_guest_of(self, name: str, make: Callable[[], PythonPair | PythonPing]) -> None:
+    def _add_runs(self) -> None:
+        if not any(self.wants(name) for name in RUN_SHAPES):
+            return
+        daemon = self._stack.enter_context(DaemonUnderTest())
+        for name, shape in RUN_SHAPES.items():
+            self._add_guest_of(name, partial(RunGuest, daemon, name, shape, self._cpus))
+
+    def _add_guest_of(
+        self, name: str, make: Callable[[], PythonPair | PythonPing | RunGuest]
+    ) -> None:
         if not self.wants(name):
             return
         try:
@@ -115,12 +128,12 @@ class Bench:
         names = list(self.samplers)
         order.shuffle(names)
         found: Round = {}
+        self._rounds += 1
         for name in names:
             try:
                 found[name] = self.samplers[name](ms)
             except BenchError as error:
-                self.missing[name] = str(error)
-                del self.samplers[name]
+                self.missing[name] = f"round {self._rounds}: {error}"
             rest(ms)
         return found
 

@@ -1,7 +1,7 @@
 """byteor's own way between two Python processes: `byteord.client` over a ring of its own.
 
-One message in a call, lists of 256, buffers, NumPy columns in place. The ring has no telemetry; its slots carry stamps,
-times and gating cells as in a run. Payloads are those of the other links.
+One message in a call, lists of 256, buffers, NumPy columns in place. The ring has no telemetry; its
+slots carry stamps, times and gating cells as in a run. Payloads are those of the other links.
 """
 
 from __future__ import annotations

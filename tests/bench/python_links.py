@@ -149,7 +149,7 @@ class JoinedPipe(OsPipe):
 
 
 class BufferPipe(OsPipe):
-    """`os.pipe` with buffers of 256 messages that nobody cuts into messages: no queue, bytes only."""
+    """`os.pipe` with buffers of 256 messages that nobody cuts: no queue, bytes only."""
 
     name = "os.pipe.buffer"
 

@@ -16,6 +16,7 @@ from tests.bench.client_links import CLIENT_LINKS, CLIENT_PINGS
 from tests.bench.native import BenchError, NativePair, build_pair
 from tests.bench.python_links import LINKS, PINGS
 from tests.bench.python_pairs import PythonPair, PythonPing
+from tests.bench.runs import BOUNDS_NS, SHAPES, DaemonUnderTest, RunGuest, ages
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("g++") is None, reason="the native bench needs gcc and g++"),
@@ -94,6 +95,21 @@ def test_every_python_ping_returns(name: str, cpus: tuple[int, int]) -> None:
         if "is not installed" in str(error):
             pytest.skip(str(error))
         raise
+
+
+def test_real_runs_are_measured_from_outside(cpus: tuple[int, int]) -> None:
+    """A run of generator, stages and discard under a real daemon shows a rate."""
+    with DaemonUnderTest() as daemon:
+        for name in ("run.batch.256k", "run.chain3.fused"):
+            with RunGuest(daemon, name, SHAPES[name], cpus) as guest:
+                assert guest.sample(20)["rate"] > 0
+
+
+def test_ages_are_read_from_cumulative_counts() -> None:
+    """The percentiles are of what was added between two looks, not of all that ever was."""
+    before = [100] * len(BOUNDS_NS)
+    after = [100 + min(index, 50) for index in range(len(BOUNDS_NS))]
+    assert ages(before, after) == {"p50_ns": BOUNDS_NS[25], "p99_ns": BOUNDS_NS[50]}
 
 
 def test_the_runner_prints_the_table_and_writes_json(

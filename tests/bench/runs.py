@@ -1,0 +1,210 @@
+"""byteor as users run it: generator, stages, discard under a real daemon, everything on.
+
+Each shape is a run of its own that lives as long as the bench. Its workers are stopped (SIGSTOP)
+while others measure and while the probe sits on their CPUs; a sample wakes them for its time and
+reads their counters and histograms from outside, as `status` does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from byteord.regions.reader import RunReader
+from tests.bench.native import BenchError
+from tests.support.daemon import DaemonProcess
+from tests.support.poll import until
+
+START_TIMEOUT_S = 30.0
+SETTLE_TIMEOUT_S = 3.0
+WARM_UP_MESSAGES = 1000
+PAYLOAD_BYTES = 48
+SLOT_BYTES = 64
+BOUNDS_NS = (*range(0, 2000, 5), *range(2000, 100_000, 100))
+"""Where the latency histogram is read: its own buckets are wider than 5 ns from 320 ns on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One run to measure."""
+
+    capacity: int = 4096
+    stages: int = 1
+    max_batch: int = 256
+    rate: int = 0
+    """Messages a second, 0 as fast as possible."""
+    wait: str = "spin"
+    fuse: str = "never"
+    key: str = "rate"
+    """What is read: the last role's `rate`, or the first stage's `latency`."""
+
+
+SHAPES = {
+    "run.handover": Shape(rate=100_000, key="latency"),
+    "run.single.256k": Shape(max_batch=1),
+    "run.single.4m": Shape(capacity=65536, max_batch=1),
+    "run.batch.256k": Shape(),
+    "run.batch.4m": Shape(capacity=65536),
+    "run.chain3.single": Shape(stages=3, max_batch=1, wait="backoff"),
+    "run.chain3.batch": Shape(stages=3, wait="backoff"),
+    "run.chain3.fused": Shape(stages=3, fuse="always"),
+}
+
+
+def spec_text(name: str, shape: Shape) -> str:
+    """Return the spec of a shape: a chain of identities."""
+    stages = "".join(
+        f'[[stages]]\nname = "s{index}"\nstage = "identity"\n'
+        + (f"depends_on = [{index - 1}]\n" if index else "")
+        for index in range(shape.stages)
+    )
+    ends = "".join(
+        f'[[endpoints]]\nname = "{end}"\nkind = "{kind}"\n'
+        for end, kind in (("source", "ingress"), ("sink", "egress"))
+    )
+    ring = f"[ring]\ncapacity = {shape.capacity}\nslot_bytes = {SLOT_BYTES}\n"
+    return f'version = 1\nname = "{name}"\nmodel = "single_ring"\n{ring}{stages}{ends}'
+
+
+def deployment_text(shape: Shape, cpus: tuple[int, int], count: int = 0) -> str:
+    """Return the deployment: a generator (`count` 0: endless), a discard, pinned workers."""
+    return (
+        'version = 1\nenvironment = "dev"\n'
+        f'[adapters.source]\nkind = "generator"\nsize = {PAYLOAD_BYTES}\ncount = {count}\n'
+        f'rate = {shape.rate}\n[adapters.sink]\nkind = "discard"\n'
+        f'[tuning]\nwait = "{shape.wait}"\nfuse = "{shape.fuse}"\npin = {list(cpus)}\n'
+        f"[limits]\nmax_batch = {shape.max_batch}\n[failure]\nstage_timeout_s = 600\n"
+    )
+
+
+class DaemonUnderTest:
+    """A private daemon with its own regions. Use in a `with` block."""
+
+    def __init__(self) -> None:
+        """Start it."""
+        self.process = DaemonProcess()
+        self.process.start()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it and everything it started."""
+        self.process.close()
+
+    def ctl(self, *arguments: str) -> str:
+        """Run byteorctl against it and return what it printed."""
+        command = [sys.executable, "-m", "byteorctl", "--address", self.process.address, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode:
+            message = f"byteorctl {' '.join(arguments)}: exit {done.returncode}: {done.stderr}"
+            raise BenchError(message)
+        return done.stdout
+
+    def start(self, name: str, shape: Shape, cpus: tuple[int, int], count: int = 0) -> Path:
+        """Start a run and return the directory of its regions."""
+        directory = self.process.directory / name
+        directory.mkdir()
+        (directory / "spec.toml").write_text(spec_text(name.replace(".", "-"), shape))
+        (directory / "deployment.toml").write_text(deployment_text(shape, cpus, count))
+        before = set(self.process.run_directories())
+        self.ctl("run", "--detach", str(directory / "spec.toml"))
+        [found] = set(self.process.run_directories()) - before
+        return found
+
+
+class RunGuest:
+    """One running shape, stopped between samples. Use in a `with` block."""
+
+    def __init__(
+        self, daemon: DaemonUnderTest, name: str, shape: Shape, cpus: tuple[int, int]
+    ) -> None:
+        """Start the run, let it warm up, stop its workers."""
+        self._shape = shape
+        self._stack = ExitStack()
+        directory = daemon.start(name, shape, cpus)
+        self._reader = RunReader(str(directory))
+        self._pids: list[int] = []
+
+        def warm() -> bool:
+            roles = self._reader.read()["roles"]
+            self._pids = sorted({role["pid"] for role in roles if role["pid"]})
+            return bool(min(role["received"] for role in roles) >= WARM_UP_MESSAGES)
+
+        until(warm, START_TIMEOUT_S, f"{name} moves messages")
+        for pid in self._pids:
+            with suppress(PermissionError):
+                os.setpriority(os.PRIO_PROCESS, pid, -20)
+        self._signal(signal.SIGSTOP)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let the workers go on, so that they can be ended in order."""
+        self._signal(signal.SIGCONT)
+        self._reader.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self._pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _look(self) -> tuple[float, dict[str, Any], list[int]]:
+        roles = self._reader.read()["roles"]
+        now = time.perf_counter()
+        stage = next(role["index"] for role in roles if role["kind"] == "stage")
+        return now, roles[-1], self._reader.histogram(stage, "latency", BOUNDS_NS)[0]
+
+    def _settle(self, seconds: float) -> None:
+        """Let a generator with a rate make up for the time it was stopped."""
+        deadline = time.perf_counter() + SETTLE_TIMEOUT_S
+        while time.perf_counter() < deadline:
+            before = self._look()[2]
+            threading.Event().wait(seconds)
+            if self._shape.key == "rate" or ages(before, self._look()[2])["p50_ns"] > 0:
+                return
+
+    def sample(self, ms: float) -> dict[str, float]:
+        """Run for `ms` milliseconds and return what the run's own counters and histograms say."""
+        self._signal(signal.SIGCONT)
+        try:
+            self._settle(ms / 4e3)
+            begin, before, aged_before = self._look()
+            threading.Event().wait(ms / 1e3)
+            end, after, aged_after = self._look()
+        finally:
+            self._signal(signal.SIGSTOP)
+        moved = after["received"] - before["received"]
+        if moved <= 0:
+            message = f"a run moved nothing in {ms} ms: {json.dumps(after, default=str)[:500]}"
+            raise BenchError(message)
+        if self._shape.key == "rate":
+            return {"rate": moved / (end - begin)}
+        found = ages(aged_before, aged_after)
+        if found["p50_ns"] == 0:
+            message = f"most messages were older than {BOUNDS_NS[-1] / 1e3:.0f} us"
+            raise BenchError(message)
+        return found
+
+
+def ages(before: list[int], after: list[int]) -> dict[str, float]:
+    """Return p50 and p99 of what was added to a histogram over BOUNDS_NS; 0 when beyond."""
+    added = [late - early for early, late in zip(before, after, strict=True)]
+    total = added[-1] or 1
+    found = {}
+    for key, share in (("p50_ns", 0.5), ("p99_ns", 0.99)):
+        index = next((i for i, count in enumerate(added) if count >= total * share), 0)
+        found[key] = float(BOUNDS_NS[index])
+    return found
