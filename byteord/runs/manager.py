@@ -426,6 +426,8 @@ class RunManager:
         self._live[run.id] = run
         run.directory = directory
         if run.take_over(directory):
+            if not await _within(run.reported.wait(), _VERDICT_S):
+                run.note("ShimSilent", "true", "NoReport", "its shim lives and does not report")
             run.note("Adopted", "true", "DaemonRestarted", "taken over from an earlier daemon")
             self._report("run.adopted", {"run": run.id, "pipeline": run.name})
             self._publish(run)

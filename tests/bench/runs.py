@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -25,7 +26,10 @@ from tests.support.daemon import DaemonProcess
 from tests.support.poll import until
 
 START_TIMEOUT_S = 30.0
-SETTLE_TIMEOUT_S = 3.0
+SETTLE_TIMEOUT_S = 0.4
+BURSTS_US_MAX = 20_000_000
+"""Real-time CPU a worker may use in all; then the kernel ends it, come what may."""
+CPUS = 2
 WARM_UP_MESSAGES = 1000
 PAYLOAD_BYTES = 48
 SLOT_BYTES = 64
@@ -142,10 +146,11 @@ class RunGuest:
             return bool(min(role["received"] for role in roles) >= WARM_UP_MESSAGES)
 
         until(warm, START_TIMEOUT_S, f"{name} moves messages")
+        self._signal(signal.SIGSTOP)
         for pid in self._pids:
+            resource.prlimit(pid, resource.RLIMIT_RTTIME, (BURSTS_US_MAX, BURSTS_US_MAX))
             with suppress(PermissionError):
                 os.setpriority(os.PRIO_PROCESS, pid, -20)
-        self._signal(signal.SIGSTOP)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -155,6 +160,22 @@ class RunGuest:
         """Let the workers go on, so that they can be ended in order."""
         self._signal(signal.SIGCONT)
         self._reader.close()
+
+    def _burst(self, *, on: bool) -> None:
+        """Put workers above everything else on their CPUs, and this process above them.
+
+        Only where there is a CPU for each: others would starve each other. RLIMIT_RTTIME bounds
+        what is left behind should this process die in the middle.
+        """
+        if len(self._pids) > CPUS:
+            return
+        policy, priority = (os.SCHED_FIFO, 10) if on else (os.SCHED_OTHER, 0)
+        with suppress(PermissionError, ProcessLookupError):
+            for task in (
+                int(name) for pid in self._pids for name in os.listdir(f"/proc/{pid}/task")
+            ):
+                os.sched_setscheduler(task, policy, os.sched_param(priority))
+            os.sched_setscheduler(0, policy, os.sched_param(priority + 1 if on else 0))
 
     def _signal(self, number: signal.Signals) -> None:
         for pid in self._pids:
@@ -178,6 +199,7 @@ class RunGuest:
 
     def sample(self, ms: float) -> dict[str, float]:
         """Run for `ms` milliseconds and return what the run's own counters and histograms say."""
+        self._burst(on=True)
         self._signal(signal.SIGCONT)
         try:
             self._settle(ms / 4e3)
@@ -186,6 +208,7 @@ class RunGuest:
             end, after, aged_after = self._look()
         finally:
             self._signal(signal.SIGSTOP)
+            self._burst(on=False)
         moved = after["received"] - before["received"]
         if moved <= 0:
             message = f"a run moved nothing in {ms} ms: {json.dumps(after, default=str)[:500]}"

@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import byteord.telemetry
 from byteord.runs.state import RunState
 from byteord.telemetry.calls import METHODS_MAX, GrpcCalls
 from byteord.telemetry.metrics import (
@@ -153,6 +155,8 @@ def test_the_reference_names_every_metric() -> None:
     for metric, line in zip(METRICS, lines, strict=True):
         assert line.startswith(f"| `{metric.name}` | {metric.type} |")
         assert metric.help in line
+    published = Path(byteord.telemetry.__file__).with_name("METRICS.md").read_text()
+    assert published.endswith(reference())
 
 
 def test_names_and_units_follow_the_conventions() -> None:
