@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 _FLOCK = struct.Struct("hhqqi4x")
-Handle = TypeVar("Handle", Publisher, Consumer)
+Handle = TypeVar("Handle", bound=Publisher | Consumer)
 
 
 class Session(Generic[Handle]):

@@ -122,7 +122,7 @@ class RunReader:
 
     def _role(self, index: int, rings: list[dict[str, Any]], now: int) -> dict[str, Any]:
         plan = self.plan.roles[index]
-        role = self.control.role(index)
+        role: dict[str, Any] = self.control.role(index)
         sequence, lag = self._progress(index, rings)
         heartbeat = role.pop("heartbeat_ns")
         role.update(

@@ -97,6 +97,7 @@ def test_output_is_the_same_with_and_without_kills(tmp_path: Path, fuse: str) ->
     """
     (tmp_path / "number_stage_for_kill.py").write_text(STATEFUL)
     outputs = []
+    path = tmp_path
     for times in (0, 6):
         path = tmp_path / f"out-{times}"
         deployment = DEPLOYMENT.format(count=COUNT, rate=40_000, path=path, fuse=fuse)
