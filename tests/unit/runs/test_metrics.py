@@ -189,7 +189,7 @@ def test_promtool_accepts_the_page() -> None:
 
 def test_values_are_what_was_read() -> None:
     """Figures of a run arrive in base units under the labels of their role."""
-    samples = families(render(full_sample()))
+    samples: dict[str, list[Any]] = dict(families(render(full_sample())))
     labels = {"run": "r1", "pipeline": "es-trades"}
     assert samples["byteor_run_ready_seconds"] == [(labels, 0.041)]
     assert samples["byteor_run_first_message_seconds"] == [(labels, 0.05)]
