@@ -16,7 +16,7 @@ class Target:
 
     shape: str
     ours: tuple[str, ...]
-    """The real run, then the worker's loop by itself, then the bare ring: the first found judges."""
+    """The real run, then the worker's loop alone, then the bare ring: the first found judges."""
     key: str
     base: str
     reach: float
