@@ -1,18 +1,17 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True, auto_pickle=False, autotestdict=False
-"""Handles of sources and sinks: made from open descriptors, driven through their C address by the worker's loop.
+"""Handles of sources and sinks: made from open descriptors, driven through their C address.
 
-Owns the lifetime of the native objects and of the descriptors given to them. Opening by name, policy and messages to
-people are `byteord.adapters.open`'s; what is read and written is decided in the C files. `drain` and `push` drive a handle
-alone, in a private buffer, for tests and measurements.
+Owns the lifetime of the native objects and of the descriptors given to them. Opening by name,
+policy and messages to people are `byteord.adapters.open`'s; what is read and written is decided in
+the C files.
 """
 
 cimport cython
 
 import os
-import zlib
 
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 
@@ -23,24 +22,6 @@ cdef extern from "adapter.h" nogil:
     enum: BYTEOR_ADAPTER_WAITING
     enum: BYTEOR_ADAPTER_ENDED
     enum: BYTEOR_ADAPTER_FAILED
-    enum: BYTEOR_REJECT_MALFORMED
-    enum: BYTEOR_REJECT_TRUNCATED
-    enum: BYTEOR_REJECT_CORRUPT
-
-    ctypedef struct byteor_slot:
-        uint16_t length
-        uint8_t type
-        uint8_t flags
-        uint64_t time_ns
-
-    ctypedef struct byteor_batch:
-        uint32_t abi
-        uint32_t count
-        uint32_t slot_bytes
-        uint32_t payload_max
-        uint64_t first_sequence
-        uint8_t *slots
-        uint64_t now_ns
 
     ctypedef struct byteor_adapter_common:
         uint32_t status
@@ -57,17 +38,10 @@ cdef extern from "adapter.h" nogil:
 
     ctypedef struct byteor_source:
         byteor_adapter_common common
-        int (*poll)(byteor_source *, byteor_batch *) noexcept nogil
 
     ctypedef struct byteor_sink:
         byteor_adapter_common common
-        int (*write)(byteor_sink *, const byteor_batch *) noexcept nogil
-        void (*finish)(byteor_sink *) noexcept nogil
 
-    byteor_slot *byteor_slot_at(const byteor_batch *, uint32_t)
-    uint8_t *byteor_payload(byteor_slot *)
-    void byteor_reject(byteor_adapter_common *, int, const void *, size_t)
-    int byteor_adapter_fail(byteor_adapter_common *, int, const char *)
 
 
 cdef extern from "framing.h" nogil:
@@ -85,9 +59,6 @@ cdef extern from "framing.h" nogil:
 
 
 cdef extern from "source_bytes.h" nogil:
-    enum: BYTEOR_REFILL_END
-    enum: BYTEOR_REFILL_FAILED
-
     ctypedef struct byteor_bytes_source:
         byteor_source base
         ptrdiff_t (*refill)(byteor_bytes_source *, uint8_t *, size_t) noexcept nogil
@@ -99,7 +70,6 @@ cdef extern from "source_bytes.h" nogil:
         int pending_fd
         int directory_fd
         uint64_t peers_left
-        void *context
         char base_name[256]
 
     byteor_bytes_source *byteor_bytes_source_new(const byteor_framing_options *)
@@ -178,7 +148,6 @@ READY, WAITING, ENDED, FAILED = (
 )
 REJECT_REASONS = ("oversize", "malformed", "truncated", "filtered", "corrupt", "kernel")
 SLOT_HEADER_BYTES = 16
-InflateError = zlib.error
 
 
 cdef void _close(int fd):
@@ -252,6 +221,10 @@ cdef class SourceHandle:
     def address(self):
         """Address of the native object; 0 once closed."""
         return <size_t>self.source
+
+    def keep(self, thing):
+        """Keep a reference that the native object depends on until `close()`."""
+        self.keeps = thing
 
     def report(self):
         """Return status, error, position, totals and samples as after the last poll."""
@@ -430,7 +403,7 @@ def open_packet_source(int fd, framing):
 
 
 def open_socket_source(framing, *, int fd=-1, int listen_fd=-1, uint64_t peers=0):
-    """Read a connected stream socket, or `peers` (0: any number) that connect one after the other; owns both."""
+    """Read a connected stream socket, or `peers` that connect one by one (0: any number)."""
     cdef SourceHandle handle = _bytes_handle(framing)
     handle.bytes_source.fd = fd
     handle.bytes_source.listen_fd = listen_fd
@@ -442,7 +415,7 @@ def open_socket_source(framing, *, int fd=-1, int listen_fd=-1, uint64_t peers=0
 
 
 def open_datagram_source(int fd, *, uint64_t count=0):
-    """Receive datagrams on a bound socket, `count` of them (0: any number); the handle owns `fd`."""
+    """Receive `count` datagrams (0: any number) on a bound socket; the handle owns `fd`."""
     cdef SourceHandle handle = SourceHandle.__new__(SourceHandle)
     handle.source = byteor_datagram_source_new(fd, count)
     if handle.source == NULL:
@@ -517,185 +490,3 @@ def open_discard(*, bint verify):
         raise MemoryError("no memory for a sink")
     handle.sink = &made.base
     return handle
-
-
-# ---- gzip: the one refill that needs Python, a chunk at a time ----
-
-cdef class _Inflate:
-    """Inflated bytes of a gzip file of any number of members."""
-
-    cdef object inflater
-    cdef bytes rest
-    cdef int fd
-
-    def __cinit__(self, int fd):
-        self.inflater = None
-        self.rest = b""
-        self.fd = fd
-
-    cdef bytes _more(self):
-        return self.rest or os.read(self.fd, 65536)
-
-    cdef bytes read(self, size_t room):
-        """Return up to `room` bytes, b"" at the end; EOFError when cut off, ValueError at trailing garbage."""
-        while True:
-            if self.inflater is None:
-                self.rest = self._more().lstrip(b"\0")
-                if not self.rest:
-                    if not (padding := os.read(self.fd, 65536)):
-                        return b""
-                    self.rest = padding
-                    continue
-                if self.rest[:2] != b"\x1f\x8b"[:len(self.rest)]:
-                    raise ValueError(self.rest)
-                self.inflater = zlib.decompressobj(31)
-            given = self._more()
-            if not given:
-                raise EOFError("cut off")
-            got = self.inflater.decompress(given, room)
-            self.rest = self.inflater.unconsumed_tail
-            if self.inflater.eof:
-                self.rest = self.inflater.unused_data
-                self.inflater = None
-            if got:
-                return got
-
-
-cdef ptrdiff_t _refill_gzip(byteor_bytes_source *source, uint8_t *into, size_t room) noexcept with gil:
-    cdef byteor_adapter_common *common = &source.base.common
-    cdef bytes got
-    try:
-        got = (<_Inflate>source.context).read(room)
-        memcpy(into, <const char *>got, len(got))
-        return len(got)
-    except EOFError:
-        byteor_reject(common, BYTEOR_REJECT_TRUNCATED, b"end of the gzip file", 20)
-        return BYTEOR_REFILL_END
-    except ValueError as garbage:
-        got = garbage.args[0]
-        byteor_reject(common, BYTEOR_REJECT_MALFORMED, <const char *>got, len(got))
-        return BYTEOR_REFILL_END
-    except zlib.error:
-        byteor_reject(common, BYTEOR_REJECT_CORRUPT, b"gzip data", 9)
-        byteor_adapter_fail(common, 0, b"the gzip input is damaged: it does not inflate, or its checksum does not hold")
-    except OSError as error:
-        byteor_adapter_fail(common, error.errno or 0, b"reading the gzip input failed")
-    except BaseException:
-        byteor_adapter_fail(common, 0, b"inflating the gzip input failed")
-    return BYTEOR_REFILL_FAILED
-
-
-def open_gzip_source(int fd, framing, *, uint64_t skip=0):
-    """Read a gzip file, its first `skip` inflated bytes passed over; the handle owns `fd`."""
-    cdef SourceHandle handle = _bytes_handle(framing)
-    cdef _Inflate inflate = _Inflate(fd)
-    handle.bytes_source.fd = fd
-    handle.keeps = inflate
-    handle.bytes_source.context = <void *>inflate
-    handle.bytes_source.refill = _refill_gzip
-    handle.source.common.position[1] = os.fstat(fd).st_ino
-    while skip:
-        got = inflate.read(min(skip, 1 << 20))
-        if not got:
-            raise EOFError("cut off")
-        skip -= len(got)
-    return handle
-
-
-# ---- drivers for tests and measurements ----
-
-cdef class _Slots:
-    """A private run of slots, as the ring's."""
-
-    cdef byteor_batch batch
-
-    def __cinit__(self, uint32_t slot_bytes, uint32_t count):
-        memset(&self.batch, 0, sizeof(self.batch))
-        self.batch.abi = 1
-        self.batch.slot_bytes = slot_bytes
-        self.batch.payload_max = slot_bytes - 16
-        self.batch.slots = <uint8_t *>calloc(count, slot_bytes)
-        if self.batch.slots == NULL:
-            raise MemoryError("no memory for private slots")
-
-    def __dealloc__(self):
-        free(self.batch.slots)
-
-
-def drain(SourceHandle handle, *, uint32_t slot_bytes=256, uint32_t max_batch=64, limit=None, uint64_t now_ns=0,
-          bint stamped=False):
-    """Poll until the source waits, ends, fails, or `limit` messages came; return them (with times when `stamped`)."""
-    cdef _Slots slots = _Slots(slot_bytes, max_batch)
-    cdef byteor_slot *slot
-    cdef int filled, i
-    cdef int empty = 0
-    handle._check_open()
-    messages = []
-    slots.batch.now_ns = now_ns
-    while handle.source.common.status < BYTEOR_ADAPTER_ENDED and (limit is None or len(messages) < limit):
-        slots.batch.count = max_batch if limit is None else min(max_batch, limit - len(messages))
-        with nogil:
-            filled = handle.source.poll(handle.source, &slots.batch)
-        for i in range(filled):
-            slot = byteor_slot_at(&slots.batch, i)
-            payload = (<const char *>byteor_payload(slot))[:slot.length]
-            messages.append((payload, slot.time_ns) if stamped else payload)
-        if handle.source.common.status == BYTEOR_ADAPTER_WAITING:
-            break
-    return messages
-
-
-def push(SinkHandle handle, payloads, *, uint32_t slot_bytes=256, flags=None, uint64_t first_sequence=0):
-    """Present `payloads` as one batch, with slot flags if given; return how many slots the sink is done with."""
-    cdef uint32_t count = len(payloads)
-    cdef _Slots slots = _Slots(slot_bytes, max(1, count))
-    cdef byteor_slot *slot
-    cdef uint32_t i
-    cdef int done
-    handle._check_open()
-    slots.batch.count = count
-    slots.batch.first_sequence = first_sequence
-    for i in range(count):
-        payload = bytes(payloads[i])
-        if len(payload) > slot_bytes - 16:
-            raise ValueError(f"payload of {len(payload)} bytes; a slot of {slot_bytes} holds {slot_bytes - 16}")
-        slot = byteor_slot_at(&slots.batch, i)
-        slot.length = len(payload)
-        slot.flags = flags[i] if flags is not None else 0
-        memcpy(byteor_payload(slot), <const char *>payload, len(payload))
-    with nogil:
-        done = handle.sink.write(handle.sink, &slots.batch)
-    return done
-
-
-def finish(SinkHandle handle):
-    """Call the sink's finish once and return its status."""
-    handle._check_open()
-    with nogil:
-        handle.sink.finish(handle.sink)
-    return handle.sink.common.status
-
-
-def spin(SourceHandle source, SinkHandle sink, *, uint32_t slot_bytes=64, uint32_t max_batch=256, uint64_t messages):
-    """Move up to `messages` from source to sink (if not None) in one loop without the GIL; return how many moved."""
-    cdef _Slots slots = _Slots(slot_bytes, max_batch)
-    cdef byteor_batch left
-    cdef uint64_t moved = 0
-    cdef int filled, done
-    source._check_open()
-    with nogil:
-        while moved < messages:
-            slots.batch.count = <uint32_t>min(<uint64_t>max_batch, messages - moved)
-            filled = source.source.poll(source.source, &slots.batch)
-            if source.source.common.status >= BYTEOR_ADAPTER_ENDED:
-                break
-            left = slots.batch
-            left.count = filled
-            while left.count and sink is not None:
-                done = sink.sink.write(sink.sink, &left)
-                left.count -= done
-                left.slots += <size_t>done * slot_bytes
-                if sink.sink.common.status == BYTEOR_ADAPTER_FAILED:
-                    break
-            moved += filled
-    return moved

@@ -1,5 +1,5 @@
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, Protocol, final, overload
+from collections.abc import Callable
+from typing import Any, Final, Protocol, final
 
 READY: Final[int]
 WAITING: Final[int]
@@ -7,8 +7,6 @@ ENDED: Final[int]
 FAILED: Final[int]
 REJECT_REASONS: Final[tuple[str, ...]]
 SLOT_HEADER_BYTES: Final[int]
-
-class InflateError(Exception): ...
 
 class _Resume(Protocol):
     @property
@@ -29,6 +27,7 @@ class SourceHandle:
     def address(self) -> int: ...
     @property
     def on_close(self) -> list[Callable[[], None]]: ...
+    def keep(self, thing: object) -> None: ...
     def report(self) -> dict[str, Any]: ...
     def restore(self, resume: _Resume) -> None: ...
     def close(self) -> None: ...
@@ -48,7 +47,6 @@ def open_file_source(fd: int, framing: _Framing) -> SourceHandle: ...
 def open_follow_source(
     fd: int, framing: _Framing, *, directory_fd: int, base_name: bytes
 ) -> SourceHandle: ...
-def open_gzip_source(fd: int, framing: _Framing, *, skip: int = 0) -> SourceHandle: ...
 def open_packet_source(fd: int, framing: _Framing) -> SourceHandle: ...
 def open_socket_source(
     framing: _Framing, *, fd: int = -1, listen_fd: int = -1, peers: int = 0
@@ -62,40 +60,3 @@ def open_packet_sink(fd: int, framing: _Framing) -> SinkHandle: ...
 def open_socket_sink(framing: _Framing, *, fd: int = -1, listen_fd: int = -1) -> SinkHandle: ...
 def open_datagram_sink(fd: int, *, unheard_is_lost: bool) -> SinkHandle: ...
 def open_discard(*, verify: bool) -> SinkHandle: ...
-@overload
-def drain(
-    handle: SourceHandle,
-    *,
-    slot_bytes: int = 256,
-    max_batch: int = 64,
-    limit: int | None = None,
-    now_ns: int = 0,
-    stamped: Literal[False] = False,
-) -> list[bytes]: ...
-@overload
-def drain(
-    handle: SourceHandle,
-    *,
-    slot_bytes: int = 256,
-    max_batch: int = 64,
-    limit: int | None = None,
-    now_ns: int = 0,
-    stamped: Literal[True],
-) -> list[tuple[bytes, int]]: ...
-def push(
-    handle: SinkHandle,
-    payloads: Sequence[bytes],
-    *,
-    slot_bytes: int = 256,
-    flags: Sequence[int] | None = None,
-    first_sequence: int = 0,
-) -> int: ...
-def finish(handle: SinkHandle) -> int: ...
-def spin(
-    source: SourceHandle,
-    sink: SinkHandle | None,
-    *,
-    slot_bytes: int = 64,
-    max_batch: int = 256,
-    messages: int,
-) -> int: ...

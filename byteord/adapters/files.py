@@ -1,4 +1,4 @@
-"""Opening files: input (also gzip, also followed) and output, at the start and again after a worker's death."""
+"""Opening files, at the start and again after a worker's death: input, gzip, followed, output."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from byteord._cext import adapter_gzip
 from byteord._cext import adapters as native
 from byteord.adapters.context import OpenContext, Resume
 from byteord.adapters.framing import Framing
@@ -26,35 +27,43 @@ def open_input(values: Mapping[str, Any], context: OpenContext) -> native.Source
         return _open_followed(path, framing, values, context)
     descriptor = open_regular(path, context.read_dirs, os.O_RDONLY)
     try:
-        inflate = _is_gzip(descriptor, values["gzip"])
-        offset = _resume_offset(path, descriptor, context.resume, inflate=inflate)
-        if inflate:
-            handle = _open_gzip(path, descriptor, framing, offset)
-        else:
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-            os.lseek(descriptor, offset, os.SEEK_SET)
-            handle = native.open_file_source(descriptor, framing)
-        if context.resume is not None and any(context.resume.position):
-            handle.restore(context.resume)
-        return handle
+        handle = _open_at(path, descriptor, framing, values["gzip"], context.resume)
     except BaseException:
         os.close(descriptor)
         raise
+    if context.resume is not None and any(context.resume.position):
+        handle.restore(context.resume)
+    return handle
+
+
+def _open_at(
+    path: str, descriptor: int, framing: Framing, gzip: str, resume: Resume | None
+) -> native.SourceHandle:
+    """Return a source that begins where the committed position is."""
+    compressed = _is_gzip(descriptor, gzip)
+    offset = _resume_offset(path, descriptor, resume, inflate=compressed)
+    if not compressed:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return native.open_file_source(descriptor, framing)
+    inflate = adapter_gzip.Inflate(descriptor)
+    try:
+        inflate.skip(offset)
+    except (EOFError, ValueError, adapter_gzip.InflateError) as error:
+        raise DataError(
+            f"file {path}: it does not inflate as far as byte {offset}, where this run had got to "
+            f"({error}); it was changed: start the run again",
+            reason="ADAPTER_INPUT_CHANGED",
+            details={"path": path, "offset": str(offset)},
+        ) from error
+    handle = native.open_file_source(descriptor, framing)
+    adapter_gzip.attach(handle.address, inflate)
+    handle.keep(inflate)
+    return handle
 
 
 def _is_gzip(descriptor: int, wanted: str) -> bool:
     return wanted == "always" or (wanted == "auto" and os.pread(descriptor, 2, 0) == _GZIP_MAGIC)
-
-
-def _open_gzip(path: str, descriptor: int, framing: Framing, offset: int) -> native.SourceHandle:
-    try:
-        return native.open_gzip_source(descriptor, framing, skip=offset)
-    except (EOFError, ValueError, native.InflateError) as error:
-        raise DataError(
-            f"file {path}: it does not inflate as far as byte {offset}, where this run had got to ({error}); was it changed?",
-            reason="ADAPTER_INPUT_CHANGED",
-            details={"path": path, "offset": str(offset)},
-        ) from error
 
 
 def _resume_offset(path: str, descriptor: int, resume: Resume | None, *, inflate: bool) -> int:
@@ -65,8 +74,9 @@ def _resume_offset(path: str, descriptor: int, resume: Resume | None, *, inflate
     found = os.fstat(descriptor)
     if found.st_ino != inode or (not inflate and found.st_size < offset):
         raise DataError(
-            f"file {path}: inode {found.st_ino} with {found.st_size} bytes; this run had read {offset} bytes of inode {inode}. "
-            "It was replaced or cut while being read: start the run again, or use follow = true for files that rotate",
+            f"file {path}: inode {found.st_ino} with {found.st_size} bytes; this run had read "
+            f"{offset} bytes of inode {inode}. It was replaced or cut while being read: start the "
+            "run again, or use follow = true for files that rotate",
             reason="ADAPTER_INPUT_CHANGED",
             details={"path": path, "offset": str(offset)},
         )
@@ -108,7 +118,10 @@ def _followed_resume(descriptor: int, offset: int, resume: Resume | None) -> Res
 def _follow_from(
     begin: str, directory: int, current: int, resume: Resume | None
 ) -> tuple[int, int]:
-    """Return the descriptor and offset to begin at: after a restart, the file read before, wherever it was rotated to."""
+    """Return the descriptor and offset to begin at.
+
+    After a restart that is the file read before, wherever it was rotated to.
+    """
     found = os.fstat(current)
     if resume is None or resume.position[1] == 0:
         return current, found.st_size if begin == "end" else 0
@@ -126,7 +139,7 @@ def _follow_from(
 
 
 def open_output(values: Mapping[str, Any], context: OpenContext) -> native.SinkHandle:
-    """Open a file for writing: as its mode says, or after a restart cut back to the committed position."""
+    """Open a file for writing, after a restart cut back to the committed position."""
     path = str(values["path"])
     mode = values["mode"]
     flags = os.O_WRONLY | (os.O_APPEND if mode == "append" else 0)
@@ -139,15 +152,15 @@ def open_output(values: Mapping[str, Any], context: OpenContext) -> native.SinkH
         os.ftruncate(descriptor, end)
         os.lseek(descriptor, end, os.SEEK_SET)
         handle = native.open_file_sink(descriptor, Framing.of(values), sync=_SYNC[values["fsync"]])
-        if context.resume is not None and any(context.resume.position):
-            handle.restore(context.resume)
-        return handle
     except OSError as error:
         os.close(descriptor)
         raise path_error(path, error, at=path) from error
     except BaseException:
         os.close(descriptor)
         raise
+    if context.resume is not None and any(context.resume.position):
+        handle.restore(context.resume)
+    return handle
 
 
 def _output_end(path: str, descriptor: int, mode: str, resume: Resume | None) -> int:
@@ -159,7 +172,8 @@ def _output_end(path: str, descriptor: int, mode: str, resume: Resume | None) ->
     offset = resume.position[0] if resume is not None else 0
     if size < offset:
         raise DataError(
-            f"file {path}: {size} bytes, but this run had written {offset}: somebody cut it; start the run again",
+            f"file {path}: {size} bytes, but this run had written {offset}: somebody cut it; start "
+            "the run again",
             reason="ADAPTER_OUTPUT_CHANGED",
             details={"path": path, "offset": str(offset)},
         )

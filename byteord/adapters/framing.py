@@ -1,4 +1,4 @@
-"""How messages lie in a stream of bytes: the options that are the same for every adapter of streams."""
+"""How messages lie in a stream of bytes: options that all adapters of streams have."""
 
 from __future__ import annotations
 
@@ -177,7 +177,8 @@ def check_framing(
                 "RANGE",
                 str(int(record)),
                 f"at most {payload_max}, what a slot holds",
-                f"set slot_bytes in the spec's ring to a multiple of 64 of {int(record) + 16} or more",
+                "write a larger slot_bytes in the spec's ring: a multiple of 64 of at least "
+                f"{int(record) + 16}",
             )
         )
     if values.get("length_bytes", 4) not in {1, 2, 4, 8}:

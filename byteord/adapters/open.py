@@ -1,6 +1,7 @@
 """Opening adapters by kind: the one entry for workers.
 
-What validation has checked is checked again, against the same tables, since a worker trusts no document.
+What validation has checked is checked again, against the same tables, since a worker trusts no
+document.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ def open_source(
 ) -> native.SourceHandle:
     """Return an ingress ready to be polled, at its committed position when there is one.
 
-    Raise InvalidDocumentError for options that validation would refuse; NotFoundError, DeniedError, AdapterError,
-    DataError or ResourceError, each with a reason, when the thing cannot be opened.
+    Raise InvalidDocumentError for options that validation would refuse; NotFoundError, DeniedError,
+    UnavailableError, AdapterError, DataError or ResourceError, each with a reason, when the thing
+    cannot be opened.
     """
     values = _values(kind, options, context, ingress=True)
     if kind in {"file", "pcap"}:
@@ -41,7 +43,10 @@ def open_source(
 
 
 def open_sink(kind: str, options: Mapping[str, Scalar], context: OpenContext) -> native.SinkHandle:
-    """Return an egress ready to be written, at its committed position when there is one; errors as `open_source`."""
+    """Return an egress ready to be written, at its committed position when there is one.
+
+    Errors are those of `open_source`.
+    """
     values = _values(kind, options, context, ingress=False)
     if kind == "file":
         return files.open_output(values, context)
@@ -105,8 +110,8 @@ def _values(
 def _stream_fd(context: OpenContext) -> int:
     if context.stream_fd < 0:
         raise AdapterError(
-            f"adapter {context.name}: it is the run's client, but none is attached; give the run --input or --output, or "
-            "bind another kind of adapter",
+            f"adapter {context.name}: it is the run's client, but none is attached; give the run "
+            "--input or --output, or bind another kind of adapter",
             reason="ADAPTER_NO_CLIENT",
             details={"adapter": context.name},
         )

@@ -1,7 +1,7 @@
-"""Every option of every kind of adapter: its type, bounds and meaning, and how a given value is read.
+"""Options of adapters: type, bounds and meaning, and how a given value is read.
 
-The tables are the reference; `read_options` is the only way in which options are turned into values, so what validation
-accepts is what opening gets.
+The tables are the reference; `read_options` is the only way in which options are turned into
+values, so what validation accepts is what opening gets.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from byteord.spec.model import ConfigKey, ConfigProblem, Scalar
 
 UINT64_MAX = (1 << 64) - 1
+PORT_MAX = 65_535
 _SIZE_UNITS = {
     "": 1,
     "B": 1,
@@ -39,7 +40,7 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: what a person may write, and its bounds (both included; of numbers, sizes and seconds)."""
+    """One option: what a person may write, and its bounds (both included)."""
 
     name: str
     type: str
@@ -68,7 +69,10 @@ class _BadValueError(ValueError):
 def read_options(
     kind: str, table: tuple[Option, ...], options: Mapping[str, Scalar], *, ingress: bool
 ) -> tuple[dict[str, Any], list[ConfigProblem]]:
-    """Return values for every option of this end (defaults filled in) and all problems; values are complete if none."""
+    """Return values for every option of this end, defaults filled in, and all problems.
+
+    Without problems the values are complete.
+    """
     known = {option.name: option for option in table if option.at(ingress=ingress)}
     values: dict[str, Any] = {name: _default(option) for name, option in known.items()}
     problems = [
@@ -116,11 +120,11 @@ def _unknown(
     )
 
 
-def _default(option: Option) -> Any:  # noqa: ANN401 (a value of any type that a table can name)
+def _default(option: Option) -> Any:
     return None if option.default is None else _read(option, option.default)
 
 
-def _read(option: Option, value: Scalar) -> Any:  # noqa: ANN401
+def _read(option: Option, value: Scalar) -> Any:
     if option.type == "boolean":
         if not isinstance(value, bool):
             raise _BadValueError("true or false")
@@ -183,14 +187,14 @@ def _read_byte(value: Scalar) -> int:
 
 
 def split_address(text: str) -> tuple[str, int]:
-    """Return host and port of `host:port` or `[v6]:port`; raise ValueError that says what is wanted."""
+    """Return host and port of `host:port` or `[v6]:port`; raise ValueError with what is wanted."""
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
         message = "an IPv6 address in brackets, as in [::1]:9000"
         raise ValueError(message)
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > PORT_MAX:
         message = "host:port, as in 127.0.0.1:9000"
         raise ValueError(message)
     return host, int(port)

@@ -1,7 +1,8 @@
-"""Opening host paths beneath the directories that the daemon's configuration allows, without following links.
+"""Opening host paths beneath allowed directories, without following links.
 
-Each component is looked up in its parent's descriptor, so that nothing can be exchanged between a check and an open.
-The allowed directories themselves are the administrator's words and may be reached through links.
+Each component is looked up in its parent's descriptor, so that nothing can be exchanged between a
+check and an open. The allowed directories themselves are the administrator's words, and may be
+reached through links.
 """
 
 from __future__ import annotations
@@ -20,17 +21,22 @@ _SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def beneath(path: str, dirs: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """Return the allowed directory that `path` lies in and its components below; raise DeniedError if there is none."""
+    """Return the allowed directory that `path` lies in and its components below.
+
+    Raise DeniedError if there is none.
+    """
     parts = PurePosixPath(path).parts
     if ".." in parts:
         raise DeniedError(
-            f"path {path}: it goes up by '..'; wanted a path that only goes down from an allowed directory",
+            f"path {path}: it goes up by '..'; wanted a path that only goes down from an allowed "
+            "directory",
             reason="PATH_NOT_ALLOWED",
             details={"path": path},
         )
     if not dirs:
         raise DeniedError(
-            f"path {path}: the daemon's configuration allows no directory for this; add the directory to it",
+            f"path {path}: the daemon's configuration allows no directory for this; add the "
+            "directory to it",
             reason="PATH_NOT_ALLOWED",
             details={"path": path},
         )
@@ -41,8 +47,8 @@ def beneath(path: str, dirs: Sequence[str]) -> tuple[str, tuple[str, ...]]:
         if parts[: len(base)] == base and len(parts) > len(base):
             return allowed, parts[len(base) :]
     raise DeniedError(
-        f"path {path}: outside of the allowed directories {', '.join(dirs)}; move the file, or have the directory added to "
-        "the daemon's configuration",
+        f"path {path}: outside of the allowed directories {', '.join(dirs)}; move the file, or "
+        "have the directory added to the daemon's configuration",
         reason="PATH_NOT_ALLOWED",
         details={"path": path, "allowed": ":".join(dirs)},
     )
@@ -50,7 +56,7 @@ def beneath(path: str, dirs: Sequence[str]) -> tuple[str, tuple[str, ...]]:
 
 @contextlib.contextmanager
 def parent_of(path: str, dirs: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """Give a descriptor of the directory that holds `path` and the last component; close the descriptor afterwards."""
+    """Give a descriptor of the directory that holds `path`, and the last component."""
     allowed, components = beneath(path, dirs)
     if not components:
         raise AdapterError(f"path {path!r}: it names no file; write one", reason="PATH_NOT_A_FILE")
@@ -74,7 +80,7 @@ def parent_of(path: str, dirs: Sequence[str]) -> Iterator[tuple[int, str]]:
 
 
 def open_regular(path: str, dirs: Sequence[str], flags: int, *, mode: int = 0o644) -> int:
-    """Open a regular file beneath `dirs`, which is never a link, a directory, a device or a pipe."""
+    """Open a regular file beneath `dirs`: never a link, a directory, a device or a pipe."""
     with parent_of(path, dirs) as (directory, name):
         return open_regular_at(path, directory, name, flags, mode=mode)
 
@@ -111,22 +117,22 @@ def path_error(path: str, error: OSError, *, at: str) -> ByteorError:
             )
         case errno.ENOTDIR | errno.ELOOP:
             return DeniedError(
-                f"{where}: a link, or no directory, stands in the way ({text}); links are not followed: "
-                "write the real path",
+                f"{where}: a link, or no directory, stands in the way ({text}); links are not "
+                "followed: write the real path",
                 reason="PATH_IS_LINK",
                 details=details,
             )
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return DeniedError(
-                f"{where}: this worker's user (uid {os.geteuid()}) may not open it ({text}); change its "
-                "permissions, or choose another path",
+                f"{where}: this worker's user (uid {os.geteuid()}) may not open it ({text}); "
+                "change its permissions, or choose another path",
                 reason="PATH_DENIED",
                 details=details,
             )
         case errno.EEXIST:
             return AdapterError(
-                f'{where}: it exists already and mode is create; remove it, or write mode = "truncate" or '
-                '"append"',
+                f"{where}: it exists already and mode is create; remove it, or write "
+                'mode = "truncate" or "append"',
                 reason="PATH_EXISTS",
                 details=details,
             )

@@ -61,7 +61,10 @@ def open_udp_sink(values: Mapping[str, Any], context: OpenContext) -> native.Sin
 
 
 def _interface_index(name: str | None) -> int:
-    return socket.if_nametoindex(name) if name else 0
+    try:
+        return socket.if_nametoindex(name) if name else 0
+    except OSError as error:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV)) from error
 
 
 def _interface_request(group: str, interface: str | None) -> bytes:
@@ -164,7 +167,7 @@ def open_stream_sink(
 def _open_stream(
     kind: str, values: Mapping[str, Any], context: OpenContext, buffer: int
 ) -> tuple[int, list[Callable[[], None]]]:
-    """Return a non-blocking descriptor that listens or is connected, and what to do when it closes."""
+    """Return a descriptor that listens or is connected, and what to do when it closes."""
     listens = bool(values.get("listen"))
     text = values["listen"] if listens else values["connect"]
     what = f"adapter {context.name}: {kind} {text}"
@@ -245,7 +248,7 @@ def _connect_unix(opened: socket.socket, path: str, context: OpenContext) -> Non
 def _bind_unix(
     what: str, path: str, opened: socket.socket, context: OpenContext
 ) -> Callable[[], None]:
-    """Bind, taking the place of a socket that nobody serves any more; return what removes the file."""
+    """Bind, in the place of a socket that nobody serves any more; return what removes the file."""
     with parent_of(path, _unix_dirs(context)) as (directory, name):
         _remove_stale(what, path, directory, name, opened.type)
         opened.bind(_through(directory, name))
@@ -291,7 +294,7 @@ def socket_error(what: str, address: str, error: OSError) -> ByteorError:
     }
     text = os.strerror(error.errno) if error.errno else str(error)
     kind: type[ByteorError] = AdapterError
-    match error.errno:
+    match errno.ETIMEDOUT if isinstance(error, TimeoutError) else error.errno:
         case errno.EADDRINUSE:
             reason, then = "ADDRESS_IN_USE", "another process has it: stop that, or choose another"
         case errno.EADDRNOTAVAIL:
@@ -307,9 +310,11 @@ def socket_error(what: str, address: str, error: OSError) -> ByteorError:
             then = "nobody listens there: start the one who serves it, then try again"
         case errno.ENODEV | errno.ENXIO:
             reason, then = "INTERFACE_NOT_FOUND", "choose an interface that `ip link` shows"
-        case errno.ETIMEDOUT | errno.EHOSTUNREACH | errno.ENETUNREACH | None:
+        case errno.ETIMEDOUT | errno.EHOSTUNREACH | errno.ENETUNREACH:
             kind, reason = UnavailableError, "ADDRESS_UNREACHABLE"
             then = "check the address and the way there, then try again"
+        case None:
+            reason, then = "ADDRESS_TOO_LONG", "give the socket a name of at most 80 bytes"
         case _:
             reason, then = "ADDRESS_FAILED", "correct the address or the option"
     return kind(f"{what}: {text}; {then}", reason=reason, details=details)

@@ -15,6 +15,7 @@ import pytest
 
 from byteor.v1 import control_service_pb2 as control_pb
 from byteor.v1 import control_service_pb2_grpc
+from tests.e2e.test_daemon_api import ENDLESS, start_request
 from tests.support.poll import until
 
 CALLER = """
@@ -105,6 +106,22 @@ def test_a_killed_caller_takes_it_along(directory: Path) -> None:
         until(lambda: gone(pid), 20, "the private daemon ends")
     until(lambda: not Path(regions[0]).exists(), 5)
     assert not directory.exists()
+
+
+def test_a_killed_caller_takes_its_runs_along(directory: Path) -> None:
+    """`kill -9` of the caller while its run lives: shim, workers and regions go with the daemon."""
+    caller, pid, regions = start_caller(directory)
+    with caller:
+        with grpc.insecure_channel(f"unix:{directory}/byteord.sock") as channel:
+            stub = control_service_pb2_grpc.ControlServiceStub(channel)
+            run = stub.StartRun(start_request(ENDLESS), timeout=60).run
+        pids = [run.shim_pid, *(worker.pid for worker in run.workers)]
+        assert Path(run.region_directory).is_relative_to(regions[0])
+        caller.kill()
+        caller.wait(10)
+        for each in (pid, *pids):
+            until(lambda each=each: gone(each), 30, f"process {each} ends")  # type: ignore[misc]
+    until(lambda: not Path(regions[0]).exists(), 5)
 
 
 def test_what_a_killed_one_leaves_is_swept_by_the_next(directory: Path) -> None:

@@ -45,4 +45,5 @@ def reason_of(error: Any) -> str:
     info = detail_of(error, error_details_pb2.ErrorInfo)
     assert info is not None
     assert info.domain == "byteor"
-    return info.reason
+    reason: str = info.reason
+    return reason

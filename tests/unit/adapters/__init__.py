@@ -1,0 +1,1 @@
+"""Adapters, each driven alone over the real thing."""

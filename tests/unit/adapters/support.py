@@ -1,4 +1,4 @@
-"""What the adapter tests share: contexts, opened adapters that are closed again, the daemon's end of a client stream."""
+"""What the adapter tests share: contexts, opened adapters, the daemon's end of a stream."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class DaemonEnd:
 
     def receive(self) -> list[Packet]:
         """Return all packets that are there."""
-        packets = []
+        packets: list[Packet] = []
         while True:
             try:
                 raw = self._daemon.recv(1 << 17)
@@ -91,7 +91,8 @@ class DaemonEnd:
                 return packets
             if not raw:
                 return packets
-            packets.append(Packet(*HEADER.unpack(raw[: HEADER.size]), raw[HEADER.size :]))
+            kind, epoch, offset, value = HEADER.unpack(raw[: HEADER.size])
+            packets.append(Packet(kind, epoch, offset, value, raw[HEADER.size :]))
 
     def leave(self) -> None:
         """Close the daemon's end."""

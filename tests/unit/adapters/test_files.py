@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from byteord._cext import adapter_drive as drive
 from byteord._cext import adapters as native
 from byteord.adapters.open import Resume, open_sink, open_source
 from byteord.errors import (
@@ -26,7 +27,7 @@ def read(directory: Path, content: bytes, **options: Any) -> tuple[list[bytes], 
     """Return the messages of a file with this content, and the report at its end."""
     (directory / "in").write_bytes(content)
     with source("file", context(directory), path=str(directory / "in"), **options) as handle:
-        return native.drain(handle), handle.report()
+        return drive.drain(handle), handle.report()
 
 
 def test_a_last_line_without_newline_is_a_message(tmp_path: Path) -> None:
@@ -38,7 +39,7 @@ def test_a_last_line_without_newline_is_a_message(tmp_path: Path) -> None:
 
 
 def test_line_options(tmp_path: Path) -> None:
-    """Carriage returns stay unless asked for, empty lines can be passed over, the delimiter can be any byte."""
+    """Carriage returns stay unless asked for; empty lines can be skipped; any byte delimits."""
     assert read(tmp_path, b"a\r\n\r\nb")[0] == [b"a\r", b"\r", b"b"]
     assert read(tmp_path, b"a\r\n\r\nb\r\r\n", crlf=True)[0] == [b"a", b"", b"b\r"]
     assert read(tmp_path, b"a\r\n\r\nb", crlf=True, empty_lines="skip")[0] == [b"a", b"b"]
@@ -65,7 +66,7 @@ def test_a_truncated_record_is_counted(tmp_path: Path) -> None:
 
 
 def test_length_prefixes(tmp_path: Path) -> None:
-    """Either byte order, with and without itself; oversize skipped, cut off counted, nonsense fails by name."""
+    """Either byte order; oversize skipped, cut off counted, nonsense fails by name."""
     assert read(tmp_path, b"\x01a\x00\x02bc", framing="length_prefixed", length_bytes=1)[0] == [
         b"a",
         b"",
@@ -88,7 +89,7 @@ def test_length_prefixes(tmp_path: Path) -> None:
 
 
 def test_gzip_members_follow_each_other(tmp_path: Path) -> None:
-    """A gzip file of several members, even padded, reads as one; `never` reads its bytes as they are."""
+    """Several members, even padded, read as one; `never` reads the bytes as they are."""
     content = gzip.compress(b"a\nb") + gzip.compress(b"") + gzip.compress(b"c\nd") + b"\0" * 512
     assert read(tmp_path, content)[0] == [b"a", b"bc", b"d"]
     assert (
@@ -98,13 +99,13 @@ def test_gzip_members_follow_each_other(tmp_path: Path) -> None:
 
 
 def test_damaged_gzip(tmp_path: Path) -> None:
-    """Cut off: what is there is read and the cut counted. Garbage behind: counted. Damage: the source fails."""
+    """A cut and garbage behind are counted, with all before them read; damage fails by name."""
     lines = b"".join(b"line %d\n" % number for number in range(5000))
     whole = gzip.compress(lines)
     messages, report = read(tmp_path, whole[:-20])
     assert report["status"] == native.ENDED
     assert report["rejected"]["truncated"] == 1
-    assert messages == lines.split(b"\n")[: len(messages) - 1] + [messages[-1]]
+    assert messages == [*lines.split(b"\n")[: len(messages) - 1], messages[-1]]
     messages, report = read(tmp_path, whole + b"garbage")
     assert (len(messages), report["rejected"]["malformed"], report["samples"]["malformed"]) == (
         5000,
@@ -119,7 +120,7 @@ def test_damaged_gzip(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_restart_reads_on_where_the_commit_was(tmp_path: Path, compressed: bool) -> None:
-    """From the position of any batch the rest follows, nothing twice and nothing missing, totals included."""
+    """From any position the rest follows, nothing twice and nothing missing, with totals."""
     content = (
         b"".join(b"%d" % number * (number % 7) + b"\n" for number in range(200))
         + b"x" * 300
@@ -128,9 +129,10 @@ def test_a_restart_reads_on_where_the_commit_was(tmp_path: Path, compressed: boo
     path = tmp_path / "in"
     path.write_bytes(gzip.compress(content) if compressed else content)
     resume, got = None, []
+    report: dict[str, Any] = {}
     for _life in range(500):
         with source("file", context(tmp_path, resume=resume), path=str(path)) as handle:
-            got += native.drain(handle, limit=7, max_batch=7)
+            got += drive.drain(handle, limit=7, max_batch=7)
             report = handle.report()
         if report["status"] == native.ENDED:
             break
@@ -141,11 +143,11 @@ def test_a_restart_reads_on_where_the_commit_was(tmp_path: Path, compressed: boo
 
 
 def test_a_restart_refuses_another_file(tmp_path: Path) -> None:
-    """An input that was replaced or cut under a run is named, not read as if nothing had happened."""
+    """An input that was replaced or cut under a run is named, not read on regardless."""
     path = tmp_path / "in"
     path.write_bytes(b"a\nb\nc\n")
     with source("file", context(tmp_path), path=str(path)) as handle:
-        native.drain(handle, limit=2)
+        drive.drain(handle, limit=2)
         resume = resume_from(handle.report())
     os.truncate(path, 1)
     with pytest.raises(DataError, match="1 bytes; this run had read 4") as caught:
@@ -154,7 +156,7 @@ def test_a_restart_refuses_another_file(tmp_path: Path) -> None:
 
 
 def test_output_framings(tmp_path: Path) -> None:
-    """Each framing writes what the same framing reads; dropped and empty end slots write nothing."""
+    """Each framing writes what it reads; dropped and empty end slots write nothing."""
     framings: tuple[tuple[dict[str, Any], bytes], ...] = (
         ({}, b"a\n\nlast\n"),
         ({"delimiter": "\0"}, b"a\0\0last\0"),
@@ -169,16 +171,17 @@ def test_output_framings(tmp_path: Path) -> None:
             b"\2a\1\5last",
         ),
     )
+    report: dict[str, Any] = {}
     for number, (options, wanted) in enumerate(framings):
         path = tmp_path / f"out-{number}"
         with sink("file", context(tmp_path), path=str(path), **options) as handle:
             assert (
-                native.push(
+                drive.push(
                     handle, [b"a", b"dropped", b"", b"last", b""], flags=[0, 1, 0, 0x10, 0x10]
                 )
                 == 5
             )
-            assert native.finish(handle) == native.ENDED
+            assert drive.finish(handle) == native.ENDED
             report = handle.report()
         assert path.read_bytes() == wanted
         assert report["bytes_total"] == len(wanted)
@@ -194,12 +197,12 @@ def test_what_a_framing_cannot_hold_is_counted(tmp_path: Path) -> None:
         framing="length_prefixed",
         length_bytes=1,
     ) as handle:
-        assert native.push(handle, [b"x" * 256, b"y"], slot_bytes=1024) == 2
+        assert drive.push(handle, [b"x" * 256, b"y"], slot_bytes=1024) == 2
         assert handle.report()["rejected"]["oversize"] == 1
     with sink(
         "file", context(tmp_path), path=str(tmp_path / "b"), framing="fixed", record_bytes=2
     ) as handle:
-        assert native.push(handle, [b"x", b"yy"]) == 2
+        assert drive.push(handle, [b"x", b"yy"]) == 2
         assert handle.report()["rejected"]["malformed"] == 1
     assert (tmp_path / "a").read_bytes() == b"\1y"
     assert (tmp_path / "b").read_bytes() == b"yy"
@@ -212,54 +215,53 @@ def test_a_restarted_output_is_cut_back_to_the_commit(tmp_path: Path, mode: str)
     if mode != "create":
         path.write_bytes(b"before\n")
     with sink("file", context(tmp_path), path=str(path), mode=mode) as handle:
-        native.push(handle, [b"one", b"two"])
+        drive.push(handle, [b"one", b"two"])
         committed = resume_from(handle.report())
-        native.push(handle, [b"lost"])
+        drive.push(handle, [b"lost"])
     with sink("file", context(tmp_path, resume=committed), path=str(path), mode=mode) as handle:
-        native.push(handle, [b"three"])
+        drive.push(handle, [b"three"])
         assert handle.report()["bytes_total"] == 14
     assert path.read_bytes() == (b"before\n" if mode == "append" else b"") + b"one\ntwo\nthree\n"
 
 
 def test_a_restart_before_the_first_commit(tmp_path: Path) -> None:
-    """A worker that died before its first commit opens the file that it made, and append never loses what was there."""
+    """The file that the dead worker made is taken over; append never loses what was there."""
     never = Resume((0, 0, 0, 0), 0, (0,) * 8)
     (tmp_path / "made").write_bytes(b"uncommitted")
     with sink(
         "file", context(tmp_path, resume=never), path=str(tmp_path / "made"), mode="create"
     ) as handle:
-        native.push(handle, [b"x"])
+        drive.push(handle, [b"x"])
     assert (tmp_path / "made").read_bytes() == b"x\n"
     (tmp_path / "log").write_bytes(b"before\n")
     with sink(
         "file", context(tmp_path, resume=never), path=str(tmp_path / "log"), mode="append"
     ) as handle:
-        native.push(handle, [b"x"])
+        drive.push(handle, [b"x"])
     assert (tmp_path / "log").read_bytes() == b"before\nx\n"
 
 
 def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
     """The second one is told."""
+    path = str(tmp_path / "out")
     with (
-        sink("file", context(tmp_path), path=str(tmp_path / "out")),
+        sink("file", context(tmp_path), path=path),
         pytest.raises(AdapterError) as caught,
     ):
-        open_sink("file", {"path": str(tmp_path / "out"), "mode": "append"}, context(tmp_path))
+        open_sink("file", {"path": path, "mode": "append"}, context(tmp_path))
     assert caught.value.reason == "PATH_IN_USE"
 
 
 def refused(directory: Path, path: Path | str, *, output: bool = False) -> ByteorError:
     """Return the error of opening a path."""
+    opening = open_sink if output else open_source
     with pytest.raises(ByteorError) as caught:
-        if output:
-            open_sink("file", {"path": str(path)}, context(directory))
-        else:
-            open_source("file", {"path": str(path)}, context(directory))
+        opening("file", {"path": str(path)}, context(directory))
     return caught.value
 
 
 def test_paths_that_are_refused(tmp_path: Path) -> None:
-    """Outside, up, through links, no regular file, missing, existing: each has its error and reason."""
+    """Outside, up, through links, no regular file, missing, existing: each with its reason."""
     allowed = tmp_path / "allowed"
     (allowed / "directory").mkdir(parents=True)
     (tmp_path / "secret").write_bytes(b"x")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from byteord._cext import adapter_drive as drive
 from byteord._cext import adapters as native
 from byteord.adapters.open import open_source
 from byteord.errors import AdapterError
@@ -47,9 +49,9 @@ def daemon() -> Iterator[DaemonEnd]:
 
 
 def test_input_from_resume_to_a_verified_end(daemon: DaemonEnd, tmp_path: Path) -> None:
-    """The worker says where to begin, takes only its own epoch's packets, and ends at an end that holds."""
+    """The worker says where to begin, takes its own epoch's packets, ends at a true end."""
     with source("stream", context(tmp_path, stream_fd=daemon.worker_fd)) as handle:
-        assert native.drain(handle) == []
+        assert drive.drain(handle) == []
         assert handle.report()["status"] == native.WAITING
         assert daemon.receive() == [Packet(RESUME, EPOCH, 0, 0, b"")]
         daemon.send(DATA, EPOCH - 1, 0, data=b"for another\n")
@@ -57,7 +59,7 @@ def test_input_from_resume_to_a_verified_end(daemon: DaemonEnd, tmp_path: Path) 
         daemon.send(DATA, EPOCH, 3, data=b"lo\nwor")
         daemon.send(DATA, EPOCH, 9, data=b"ld")
         daemon.send(END, EPOCH, 11, crc32c(b"hello\nworld"))
-        assert native.drain(handle) == [b"hello", b"world"]
+        assert drive.drain(handle) == [b"hello", b"world"]
         report = handle.report()
     assert report["status"] == native.ENDED
     assert report["position"][:2] == (11, crc32c(b"hello\nworld"))
@@ -80,39 +82,39 @@ def test_input_from_resume_to_a_verified_end(daemon: DaemonEnd, tmp_path: Path) 
 def test_input_that_does_not_end_well(
     daemon: DaemonEnd, tmp_path: Path, packets: list[tuple[int, int, int, bytes]], text: str
 ) -> None:
-    """Anything but an end that holds fails the run by name; what came before it is still delivered."""
+    """Anything but a true end fails the run by name; what came before is delivered."""
     with source("stream", context(tmp_path, stream_fd=daemon.worker_fd)) as handle:
-        native.drain(handle)
+        drive.drain(handle)
         daemon.send(DATA, EPOCH, 0, data=b"a\n")
         for kind, offset, value, data in packets:
             daemon.send(kind, EPOCH, offset, value, data)
         daemon.leave()
-        assert native.drain(handle) == [b"a"]
-        assert native.drain(handle) == []
+        assert drive.drain(handle) == [b"a"]
+        assert drive.drain(handle) == []
         report = handle.report()
     assert report["status"] == native.FAILED
     assert text in report["error_text"]
 
 
 def test_commits_are_acknowledged_and_a_restart_resumes(daemon: DaemonEnd, tmp_path: Path) -> None:
-    """An ACK never reaches past what a commit record holds; the next worker asks for the rest from there."""
+    """No ACK reaches past what is committed; the next worker asks for the rest from there."""
     line = b"x" * 99 + b"\n"
     chunk = line * 600
     sent = 0
     with source("stream", context(tmp_path, stream_fd=daemon.worker_fd)) as handle:
         for _packet in range(12):
-            native.drain(handle)
+            drive.drain(handle)
             committed = handle.report()["position"][0]
             acks = [packet for packet in daemon.receive() if packet.type == ACK]
             assert all(packet.offset <= committed for packet in acks)
             daemon.send(DATA, EPOCH, sent, data=chunk)
             sent += len(chunk)
-        native.drain(handle, limit=1, max_batch=1)
+        drive.drain(handle, limit=1, max_batch=1)
         resume = resume_from(handle.report())
     assert 256 * 1024 < resume.position[0] < sent
     with source("stream", context(tmp_path, stream_fd=daemon.worker_fd, resume=resume)) as handle:
         daemon.receive()
-        native.drain(handle)
+        drive.drain(handle)
         assert daemon.receive() == [Packet(RESUME, EPOCH, resume.position[0], 0, b"")]
 
 
@@ -121,27 +123,25 @@ def test_acks_come_about_every_256_kib(daemon: DaemonEnd, tmp_path: Path) -> Non
     with source(
         "stream", context(tmp_path, stream_fd=daemon.worker_fd), framing="fixed", record_bytes=100
     ) as handle:
-        native.drain(handle)
+        drive.drain(handle)
         acked = []
         for packet in range(20):
             daemon.send(DATA, EPOCH, packet * 60_000, data=bytes(60_000))
-            native.drain(handle)
+            drive.drain(handle)
             acked += [got.offset for got in daemon.receive() if got.type == ACK]
     assert len(acked) == 4
-    assert all(
-        later - earlier >= 256 * 1024 for earlier, later in zip(acked, acked[1:], strict=False)
-    )
+    assert all(later - earlier >= 256 * 1024 for earlier, later in pairwise(acked))
 
 
 def test_output_from_resume_to_end(daemon: DaemonEnd, tmp_path: Path) -> None:
-    """Offsets follow each other, the end carries length and CRC32C; a message larger than a packet goes in pieces."""
+    """Offsets follow each other, the end carries length and CRC32C; large messages in pieces."""
     large = bytes(range(256)) * 255 + bytes(200)
     wanted = b"a\nb\n" + large + b"\nc\n"
     with sink(
         "stream", context(tmp_path, stream_fd=daemon.worker_fd, payload_max=65_520)
     ) as handle:
-        assert native.push(handle, [b"a", b"b", large, b"c"], slot_bytes=65_536) == 4
-        assert native.finish(handle) == native.ENDED
+        assert drive.push(handle, [b"a", b"b", large, b"c"], slot_bytes=65_536) == 4
+        assert drive.finish(handle) == native.ENDED
         position = handle.report()["position"]
     packets = daemon.receive()
     assert (packets[0].type, packets[0].offset) == (RESUME, 0)
@@ -155,14 +155,14 @@ def test_output_from_resume_to_end(daemon: DaemonEnd, tmp_path: Path) -> None:
 
 
 def test_output_to_a_daemon_that_does_not_read(daemon: DaemonEnd, tmp_path: Path) -> None:
-    """A full socket makes the sink wait, with nothing lost or repeated; a restart repeats what was not committed."""
+    """A full socket makes the sink wait, with nothing lost or repeated."""
     payloads = [b"%05d" % number * 40 for number in range(64)]
     got, offset = b"", 0
     with sink("stream", context(tmp_path, stream_fd=daemon.worker_fd), framing="raw") as handle:
         sent, waited = 0, 0
         while sent < 6400:
             first = sent % 64
-            done = native.push(handle, payloads[first:])
+            done = drive.push(handle, payloads[first:])
             sent += done
             if handle.report()["status"] == native.WAITING:
                 waited += 1
@@ -178,7 +178,7 @@ def test_output_to_a_daemon_that_does_not_read(daemon: DaemonEnd, tmp_path: Path
     with sink(
         "stream", context(tmp_path, stream_fd=daemon.worker_fd, resume=committed), framing="raw"
     ) as handle:
-        assert native.finish(handle) == native.ENDED
+        assert drive.finish(handle) == native.ENDED
     assert [packet.offset for packet in daemon.receive()] == [len(got), len(got)]
 
 
@@ -186,7 +186,7 @@ def test_output_to_a_daemon_that_left(daemon: DaemonEnd, tmp_path: Path) -> None
     """It is a failure with a name, not a signal."""
     daemon.leave()
     with sink("stream", context(tmp_path, stream_fd=daemon.worker_fd)) as handle:
-        assert native.push(handle, [b"x"]) == 0
+        assert drive.push(handle, [b"x"]) == 0
         report = handle.report()
     assert report["status"] == native.FAILED
     assert "the daemon or the client went away" in report["error_text"]
