@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from byteord._cext import region
+from byteord._cext import control, region
 from byteord.deployment.plan import RunPlan, UnitPlan, undo_layout
 from byteord.errors import AlreadyExistsError, ByteorError, DeniedError, ResourceError
 from byteord.regions.clock import clock_mult, membarrier_available
@@ -97,7 +97,7 @@ def _fill(directory: Path, plan: RunPlan) -> None:
         size = {"capacity": ring.capacity, "slot_bytes": ring.slot_bytes, "cells": ring.cells}
         _create(directory / ring.file, region.create_ring, ident=identity, clock=clock, **size)
     units, roles = control_tables(plan)
-    _create(directory / CONTROL, region.create_control, units=units, roles=roles, ident=identity, clock=clock)
+    _create(directory / CONTROL, control.create_control, units=units, roles=roles, ident=identity, clock=clock)
     try:
         (directory / PLAN).write_text(plan.to_json())
     except OSError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from byteord._cext import region
+from byteord._cext import control, region
 from byteord.deployment.model import (
     SLEEP_NS_MAX,
     Authority,
@@ -253,7 +253,7 @@ def plan_memory_bytes(plan: RunPlan) -> int:
     )
     units = [{"undo_bytes": sum(undo_layout(plan, unit)[:2])} for unit in plan.units]
     roles = [{"state_bytes": role.state_bytes} for role in plan.roles]
-    return int(rings + region.control_bytes(units, roles))
+    return int(rings + control.control_bytes(units, roles))
 
 
 def plan_description(plan: RunPlan) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from byteord._cext import region
+from byteord._cext import control, region
 from byteord.deployment.plan import RunPlan
 from byteord.regions.create import CONTROL
 from byteord.regions.reader import attach, open_region, read_plan
@@ -42,7 +42,7 @@ class Supervisor:
         """Attach to the regions of a run that the daemon made; `bound`: the run ends with its daemon."""
         self.directory = directory
         self.plan: RunPlan = read_plan(directory)
-        self.control: region.Control = attach(Path(directory, CONTROL), region.Control, writable=True)
+        self.control: control.Control = attach(Path(directory, CONTROL), control.Control, writable=True)
         self.rings = [attach(Path(directory, ring.file), region.Ring, writable=True) for ring in self.plan.rings]
         self.control_fd = open_region(Path(directory, CONTROL), writable=True)
         self.ring_fds = [open_region(Path(directory, ring.file), writable=True) for ring in self.plan.rings]
