@@ -1,6 +1,9 @@
-"""From (spec, deployment, host facts) to the plan of a run. Pure: it reads nothing and starts nothing.
+"""From (spec, deployment, host facts) to the plan of a run.
 
-Owns which roles there are, which of them share a unit (fusion), a thread, a worker, and where workers run.
+Pure: it reads nothing and starts nothing.
+
+Owns which roles there are, which of them share a unit (fusion), a thread, a worker, and where
+workers run.
 """
 
 from __future__ import annotations
@@ -8,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from byteord._cext import control, region
+from byteord._cext import region
 from byteord.deployment.model import (
     SLEEP_NS_MAX,
     Authority,
@@ -48,7 +51,10 @@ def make_plan(
     client_input: bool = False,
     client_output: bool = False,
 ) -> RunPlan:
-    """Return the plan. The documents are valid and effective: adapters are those that `--input`/`--output` left."""
+    """Return the plan.
+
+    The documents are valid and effective: adapters are those that `--input`/`--output` left.
+    """
     del client_input, client_output  # already part of the effective deployment
     roles = _roles(spec, deployment)
     notes: list[str] = []
@@ -253,7 +259,7 @@ def plan_memory_bytes(plan: RunPlan) -> int:
     )
     units = [{"undo_bytes": sum(undo_layout(plan, unit)[:2])} for unit in plan.units]
     roles = [{"state_bytes": role.state_bytes} for role in plan.roles]
-    return int(rings + control.control_bytes(units, roles))
+    return int(rings + region.control_bytes(units, roles))
 
 
 def plan_description(plan: RunPlan) -> dict[str, Any]:
