@@ -14,6 +14,7 @@ from importlib import metadata
 
 from byteord.deployment import config as configuration
 from byteord.errors import (
+    AlreadyExistsError,
     ByteorError,
     DataError,
     DeniedError,
@@ -34,13 +35,15 @@ EXIT_CODES: tuple[tuple[type[ByteorError], int], ...] = (
     (RegionError, 65),
     (DeniedError, 77),
     (ResourceError, 75),
+    (AlreadyExistsError, 75),
     (UnavailableError, 69),
     (WrongStateError, 1),
     (ByteorError, 70),
 )
 """First match wins.
 
-A second daemon is `ResourceError`: 75, try again, since the lock frees itself when its holder ends.
+A second daemon (`ResourceError`) and a port in use (`AlreadyExistsError`) are 75, try again:
+both end by themselves when their holder does.
 """
 
 

@@ -24,12 +24,15 @@ from byteord.deployment.config import Config
 from byteord.deployment.model import HostFacts
 from byteord.errors import ByteorError
 from byteord.rpc.control import Catalogues, Control
+from byteord.rpc.facts import byteor_version
 from byteord.rpc.requests import RequestStore
 from byteord.rpc.server import ApiServer
 from byteord.rpc.servicer import ControlServicer
 from byteord.runs.host import read_host
 from byteord.runs.manager import RunManager, RunSettings
 from byteord.stages.catalogue import CATALOGUE as STAGES
+from byteord.telemetry.calls import GrpcCalls
+from byteord.telemetry.exporter import Collector, Exporter
 from byteord.telemetry.lag import LoopWatch
 from byteord.telemetry.log import bridge_library_logs, make_logger
 from byteord.telemetry.systemd import Notifier
@@ -63,6 +66,7 @@ class Daemon:
         self._started = time.monotonic()
         self._stop = asyncio.Event()
         self._why = ""
+        self._calls = GrpcCalls()
 
     async def serve(self) -> None:
         """Start everything, wait for a reason to stop, stop everything."""
@@ -73,14 +77,15 @@ class Daemon:
             self._config.authority, manager, Catalogues(STAGES, ADAPTERS), self._read_host
         )
         servicer = ControlServicer(control, requests)
-        server = ApiServer(self._config.listen, servicer, log=self._log, observe=_observe_nothing)
-        lag = LoopWatch(self._notifier, self._log)
-        async with asyncio.TaskGroup() as group:
-            watch = group.create_task(lag.run())
+        server = ApiServer(self._config.listen, servicer, log=self._log, calls=self._calls)
+        with contextlib.ExitStack() as stack:
+            watch = asyncio.create_task(LoopWatch(self._notifier, self._log).run())
+            stack.callback(watch.cancel)
             await manager.adopt()
             await servicer.settle()
+            metrics = self._serve_metrics(manager, stack)
             await server.start()
-            self._say_ready()
+            self._say_ready(metrics)
             await self._stop.wait()
             self._say_stopping()
             await server.not_serving()
@@ -88,8 +93,22 @@ class Daemon:
             await self._let_go(manager)
             await server.stop()
             await requests.close(EFFECTS_TIMEOUT_S)
-            watch.cancel()
         self._log.info("daemon.stopped", reason=self._why)
+
+    def _serve_metrics(self, manager: RunManager, stack: contextlib.ExitStack) -> str:
+        """Serve metrics until `stack` is left; return where, empty for nowhere."""
+        if not self._config.metrics_address:
+            return ""
+        collector = Collector(
+            version=byteor_version(),
+            runs=manager.live_runs,
+            calls=self._calls,
+            watches=lambda: manager.watches,
+        )
+        stack.callback(collector.close)
+        exporter = Exporter(self._config.metrics_address, collector.text)
+        stack.callback(exporter.close)
+        return exporter.address
 
     def _make_manager(self) -> RunManager:
         bound = self._parent_fd >= 0
@@ -147,7 +166,7 @@ class Daemon:
             asyncio.get_running_loop().remove_reader(self._parent_fd)
             self._ask_to_stop("the caller ended")
 
-    def _say_ready(self) -> None:
+    def _say_ready(self, metrics: str) -> None:
         address = f"unix:{self._config.listen.socket}"
         self._notifier.ready(f"serving {address}, environment {self._config.authority.environment}")
         sys.stdout.write(f"byteord ready at {address}\n")
@@ -155,6 +174,7 @@ class Daemon:
         self._log.info(
             "daemon.ready",
             address=address,
+            metrics=metrics,
             environment=self._config.authority.environment.value,
             pid=os.getpid(),
             start_s=round(time.monotonic() - self._started, 3),
@@ -163,7 +183,3 @@ class Daemon:
     def _say_stopping(self) -> None:
         self._notifier.stopping(f"stopping: {self._why}")
         self._log.info("daemon.stopping", reason=self._why, runs=self._config.on_stop)
-
-
-def _observe_nothing(method: str, code: str, seconds: float) -> None:
-    """Measure no calls."""

@@ -1,4 +1,6 @@
-"""Attach to a run from any Python process: publish to its ingress or consume from its egress, directly in shared memory.
+"""Attach to a run from any Python process.
+
+Publish to its ingress or consume from its egress, directly in shared memory.
 
     from byteord.client import attach
 
@@ -6,8 +8,9 @@
         publisher.publish(b"hello")
         publisher.end()
 
-The endpoint's adapter must be `client`. One process at a time plays an endpoint: an open-file-description lock on the ring
-says who, and goes with the process. Must not import asyncio or grpc.
+The endpoint's adapter must be `client`. One process at a time plays an endpoint: an
+open-file-description lock on the ring says who, and goes with the process. Must not import asyncio
+or grpc.
 """
 
 from __future__ import annotations
@@ -30,14 +33,27 @@ from byteord.regions.create import CONTROL, boot_id, runs_directory, start_ticks
 from byteord.regions.reader import attach as attach_region
 from byteord.regions.reader import open_region, read_plan
 
-__all__ = ["Batch", "BatchError", "ClosedError", "Consumer", "Publisher", "Session", "attach", "create_ring", "open_ring"]
+__all__ = [
+    "Batch",
+    "BatchError",
+    "ClosedError",
+    "Consumer",
+    "Publisher",
+    "Session",
+    "attach",
+    "create_ring",
+    "open_ring",
+]
 
 _FLOCK = struct.Struct("hhqqi4x")
-Handle = TypeVar("Handle", Publisher, Consumer)
+Handle = TypeVar("Handle", bound=Publisher | Consumer)
 
 
 class Session(Generic[Handle]):
-    """A handle in a `with` block: the lock is held and the run shows the role as running until the block ends."""
+    """A handle in a `with` block.
+
+    The lock is held and the run shows the role as running until the block ends.
+    """
 
     def __init__(self, handle: Handle, lock_fd: int) -> None:
         """Own the descriptor whose lock names this process as the endpoint's."""
@@ -48,7 +64,12 @@ class Session(Generic[Handle]):
         """Return the publisher or consumer."""
         return self.handle
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Let go of the endpoint. The input is not ended by that: say `end()`."""
         self.close()
 
@@ -60,12 +81,21 @@ class Session(Generic[Handle]):
             self._lock_fd = -1
 
 
-def attach(run: str, endpoint: str, *, regions_root: str = "/dev/shm", wait: str = "backoff", spec_sha256: str = "") -> Session[Any]:
-    """Play the `client` endpoint of a run: a Session around a Publisher (ingress) or a Consumer (egress).
+def attach(
+    run: str,
+    endpoint: str,
+    *,
+    regions_root: str = "/dev/shm",  # noqa: S108 - shared memory, not a temporary directory
+    wait: str = "backoff",
+    spec_sha256: str = "",
+) -> Session[Any]:
+    """Play the `client` endpoint of a run.
 
-    `run` is a run's id or its region directory; `wait` is `spin` or `backoff`. With `spec_sha256` the run must be of that
-    spec. NotFoundError, DeniedError (`SPEC_MISMATCH`, `ENDPOINT_NOT_CLIENT`), UnavailableError (`ENDPOINT_TAKEN`) or
-    RegionError say why not.
+    A Session around a Publisher (ingress) or a Consumer (egress).
+
+    `run` is a run's id or its region directory; `wait` is `spin` or `backoff`. With `spec_sha256`
+    the run must be of that spec. NotFoundError, DeniedError (`SPEC_MISMATCH`,
+    `ENDPOINT_NOT_CLIENT`), UnavailableError (`ENDPOINT_TAKEN`) or RegionError say why not.
     """
     directory = Path(run) if os.sep in run else runs_directory(regions_root) / run
     if not directory.is_dir():
@@ -73,7 +103,10 @@ def attach(run: str, endpoint: str, *, regions_root: str = "/dev/shm", wait: str
         raise NotFoundError(message, reason="RUN_NOT_FOUND")
     plan = read_plan(str(directory))
     if spec_sha256 and plan.spec_sha256 != spec_sha256:
-        message = f"run {plan.run_id}: seen spec {plan.spec_sha256}, wanted {spec_sha256}; attach to a run of that spec"
+        message = (
+            f"run {plan.run_id}: seen spec {plan.spec_sha256}, wanted {spec_sha256}; attach "
+            "to a run of that spec"
+        )
         raise DeniedError(message, reason="SPEC_MISMATCH")
     return _session(directory, plan, _client_role(plan, endpoint), wait)
 
@@ -84,7 +117,8 @@ def _client_role(plan: RunPlan, endpoint: str) -> RolePlan:
             if role.adapter == "client":
                 return role
             message = (
-                f"endpoint {endpoint} of run {plan.run_id}: seen adapter `{role.adapter}`, wanted `client`; "
+                f"endpoint {endpoint} of run {plan.run_id}: seen adapter `{role.adapter}`, "
+                "wanted `client`; "
                 f'set adapters.{endpoint}.kind = "client" in the deployment'
             )
             raise DeniedError(message, reason="ENDPOINT_NOT_CLIENT")
@@ -127,22 +161,35 @@ def _handle(plan: RunPlan, role: RolePlan, wait: str, *, ring_fd: int, control_f
 
 def _lock(descriptor: int, byte: int, what: str) -> None:
     try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0))
+        fcntl.fcntl(
+            descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+        )
     except (BlockingIOError, PermissionError):
-        message = f"{what} is played by another process; it is free again when that one lets go or dies"
+        message = (
+            f"{what} is played by another process; it is free again when that one lets go or dies"
+        )
         raise UnavailableError(message, reason="ENDPOINT_TAKEN") from None
 
 
 def take_over_input(directory: str) -> bool:
-    """End the input of a run on behalf of a client that has left; False while one is still there."""
+    """End the input of a run on behalf of a client that has left.
+
+    False while one is still there.
+    """
     plan = read_plan(directory)
-    with contextlib.suppress(UnavailableError, ClosedError), _session(Path(directory), plan, plan.roles[0], "backoff") as publisher:
+    with (
+        contextlib.suppress(UnavailableError, ClosedError),
+        _session(Path(directory), plan, plan.roles[0], "backoff") as publisher,
+    ):
         return bool(publisher._end_for_client())  # noqa: SLF001
     return False
 
 
 def create_ring(path: str, *, capacity: int = 1024, slot_bytes: int = 256, cells: int = 1) -> None:
-    """Create a ring region of its own, outside any run: for measuring, and for two processes that need nothing else."""
+    """Create a ring region of its own, outside any run.
+
+    For measuring, and for two processes that need nothing else.
+    """
     identity = {
         "pid": os.getpid(),
         "start_ticks": start_ticks(os.getpid()),
@@ -154,7 +201,12 @@ def create_ring(path: str, *, capacity: int = 1024, slot_bytes: int = 256, cells
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         region.create_ring(
-            descriptor, capacity=capacity, slot_bytes=slot_bytes, cells=cells, ident=identity, clock=region.Clock(clock_mult())
+            descriptor,
+            capacity=capacity,
+            slot_bytes=slot_bytes,
+            cells=cells,
+            ident=identity,
+            clock=region.Clock(clock_mult()),
         )
     except BaseException:
         os.unlink(path)
@@ -170,7 +222,9 @@ def open_ring(path: str, role: str, *, cell: int = 0, wait: str = "backoff") -> 
     try:
         _lock(descriptor, 0 if role == "publisher" else 1 + cell, f"{role} of ring {path}")
         handle: Any = (
-            Publisher(descriptor, wait=wait) if role == "publisher" else Consumer(descriptor, cell=cell, wait=wait)
+            Publisher(descriptor, wait=wait)
+            if role == "publisher"
+            else Consumer(descriptor, cell=cell, wait=wait)
         )
     except BaseException:
         os.close(descriptor)

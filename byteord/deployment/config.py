@@ -164,7 +164,7 @@ def with_directories(
             for option in given
         ]
         raise ConfigError(config.source or "command line", problems)
-    every = {
+    every: dict[str, Any] = {
         name: tuple(dict.fromkeys([*getattr(config.authority, name), *map(os.path.abspath, extra)]))
         for name, extra in more.items()
     }
@@ -227,6 +227,8 @@ def _build(values: Mapping[str, Any], source: str) -> Config:
     environment = Environment(get("environment"))
     runtime = get("paths.runtime") or default_runtime()
     reflection = values.get("listen.reflection", environment is not Environment.PROD)
+    allowed: dict[str, Any] = {name: tuple(get(f"allow.{name}")) for name in _LISTS}
+    allowed |= {name: get(f"ceilings.{name}") for name in _CEILINGS}
     return Config(
         listen=Listen(
             socket=get("listen.socket") or os.path.join(runtime, "byteord.sock"),
@@ -235,11 +237,7 @@ def _build(values: Mapping[str, Any], source: str) -> Config:
             reflection=reflection,
         ),
         paths=Paths(runtime, get("paths.state") or default_state(), get("paths.regions")),
-        authority=Authority(
-            environment=environment,
-            **{name: tuple(get(f"allow.{name}")) for name in _LISTS},
-            **{name: get(f"ceilings.{name}") for name in _CEILINGS},
-        ),
+        authority=Authority(environment=environment, **allowed),
         metrics_address=get("metrics.address"),
         log=Log(get("log.format"), get("log.level")),
         on_stop=get("on_stop"),

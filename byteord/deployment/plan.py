@@ -136,7 +136,10 @@ def slot_payload_bytes(plan: RunPlan) -> int:
 
 
 def unit_ranges(plan: RunPlan, unit: UnitPlan) -> tuple[tuple[int, int], ...]:
-    """Return the payload ranges that the stages of a unit change; one range to the end when they overlap or any is open."""
+    """Return the payload ranges that the stages of a unit change.
+
+    One range to the end when they overlap or any is open.
+    """
     ranges = sorted({part for role in unit.roles for part in plan.roles[role].mutates})
     payload = slot_payload_bytes(plan)
     ends = [offset + (length or payload) for offset, length in ranges]
@@ -146,17 +149,24 @@ def unit_ranges(plan: RunPlan, unit: UnitPlan) -> tuple[tuple[int, int], ...]:
 
 
 def undo_layout(plan: RunPlan, unit: UnitPlan) -> tuple[int, int, int]:
-    """Return (bytes for slot entries, bytes for the log of touched state, bytes of one slot entry) of a unit's undo area.
+    """Return the bytes of a unit's undo area: all slot entries, log of touched state, one entry.
 
-    Both parts are at most `undo_bytes`, which thereby bounds the batch; the second part is 0 without large state.
+    Both parts are at most `undo_bytes`, which thereby bounds the batch; the second part is 0
+    without large state.
     """
     roles = [plan.roles[role] for role in unit.roles]
     payload = slot_payload_bytes(plan)
-    stride = 8 + sum(length or max(payload - offset, 0) for offset, length in unit_ranges(plan, unit))
+    stride = 8 + sum(
+        length or max(payload - offset, 0) for offset, length in unit_ranges(plan, unit)
+    )
     stride = (stride + 7) // 8 * 8
-    changes = plan.failure_policy == "skip" or any(role.mutates or role.drops or role.resizes for role in roles)
+    changes = plan.failure_policy == "skip" or any(
+        role.mutates or role.drops or role.resizes for role in roles
+    )
     slots = min(plan.max_batch * stride, max(plan.undo_bytes, stride)) if changes else 64
-    large = max((role.state_bytes for role in roles if role.state_bytes > STATE_DOUBLE_BYTES_MAX), default=0)
+    large = max(
+        (role.state_bytes for role in roles if role.state_bytes > STATE_DOUBLE_BYTES_MAX), default=0
+    )
     log = max(plan.undo_bytes, large + 64) if large else 0
     return (slots + 63) // 64 * 64, (log + 63) // 64 * 64, stride if changes else 0
 

@@ -16,12 +16,14 @@ def membarrier_available() -> bool:
 
 @functools.cache
 def clock_mult(root: str = "/") -> int:
-    """Return nanoseconds per TSC tick (32 fractional bits), 0 where the kernel does not trust the TSC of all CPUs.
+    """Return nanoseconds per TSC tick (32 fractional bits), 0 where the kernel distrusts the TSC.
 
     `root` stands in for `/` when looking at `/sys` and `/proc`. Takes 20 ms, once.
     """
     try:
-        sources = Path(root, "sys/devices/system/clocksource/clocksource0/available_clocksource").read_text()
+        sources = Path(
+            root, "sys/devices/system/clocksource/clocksource0/available_clocksource"
+        ).read_text()
         flags = Path(root, "proc/cpuinfo").read_text()
     except OSError:
         return 0

@@ -28,7 +28,9 @@ def run_directories(regions_root: str) -> list[str]:
     """Return the directories of runs, live or dead, in name order."""
     root = runs_directory(regions_root)
     try:
-        return sorted(entry.path for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False))
+        return sorted(
+            entry.path for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)
+        )
     except FileNotFoundError:
         return []
 
@@ -36,8 +38,8 @@ def run_directories(regions_root: str) -> list[str]:
 def create_run(regions_root: str, plan: RunPlan) -> str:
     """Create the directory of a run with all its regions and return it.
 
-    ResourceError (`SHM_FULL`, with wanted_bytes and free_bytes) when they do not fit; AlreadyExistsError when the run is
-    there. On any error nothing is left behind.
+    ResourceError (`SHM_FULL`, with wanted_bytes and free_bytes) when they do not fit;
+    AlreadyExistsError when the run is there. On any error nothing is left behind.
     """
     directory = _make_directory(regions_root, plan.run_id)
     try:
@@ -51,7 +53,9 @@ def create_run(regions_root: str, plan: RunPlan) -> str:
 def remove_run(directory: str) -> None:
     """Remove a run's directory and everything in it; nothing happens if it is gone."""
     shutil.rmtree(directory, ignore_errors=True)
-    with contextlib.suppress(OSError):  # the last run of the user takes the directory of runs with it
+    with contextlib.suppress(
+        OSError
+    ):  # the last run of the user takes the directory of runs with it
         Path(directory).parent.rmdir()
 
 
@@ -77,7 +81,8 @@ def _check_owner(path: Path) -> None:
     info = path.lstat()
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o022:
         message = (
-            f"{path}: seen mode {stat.filemode(info.st_mode)} of uid {info.st_uid}, wanted a directory of uid "
+            f"{path}: seen mode {stat.filemode(info.st_mode)} of uid {info.st_uid}, wanted a "
+            "directory of uid "
             f"{os.getuid()} that nobody else can write; remove it"
         )
         raise DeniedError(message, reason="REGION_DIRECTORY_UNSAFE")
@@ -97,7 +102,14 @@ def _fill(directory: Path, plan: RunPlan) -> None:
         size = {"capacity": ring.capacity, "slot_bytes": ring.slot_bytes, "cells": ring.cells}
         _create(directory / ring.file, region.create_ring, ident=identity, clock=clock, **size)
     units, roles = control_tables(plan)
-    _create(directory / CONTROL, region.create_control, units=units, roles=roles, ident=identity, clock=clock)
+    _create(
+        directory / CONTROL,
+        region.create_control,
+        units=units,
+        roles=roles,
+        ident=identity,
+        clock=clock,
+    )
     try:
         (directory / PLAN).write_text(plan.to_json())
     except OSError as error:
@@ -105,7 +117,9 @@ def _fill(directory: Path, plan: RunPlan) -> None:
 
 
 def _create(path: Path, make: Any, **arguments: Any) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(
+        path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+    )
     try:
         make(descriptor, **arguments)
     except region.RegionFault as fault:
@@ -115,14 +129,17 @@ def _create(path: Path, make: Any, **arguments: Any) -> None:
 
 
 def _full(path: Path, error: Exception) -> ByteorError:
-    no_space = getattr(error, "kind", "") == "NO_SPACE" or getattr(error, "errno", 0) == errno.ENOSPC
+    no_space = (
+        getattr(error, "kind", "") == "NO_SPACE" or getattr(error, "errno", 0) == errno.ENOSPC
+    )
     if not no_space:
         return ByteorError(f"{path}: {error}")
     info = os.statvfs(path.parent)
     free = info.f_bavail * info.f_frsize
     wanted = _planned_bytes(path)
     message = (
-        f"{path.parent.parent.parent} is full: region {path.name} wants {wanted or 'more'} bytes, {free} are free; "
+        f"{path.parent.parent.parent} is full: region {path.name} wants {wanted or 'more'} "
+        f"bytes, {free} are free; "
         f"make ring.capacity or ring.slot_bytes smaller, stop other runs, or mount a larger tmpfs"
     )
     details = {"wanted_bytes": str(wanted), "free_bytes": str(free), "region": path.name}
@@ -135,8 +152,15 @@ def _planned_bytes(path: Path) -> int:
 
 def control_tables(plan: RunPlan) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the units and roles of a plan as the control region wants them."""
-    where = {role: (unit.index, member) for unit in plan.units for member, role in enumerate(unit.roles)}
-    worker_of = {unit: worker.index for worker in plan.workers for thread in worker.threads for unit in thread}
+    where = {
+        role: (unit.index, member) for unit in plan.units for member, role in enumerate(unit.roles)
+    }
+    worker_of = {
+        unit: worker.index
+        for worker in plan.workers
+        for thread in worker.threads
+        for unit in thread
+    }
     units = [_unit_row(plan, unit, worker_of.get(unit.index, 0)) for unit in plan.units]
     roles = [
         {
@@ -157,11 +181,19 @@ def control_tables(plan: RunPlan) -> tuple[list[dict[str, Any]], list[dict[str, 
 
 def _unit_row(plan: RunPlan, unit: UnitPlan, worker: int) -> dict[str, Any]:
     slots, log, _ = undo_layout(plan, unit)
-    return {"worker": worker, "roles": list(unit.roles), "undo_bytes": slots + log, "undo_slot_bytes": slots}
+    return {
+        "worker": worker,
+        "roles": list(unit.roles),
+        "undo_bytes": slots + log,
+        "undo_slot_bytes": slots,
+    }
 
 
 def start_ticks(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot: with the pid it names the process for good."""
+    """Return when a process started, in clock ticks since boot.
+
+    With the pid it names the process for good.
+    """
     text = Path(f"/proc/{pid}/stat").read_text()
     return int(text.rpartition(")")[2].split()[19])
 

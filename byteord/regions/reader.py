@@ -1,7 +1,7 @@
 """Reading a run from its regions: everything that observers know, without touching the run.
 
-Observation is reading memory: it works on live, wedged and dead runs alike. A region is untrusted input; what does not
-validate is a RegionError that says what was seen.
+Observation is reading memory: it works on live, wedged and dead runs alike. A region is untrusted
+input; what does not validate is a RegionError that says what was seen.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from byteord._cext import region
+from byteord._cext import control, region
 from byteord.deployment.plan import RunPlan
 from byteord.errors import RegionError
 from byteord.regions.create import CONTROL, PLAN
@@ -26,19 +26,25 @@ class RunReader:
         """Attach; RegionError when a region is missing, torn, foreign or of another version."""
         self.directory = directory
         self.plan = read_plan(directory)
-        self.control = attach(Path(directory, CONTROL), region.Control)
+        self.control = attach(Path(directory, CONTROL), control.Control)
         self.rings = [attach(Path(directory, ring.file), region.Ring) for ring in self.plan.rings]
-        if self.control.role_count != len(self.plan.roles) or self.control.unit_count != len(self.plan.units):
+        if self.control.role_count != len(self.plan.roles) or self.control.unit_count != len(
+            self.plan.units
+        ):
             message = f"{directory}: its plan and its control region do not belong together"
             raise RegionError(message)
-        self._workers = {u: w.index for w in self.plan.workers for thread in w.threads for u in thread}
+        self._workers = {
+            u: w.index for w in self.plan.workers for thread in w.threads for u in thread
+        }
 
     def close(self) -> None:
         """Let go of the memory."""
         del self.control, self.rings
 
-    def histogram(self, role: int, which: str, bounds_ns: Sequence[int]) -> tuple[list[int], int, int]:
-        """Return (cumulative counts at or below each bound, sum in ns, count) of `service` or `latency` of a role."""
+    def histogram(
+        self, role: int, which: str, bounds_ns: Sequence[int]
+    ) -> tuple[list[int], int, int]:
+        """Return `service` or `latency` of a role: counts up to each bound, sum in ns, count."""
         return self.control.histogram(role, which, bounds_ns)  # type: ignore[no-any-return]
 
     def read(self) -> dict[str, Any]:
@@ -56,7 +62,10 @@ class RunReader:
             "wait": self.plan.wait,
             "rings": [self._ring(index, ring) for index, ring in enumerate(rings)],
             "roles": [self._role(index, rings, now) for index in range(len(self.plan.roles))],
-            "units": [{"index": index, **self.control.unit(index)} for index in range(len(self.plan.units))],
+            "units": [
+                {"index": index, **self.control.unit(index)}
+                for index in range(len(self.plan.units))
+            ],
         }
 
     def _failure(self, run: dict[str, Any]) -> dict[str, Any] | None:
@@ -74,10 +83,19 @@ class RunReader:
         }
 
     def _ring(self, index: int, ring: dict[str, Any]) -> dict[str, Any]:
-        names = {role.cell: role.name for role in self.plan.roles if role.cell >= 0 and role.shard in {index, -1}}
+        names = {
+            role.cell: role.name
+            for role in self.plan.roles
+            if role.cell >= 0 and role.shard in {index, -1}
+        }
         cursor = ring["cursor"]
         cells = [
-            {"cell": cell, "role": names.get(cell, ""), "sequence": sequence, "lag_slots": max(cursor - sequence, 0)}
+            {
+                "cell": cell,
+                "role": names.get(cell, ""),
+                "sequence": sequence,
+                "lag_slots": max(cursor - sequence, 0),
+            }
             for cell, sequence in enumerate(ring["cells"])
         ]
         last = min(cells, key=lambda cell: cell["sequence"])
@@ -85,7 +103,17 @@ class RunReader:
         return {
             "index": index,
             "file": self.plan.rings[index].file,
-            **{key: ring[key] for key in ("capacity", "slot_bytes", "cursor", "claimed", "end_sequence", "progress_ns")},
+            **{
+                key: ring[key]
+                for key in (
+                    "capacity",
+                    "slot_bytes",
+                    "cursor",
+                    "claimed",
+                    "end_sequence",
+                    "progress_ns",
+                )
+            },
             "minimum_gating_sequence": last["sequence"],
             "held_by": last["role"] if held or last["lag_slots"] else "",
             "full": held,
@@ -94,7 +122,7 @@ class RunReader:
 
     def _role(self, index: int, rings: list[dict[str, Any]], now: int) -> dict[str, Any]:
         plan = self.plan.roles[index]
-        role = self.control.role(index)
+        role: dict[str, Any] = self.control.role(index)
         sequence, lag = self._progress(index, rings)
         heartbeat = role.pop("heartbeat_ns")
         role.update(
@@ -116,7 +144,11 @@ class RunReader:
         own = rings if role.shard < 0 else [rings[role.shard]]
         if role.kind == "ingress":
             return sum(ring["cursor"] for ring in own), 0
-        cell = role.cell if role.cell >= 0 else max(r.cell for r in self.plan.roles if r.kind == "stage")
+        cell = (
+            role.cell
+            if role.cell >= 0
+            else max(r.cell for r in self.plan.roles if r.kind == "stage")
+        )
         behind = 0
         for ring in own:
             before = min((ring["cells"][d] for d in role.depends), default=ring["cursor"])
@@ -148,7 +180,10 @@ def open_region(path: Path, *, writable: bool = False) -> int:
 
 
 def attach(path: Path, kind: Any, *, writable: bool = False) -> Any:
-    """Open, map and validate one region; RegionError `REGION_<kind of fault>` says what was wrong."""
+    """Open, map and validate one region.
+
+    RegionError `REGION_<kind of fault>` says what was wrong.
+    """
     descriptor = open_region(path, writable=writable)
     try:
         return kind(descriptor, writable)

@@ -114,11 +114,11 @@ def capability_facts(
 ) -> CapabilityFacts:
     """Return the catalogues with what this host adds or lacks."""
     builtin = [_builtin(name, info) for name in stages.names() if (info := stages.info(name))]
-    known = [info for kind in adapters.kinds() if (info := adapters.info(kind))]
+    bound = [known for kind in adapters.kinds() if (known := adapters.info(kind))]
     return CapabilityFacts(
         models=MODELS,
         stages=[*builtin, *_code_kinds()],
-        adapters=known,
+        adapters=bound,
         waits=[wait.value for wait in Wait],
         host={
             "clock": host.clock,

@@ -10,7 +10,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import grpc
 from structlog.typing import FilteringBoundLogger
@@ -19,16 +19,24 @@ from byteord.errors import ByteorError, InvalidArgumentError
 from byteord.rpc.status import code_of, to_status
 
 API_PREFIX = "/byteor."
-Observe = Callable[[str, str, float], None]
-"""Called once a call with its method (`StartRun`), the name of its status, and its seconds."""
+
+
+class Calls(Protocol):
+    """Is told of every call of the API."""
+
+    def started(self, method: str) -> None:
+        """Count a call of `StartRun` or another that begins."""
+
+    def finished(self, method: str, code: str, seconds: float) -> None:
+        """Count a call that ended with the named status after that many seconds."""
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the handlers of `byteor.*` services; others (health, reflection) pass through."""
 
-    def __init__(self, log: FilteringBoundLogger, observe: Observe) -> None:
+    def __init__(self, log: FilteringBoundLogger, calls: Calls) -> None:
         self._log = log
-        self._observe = observe
+        self._calls = calls
 
     async def intercept_service(
         self,
@@ -57,7 +65,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _unary(self, name: str, behaviour: Any, *, deadline_wanted: bool) -> Any:
         async def handle(request: Any, context: Any) -> Any:
-            started = time.monotonic()
+            started = self._start(name)
             try:
                 if deadline_wanted:
                     _check_deadline(name, context)
@@ -71,7 +79,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _stream(self, name: str, behaviour: Any) -> Any:
         async def handle(request: Any, context: Any) -> AsyncIterator[Any]:
-            started = time.monotonic()
+            started = self._start(name)
             answers = behaviour(request, context)
             try:
                 async for answer in answers:
@@ -112,9 +120,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         )
         await context.abort_with_status(to_status(hidden))
 
+    def _start(self, name: str) -> float:
+        self._calls.started(name)
+        return time.monotonic()
+
     def _finish(self, name: str, code: str, started: float, reason: str = "") -> None:
         seconds = time.monotonic() - started
-        self._observe(name, code, seconds)
+        self._calls.finished(name, code, seconds)
         data = {"reason": reason} if reason else {}
         say = self._log.debug if code == "OK" else self._log.info
         say("rpc.finished", method=name, code=code, duration_s=round(seconds, 6), **data)

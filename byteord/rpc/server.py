@@ -15,7 +15,7 @@ from structlog.typing import FilteringBoundLogger
 from byteor.v1 import control_service_pb2, control_service_pb2_grpc
 from byteord.deployment.config import Listen
 from byteord.errors import UnavailableError
-from byteord.rpc.interceptor import CallInterceptor, Observe
+from byteord.rpc.interceptor import CallInterceptor, Calls
 from byteord.rpc.socket_path import (
     group_id,
     make_directory,
@@ -47,12 +47,12 @@ class ApiServer:
         servicer: control_service_pb2_grpc.ControlServiceServicer,
         *,
         log: FilteringBoundLogger,
-        observe: Observe,
+        calls: Calls,
     ) -> None:
         self._listen = listen
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
-            interceptors=[CallInterceptor(log, observe)],
+            interceptors=[CallInterceptor(log, calls)],
             options=_OPTIONS,
             maximum_concurrent_rpcs=CALLS_MAX,
         )

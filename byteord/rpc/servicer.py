@@ -10,6 +10,8 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+from google.protobuf.message import Message
+
 from byteor.v1 import control_service_pb2 as control_pb
 from byteor.v1 import control_service_pb2_grpc
 from byteor.v1 import documents_pb2 as documents_pb
@@ -86,7 +88,8 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
                 findings=convert_documents.findings_to_proto(report.findings),
             )
 
-        return await self._once("StartRun", request, start, runs_pb.StartRunResponse)
+        answer = await self._once("StartRun", request, start)
+        return runs_pb.StartRunResponse.FromString(answer)
 
     async def FeedInput(  # noqa: N802  name of the API
         self, request_iterator: AsyncIterator[runs_pb.FeedInputRequest], _context: Context
@@ -117,7 +120,8 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
                 run = await self._manager.stop(request.run_id, mode, request.timeout_s)
             return runs_pb.StopRunResponse(run=convert_runs.run_to_proto(run))
 
-        return await self._once("StopRun", request, stop, runs_pb.StopRunResponse)
+        answer = await self._once("StopRun", request, stop)
+        return runs_pb.StopRunResponse.FromString(answer)
 
     async def ListRuns(  # noqa: N802  name of the API
         self, request: runs_pb.ListRunsRequest, _context: Context
@@ -137,11 +141,12 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         return runs_pb.GetRunResponse(run=convert_runs.run_to_proto(run))
 
     async def WatchRuns(  # noqa: N802  name of the API
-        self, request: runs_pb.WatchRunsRequest, _context: Context
+        self, request: runs_pb.WatchRunsRequest, context: Context
     ) -> AsyncIterator[runs_pb.WatchRunsResponse]:
-        """Stream changes of runs."""
+        """Stream changes of runs; initial metadata says that the watch is open."""
         watch = self._manager.watch(request.run_id or None, request.after_revision)
         async with contextlib.aclosing(watch) as events:
+            await context.send_initial_metadata(())
             async for event in events:
                 yield convert_runs.watch_event_to_proto(event)
 
@@ -184,19 +189,18 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
             await self._requests.settle(entry, answer)
 
     async def _once(
-        self, method: str, request: Any, effect: Callable[[str], Awaitable[Any]], kind: Any
-    ) -> Any:
-        """Return the answer to a mutation: the first one's, if this is a retry."""
+        self, method: str, request: Any, effect: Callable[[str], Awaitable[Message]]
+    ) -> bytes:
+        """Return the serialized answer to a mutation: the first one's, if this is a retry."""
         request_id = check_request_id(request.request_id)
         if request.validate_only:
-            return await effect("")
+            return (await effect("")).SerializeToString()
         body = type(request)()
         body.CopyFrom(request)
         body.ClearField("request_id")
         wanted = Request(PRINCIPAL, request_id, method, body.SerializeToString(deterministic=True))
 
         async def carry_out(effect_id: str) -> bytes:
-            answer: bytes = (await effect(effect_id)).SerializeToString()
-            return answer
+            return (await effect(effect_id)).SerializeToString()
 
-        return kind.FromString(await self._requests.perform(wanted, carry_out, new_run_id()))
+        return await self._requests.perform(wanted, carry_out, new_run_id())

@@ -10,7 +10,11 @@ from byteord.deployment.model import HostFacts
 from byteord.regions.clock import clock_mult, membarrier_available
 
 
-def read_host(regions_root: str = "/dev/shm", *, root: str = "/") -> HostFacts:
+def read_host(
+    regions_root: str = "/dev/shm",  # noqa: S108 - shared memory, not a temporary directory
+    *,
+    root: str = "/",
+) -> HostFacts:
     """Return the facts; `root` stands in for `/` when looking at `/sys` and `/proc`."""
     online = _cpu_list(Path(root, "sys/devices/system/cpu/online"), os.cpu_count() or 1)
     allowed = tuple(sorted(os.sched_getaffinity(0)))

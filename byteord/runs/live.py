@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -95,6 +95,8 @@ class LiveRun:
         self.revision = 0
         self.ran = False
         """Whether it ever got beyond starting."""
+        self.reported = asyncio.Event()
+        """Set once its shim has said how it is."""
         self.started = asyncio.Event()
         self.ended = asyncio.Event()
         self.final: RunView | None = None
@@ -108,7 +110,8 @@ class LiveRun:
         self.process: ProcessWatch | None = None
         self._changed = changed
         self._exited = exited
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child = 0
+        self._exit_code: int | None = None
         self._status: ShimStatus | None = None
         self._reader: RunReader | None = None
         self._conditions: tuple[ConditionView, ...] = ()
@@ -150,8 +153,8 @@ class LiveRun:
                 output_fd=output_fd,
                 bound=bound,
             )
-            self._follow(control, self._child.pid)
-            self.facts = replace(self.facts, shim_pid=self._child.pid)
+            self._follow(control, self._child)
+            self.facts = replace(self.facts, shim_pid=self._child)
             self.facts.save(directory)
         except BaseException:
             control.close()
@@ -248,9 +251,9 @@ class LiveRun:
             self._reader = None
 
     def _undo_spawn(self) -> None:
-        if self._child is not None:
-            self._child.kill()
-            self._child.wait()
+        if self._child:
+            os.kill(self._child, signal.SIGKILL)
+            self._reap()
 
     def _follow(self, sock: socket.socket, shim_pid: int) -> None:
         self.process = ProcessWatch(shim_pid, self._shim_ended)
@@ -259,6 +262,7 @@ class LiveRun:
     def _heard(self, status: ShimStatus) -> None:
         """Take a report. An end counts only once the shim is gone and its result has been read."""
         self._status = status
+        self.reported.set()
         if not status.state.terminal and may_follow(self.state, status.state):
             self.state = status.state
         self.ran = self.ran or _has_run(status)
@@ -267,9 +271,16 @@ class LiveRun:
         self._changed(self)
 
     def _shim_ended(self) -> None:
-        if self._child is not None:
-            self._child.wait()
+        self._reap()
         self._exited(self)
+
+    def _reap(self) -> None:
+        """Collect the shim, if it is our child; it has ended."""
+        if self._child:
+            with contextlib.suppress(ChildProcessError):
+                _, status = os.waitpid(self._child, 0)
+                self._exit_code = os.waitstatus_to_exitcode(status)
+            self._child = 0
 
     def _verdict(self, result: ShimStatus | None) -> tuple[RunState, FailureView | None]:
         if result is not None and result.state.terminal:
@@ -279,7 +290,7 @@ class LiveRun:
         return RunState.FAILED, self.given_up or self._shim_died()
 
     def _shim_died(self) -> FailureView:
-        code = self._child.returncode if self._child is not None else None
+        code = self._exit_code
         how = (
             "ended"
             if code is None

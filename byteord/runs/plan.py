@@ -1,6 +1,9 @@
-"""From (spec, deployment, host facts) to the plan of a run. Pure: it reads nothing and starts nothing.
+"""From (spec, deployment, host facts) to the plan of a run.
 
-Owns which roles there are, which of them share a unit (fusion), a thread, a worker, and where workers run.
+Pure: it reads nothing and starts nothing.
+
+Owns which roles there are, which of them share a unit (fusion), a thread, a worker, and where
+workers run.
 """
 
 from __future__ import annotations
@@ -48,7 +51,10 @@ def make_plan(
     client_input: bool = False,
     client_output: bool = False,
 ) -> RunPlan:
-    """Return the plan. The documents are valid and effective: adapters are those that `--input`/`--output` left."""
+    """Return the plan.
+
+    The documents are valid and effective: adapters are those that `--input`/`--output` left.
+    """
     del client_input, client_output  # already part of the effective deployment
     roles = _roles(spec, deployment)
     notes: list[str] = []

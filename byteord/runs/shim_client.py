@@ -122,11 +122,11 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 def spawn_shim(
     directory: str, *, control: int, input_fd: int = -1, output_fd: int = -1, bound: bool = False
-) -> subprocess.Popen[bytes]:
+) -> int:
     """Start the shim of a run directory with the ends of its sockets.
 
-    What it prints goes to `shim.log` there. Raises UnavailableError when the process cannot be
-    made.
+    What it prints goes to `shim.log` there. Return its pid, which is the caller's to reap: a shim
+    may outlive any object that would do it. Raises UnavailableError when it cannot be made.
     """
     command = [sys.executable, "-I", "-m", "byteord.shim", directory, "--control-fd", str(control)]
     if input_fd >= 0:
@@ -138,7 +138,7 @@ def spawn_shim(
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     log = os.open(os.path.join(directory, "shim.log"), flags, 0o600)
     try:
-        return subprocess.Popen(
+        child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -156,6 +156,8 @@ def spawn_shim(
         ) from error
     finally:
         os.close(log)
+    child.returncode = 0
+    return child.pid
 
 
 def connect_shim(directory: str) -> tuple[socket.socket, int] | None:

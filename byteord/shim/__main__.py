@@ -1,4 +1,7 @@
-"""Entry of the shim: `python -I -m byteord.shim RUN_DIR [--control-fd N] [--input-fd N] [--output-fd N] [--bound]`."""
+"""Entry of the shim.
+
+`python -I -m byteord.shim RUN_DIR [--control-fd N] [--input-fd N] [--output-fd N] [--bound]`.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The shim's side of the status channel: one JSON object a packet, to whichever daemons listen.
 
-Sends are best effort and never block: a daemon that does not read misses states, never holds the run up; the last state
-is also in `result.json`.
+Sends are best effort and never block: a daemon that does not read misses states, never holds the
+run up; the last state is also in `result.json`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CLIENTS_MAX = 8
 
 
 class Channel:
-    """The inherited connection of the first daemon and a listening socket for those that adopt the run."""
+    """The first daemon's inherited connection, and a listening socket for those that adopt."""
 
     def __init__(self, directory: str, control_fd: int) -> None:
         """Listen on `shim.sock` in the run's directory; `control_fd` -1: no first daemon."""
@@ -40,7 +40,10 @@ class Channel:
         self.clients.append(client)
 
     def accept(self, status: dict[str, Any]) -> socket.socket | None:
-        """Take a new daemon in and tell it the state; None when there was none or there are too many."""
+        """Take a new daemon in and tell it the state.
+
+        None when there was none or there are too many.
+        """
         try:
             client, _ = self.listener.accept()
         except OSError:

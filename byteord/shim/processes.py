@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from byteord.deployment.plan import WorkerPlan
 
+STDERR_FD = 2
+
 
 @dataclass(slots=True)
 class Process:
@@ -36,7 +38,7 @@ class Process:
 
 
 def start(process: Process, run: Callable[[], int], keep_fds: frozenset[int]) -> None:
-    """Fork; the child keeps standard descriptors and `keep_fds`, runs, and exits with what `run` returns."""
+    """Fork; the child keeps standard descriptors and `keep_fds`, and exits with what `run` says."""
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -55,12 +57,12 @@ def _child(run: Callable[[], int], keep_fds: frozenset[int]) -> None:
         signal.set_wakeup_fd(-1)
         for name in os.listdir("/proc/self/fd"):
             descriptor = int(name)
-            if descriptor > 2 and descriptor not in keep_fds:
+            if descriptor > STDERR_FD and descriptor not in keep_fds:
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
         code = run()
     except BaseException:  # noqa: BLE001 - the boundary of the process
-        import traceback  # noqa: PLC0415
+        import traceback
 
         traceback.print_exc()
     finally:

@@ -1,6 +1,7 @@
 """Supervision of one run: start, watch, restart, drain, stop, report.
 
-Owns the run's state as its workers live it. Must not need the daemon: a run goes on, and ends well, without one.
+Owns the run's state as its workers live it. Must not need the daemon: a run goes on, and ends well,
+without one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from byteord._cext import region
+from byteord._cext import control, region
 from byteord.deployment.plan import RunPlan
 from byteord.regions.create import CONTROL
 from byteord.regions.reader import attach, open_region, read_plan
@@ -37,15 +38,31 @@ class Supervisor:
     """The parent of one run's workers."""
 
     def __init__(
-        self, directory: str, *, control_fd: int = -1, input_fd: int = -1, output_fd: int = -1, bound: bool = False
+        self,
+        directory: str,
+        *,
+        control_fd: int = -1,
+        input_fd: int = -1,
+        output_fd: int = -1,
+        bound: bool = False,
     ) -> None:
-        """Attach to the regions of a run that the daemon made; `bound`: the run ends with its daemon."""
+        """Attach to the regions of a run that the daemon made.
+
+        `bound`: the run ends with its daemon.
+        """
         self.directory = directory
         self.plan: RunPlan = read_plan(directory)
-        self.control: region.Control = attach(Path(directory, CONTROL), region.Control, writable=True)
-        self.rings = [attach(Path(directory, ring.file), region.Ring, writable=True) for ring in self.plan.rings]
+        self.control: control.Control = attach(
+            Path(directory, CONTROL), control.Control, writable=True
+        )
+        self.rings = [
+            attach(Path(directory, ring.file), region.Ring, writable=True)
+            for ring in self.plan.rings
+        ]
         self.control_fd = open_region(Path(directory, CONTROL), writable=True)
-        self.ring_fds = [open_region(Path(directory, ring.file), writable=True) for ring in self.plan.rings]
+        self.ring_fds = [
+            open_region(Path(directory, ring.file), writable=True) for ring in self.plan.rings
+        ]
         self.stream_fds = {"ingress": input_fd, "egress": output_fd}
         self.bound = bound
         self.state = "starting"
@@ -59,7 +76,7 @@ class Supervisor:
         self.selector = selectors.DefaultSelector()
         self._shown = ""
 
-    # --- life -----------------------------------------------------------------------------------------------------
+    # --- life -------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Supervise from the first fork to the last report."""
@@ -70,7 +87,9 @@ class Supervisor:
         for process in self.workers:
             self._start(process)
         while self.state not in TERMINAL:
-            for key, _ in self.selector.select(STARTING_TICK_S if self.state == "starting" else TICK_S):
+            for key, _ in self.selector.select(
+                STARTING_TICK_S if self.state == "starting" else TICK_S
+            ):
                 key.data()
             self._tick()
             self._report()
@@ -102,7 +121,9 @@ class Supervisor:
             stream_fds=self.stream_fds,
         )
         keep = {self.control_fd, *self.ring_fds}
-        keep |= {fd for kind, fd in self.stream_fds.items() if fd >= 0 and self._hosts(process, kind)}
+        keep |= {
+            fd for kind, fd in self.stream_fds.items() if fd >= 0 and self._hosts(process, kind)
+        }
         for role in self._roles(process):
             self.control.set_state(role, "starting", 0)
             self.control.set_restarts(role, process.restarts)
@@ -116,7 +137,7 @@ class Supervisor:
     def _hosts(self, process: Process, kind: str) -> bool:
         return any(self.plan.roles[role].kind == kind for role in self._roles(process))
 
-    # --- what happens to it ---------------------------------------------------------------------------------------
+    # --- what happens to it -----------------------------------------------------------------------
 
     def _accept(self) -> None:
         client = self.channel.accept(self.status())
@@ -137,7 +158,11 @@ class Supervisor:
 
     def stop(self, mode: str, timeout_s: float) -> None:
         """Drain or abort; an abort overrides a drain that is under way."""
-        if self.state in TERMINAL or self.finishing >= 0 or (self.stop_requested and mode == "drain"):
+        if (
+            self.state in TERMINAL
+            or self.finishing >= 0
+            or (self.stop_requested and mode == "drain")
+        ):
             return
         self.stop_requested = mode
         self.state = "draining" if mode == "drain" else "stopping"
@@ -163,7 +188,13 @@ class Supervisor:
         elif code == EXIT_RESTART or self._restartable(process):
             self._restart(process)
         else:
-            self._died(process, "its stage keeps private state, so it is not restarted: declare `state` to make it restartable")
+            self._died(
+                process,
+                (
+                    "its stage keeps private state, so it is not restarted: declare `state` "
+                    "to make it restartable"
+                ),
+            )
 
     def _restartable(self, process: Process) -> bool:
         """A worker killed or crashed can go on, unless a stage kept what it knew in the process."""
@@ -172,11 +203,19 @@ class Supervisor:
     def _restart(self, process: Process) -> None:
         plan = self.plan
         if not processes.note_restart(
-            process, most=plan.restarts_max, window_s=plan.restart_window_s, backoff_ms=plan.restart_backoff_ms
+            process,
+            most=plan.restarts_max,
+            window_s=plan.restart_window_s,
+            backoff_ms=plan.restart_backoff_ms,
         ):
-            self._died(process, f"more than {plan.restarts_max} restarts within {plan.restart_window_s} s")
+            self._died(
+                process, f"more than {plan.restarts_max} restarts within {plan.restart_window_s} s"
+            )
             return
-        text = f"worker {process.plan.name} ended with {process.exit_text} and is restarted ({process.restarts})"
+        text = (
+            f"worker {process.plan.name} ended with {process.exit_text} and is restarted "
+            f"({process.restarts})"
+        )
         self._condition("WorkerRestarted", "true", "WorkerEnded", text)
 
     def _died(self, process: Process, why: str) -> None:
@@ -189,7 +228,10 @@ class Supervisor:
         self._fail_run()
 
     def _fail_run(self) -> None:
-        """The first failure decides: no new input, and every stage after it passes on what it has."""
+        """The first failure decides.
+
+        No new input, and every stage after it passes on what it has.
+        """
         if self.finishing >= 0 or self.state in TERMINAL:
             return
         self.failure = self._read_failure()
@@ -214,10 +256,12 @@ class Supervisor:
             "stage": role.stage or role.adapter,
             "sequence": run["failed_sequence"],
             "message_sha256": run["failed_sha256"],
-            "message": errors[-1]["text"] if errors else "it failed without saying why; see shim.log",
+            "message": errors[-1]["text"]
+            if errors
+            else "it failed without saying why; see shim.log",
         }
 
-    # --- each tick ------------------------------------------------------------------------------------------------
+    # --- each tick --------------------------------------------------------------------------------
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -238,9 +282,13 @@ class Supervisor:
 
     def _note_running(self) -> None:
         for process in self.workers:
-            if process.state == "starting" and all(self.control.state(r) in UP for r in self._roles(process)):
+            if process.state == "starting" and all(
+                self.control.state(r) in UP for r in self._roles(process)
+            ):
                 process.state = "running" if process.alive else process.state
-        if self.state == "starting" and all(process.state != "starting" for process in self.workers):
+        if self.state == "starting" and all(
+            process.state != "starting" for process in self.workers
+        ):
             self.control.mark_ready()
             self.state = "running"
             self._condition("Ready", "true", "AllRolesRunning", f"{len(self.plan.roles)} roles run")
@@ -252,13 +300,16 @@ class Supervisor:
             for role in self._roles(process) if process.alive else ():
                 since, sequence, _ = self.control.busy(role)
                 if since and now > since + limit:
-                    text = f"the stage has not returned for {self.plan.stage_timeout_s} s; its worker was killed"
+                    text = (
+                        f"the stage has not returned for {self.plan.stage_timeout_s} s; its "
+                        "worker was killed"
+                    )
                     self.control.fail(role, "STAGE_HUNG", sequence, b"", text)
                     processes.kill(process)
                     self._fail_run()
 
     def _finish_next(self) -> None:
-        """Let units end in topological order, each when it has passed on all that the ones before it left."""
+        """Let units end in topological order, each when it has passed on what came before."""
         while self.finishing < len(self.plan.units) and self._unit_over(self.finishing):
             self.finishing += 1
             if self.finishing < len(self.plan.units):
@@ -271,14 +322,19 @@ class Supervisor:
             return True
         if all(self.control.state(role) in OVER for role in unit.roles):
             return True
-        return not any(process.alive for process in self.workers if set(unit.roles) & set(self._roles(process)))
+        return not any(
+            process.alive for process in self.workers if set(unit.roles) & set(self._roles(process))
+        )
 
     def _end_client_input(self) -> None:
-        """Say on behalf of a client that has left that there is no more; one that is there says so itself."""
+        """Say on behalf of a client that has left that there is no more.
+
+        One that is there says so itself.
+        """
         role = self.plan.roles[0]
         if role.adapter != "client" or self.rings[0].read()["end_sequence"] is not None:
             return
-        from byteord.client import take_over_input  # noqa: PLC0415
+        from byteord.client import take_over_input
 
         take_over_input(self.directory)
 
@@ -289,7 +345,9 @@ class Supervisor:
             stuck = ", ".join(self._stuck())
             role = self._first_stuck()
             text = f"it did not drain in time: {stuck}"
-            self.control.fail(role, "START_FAILED" if self.state == "starting" else "WORKER_DIED", None, b"", text)
+            self.control.fail(
+                role, "START_FAILED" if self.state == "starting" else "WORKER_DIED", None, b"", text
+            )
             self.failure = {**self._read_failure(), "reason": "DRAIN_TIMEOUT", "message": text}
             self._condition("Failed", "true", "DrainTimeout", text)
         for process in self.workers:
@@ -306,7 +364,9 @@ class Supervisor:
         return found or ["a client has not taken everything"]
 
     def _first_stuck(self) -> int:
-        return next((r.index for r in self.plan.roles if self.control.state(r.index) not in OVER), 0)
+        return next(
+            (r.index for r in self.plan.roles if self.control.state(r.index) not in OVER), 0
+        )
 
     def _conclude(self) -> None:
         if any(process.alive or process.restart_at for process in self.workers):
@@ -326,12 +386,20 @@ class Supervisor:
         if self.state == "running":
             self.state = "draining"
         ring = self.rings[0].read()
-        return ring["end_sequence"] is not None and ring["cells"][egress.cell] > ring["end_sequence"]
+        return (
+            ring["end_sequence"] is not None and ring["cells"][egress.cell] > ring["end_sequence"]
+        )
 
-    # --- reporting ------------------------------------------------------------------------------------------------
+    # --- reporting --------------------------------------------------------------------------------
 
     def _condition(self, kind: str, status: str, reason: str, message: str) -> None:
-        row = {"type": kind, "status": status, "reason": reason, "message": message, "since_unix_ns": time.time_ns()}
+        row = {
+            "type": kind,
+            "status": status,
+            "reason": reason,
+            "message": message,
+            "since_unix_ns": time.time_ns(),
+        }
         self.conditions[kind] = row
 
     def status(self) -> dict[str, Any]:
@@ -341,7 +409,13 @@ class Supervisor:
             "state": self.state,
             "shim_pid": os.getpid(),
             "workers": [
-                {"index": p.plan.index, "pid": p.pid if p.alive else 0, "state": p.state, "restarts": p.restarts, "exit": p.exit_text}
+                {
+                    "index": p.plan.index,
+                    "pid": p.pid if p.alive else 0,
+                    "state": p.state,
+                    "restarts": p.restarts,
+                    "exit": p.exit_text,
+                }
                 for p in self.workers
             ],
             "failure": self.failure,
@@ -363,4 +437,4 @@ class Supervisor:
                 json.dump(self.status(), file)
             os.rename(f"{path}.new", path)
         except OSError as error:
-            print(f"result.json: {error}", file=sys.stderr)
+            sys.stderr.write(f"result.json: {error}\n")

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
@@ -23,7 +23,7 @@ def make_logger(
     *,
     form: str,
     level: str,
-    stream: IO[str] | None = None,
+    stream: TextIO | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> FilteringBoundLogger:
     """Return a logger that writes one event a line to `stream` (standard error).
@@ -51,7 +51,7 @@ def bridge_library_logs(log: FilteringBoundLogger) -> None:
     logging.captureWarnings(capture=True)
 
 
-def _for_people(out: IO[str], environ: Mapping[str, str]) -> bool:
+def _for_people(out: TextIO, environ: Mapping[str, str]) -> bool:
     return out.isatty() and "JOURNAL_STREAM" not in environ
 
 

@@ -1,7 +1,8 @@
 """A worker process: opens its roles, runs its units until they are done, says why it ends.
 
-Forked by the shim. Exit codes: 0 all units ended or were stopped; 1 a role failed (recorded in the control region);
-3 a role failed and the run's policy is to restart. It must not import asyncio, grpc or the supervisor.
+Forked by the shim. Exit codes: 0 all units ended or were stopped; 1 a role failed (recorded in the
+control region); 3 a role failed and the run's policy is to restart. It must not import asyncio,
+grpc or the supervisor.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import threading
 from typing import Any
 
-from byteord._cext import region
+from byteord._cext import control
 from byteord._cext.worker import Host
 from byteord.deployment.plan import (
     RolePlan,
@@ -37,19 +38,31 @@ class Worker:
     """The roles of one worker plan, opened in this process."""
 
     def __init__(
-        self, plan: RunPlan, worker: WorkerPlan, *, control_fd: int, ring_fds: list[int], stream_fds: dict[str, int]
+        self,
+        plan: RunPlan,
+        worker: WorkerPlan,
+        *,
+        control_fd: int,
+        ring_fds: list[int],
+        stream_fds: dict[str, int],
     ) -> None:
-        """Map the regions; `stream_fds` holds the descriptors of the run's client, `ingress` and `egress`."""
+        """Map the regions.
+
+        `stream_fds` holds the descriptors of the run's client, `ingress` and `egress`.
+        """
         self.plan = plan
         self.worker = worker
-        self.control = region.Control(control_fd, True)
+        self.control = control.Control(control_fd, True)
         self.host = Host(control_fd, ring_fds)
         self.stream_fds = stream_fds
         self.handles: list[Any] = []
         self.failed = False
 
     def open(self) -> None:
-        """Open every role and take over its unit; a role that cannot be opened is recorded and raised."""
+        """Open every role and take over its unit.
+
+        A role that cannot be opened is recorded and raised.
+        """
         for thread in self.worker.threads:
             for index in thread:
                 self._open_unit(self.plan.units[index], leader=thread[0])
@@ -64,7 +77,11 @@ class Worker:
             try:
                 member, touch = self._open_role(role, unit)
             except Exception as error:
-                text = str(error) if isinstance(error, ByteorError) else f"{type(error).__name__}: {error}"
+                text = (
+                    str(error)
+                    if isinstance(error, ByteorError)
+                    else f"{type(error).__name__}: {error}"
+                )
                 self.control.fail(role.index, "START_FAILED", None, b"", text)
                 raise
             members.append(member)
@@ -82,7 +99,9 @@ class Worker:
             ranges=list(unit_ranges(plan, unit)),
             save_headers=stride > 0,
             slot_stride=stride,
-            max_batch=_batch_max(plan, slots=slots, stride=stride, log=log, touched=touched, stages=stages),
+            max_batch=_batch_max(
+                plan, slots=slots, stride=stride, log=log, touched=touched, stages=stages
+            ),
             rerunnable=all(role.state != "private" for role in stages),
             skip_failed=plan.failure_policy == "skip",
             scan_live=any(role.drops or ":" in role.stage for role in stages),
@@ -109,15 +128,15 @@ class Worker:
 
     def _open_stage(self, role: RolePlan) -> Any:
         if role.is_python:
-            from byteord.worker import python_stage  # noqa: PLC0415 - only workers that need it pay
+            from byteord.worker import python_stage
 
             return python_stage.load(role, self.plan.code_dirs)
-        from byteord.stages.load import open_native  # noqa: PLC0415
+        from byteord.stages.load import open_native
 
         return open_native(role, self.plan.code_dirs, slot_payload_bytes(self.plan))
 
     def _open_adapter(self, role: RolePlan, unit: UnitPlan) -> Any:
-        from byteord.adapters.open import OpenContext, Resume, open_sink, open_source  # noqa: PLC0415
+        from byteord.adapters.open import OpenContext, Resume, open_sink, open_source
 
         record = self.control.unit(unit.index)
         saved = record["source_record" if role.kind == "ingress" else "sink_record"]
@@ -129,12 +148,20 @@ class Worker:
             resume=Resume(*saved) if record["commits"] else None,
             name=role.name,
         )
-        return (open_source if role.kind == "ingress" else open_sink)(role.adapter, role.options, context)
+        return (open_source if role.kind == "ingress" else open_sink)(
+            role.adapter, role.options, context
+        )
 
     def run(self) -> int:
-        """Run every thread of the plan to its end; returns the exit code. The first thread runs on the calling one."""
+        """Run every thread of the plan to its end; returns the exit code.
+
+        The first thread runs on the calling one.
+        """
         first, *others = self.worker.threads
-        threads = [threading.Thread(target=self._run_thread, args=(units,), daemon=True) for units in others]
+        threads = [
+            threading.Thread(target=self._run_thread, args=(units,), daemon=True)
+            for units in others
+        ]
         for thread in threads:
             thread.start()
         self._run_thread(first)
@@ -150,9 +177,17 @@ class Worker:
             payload = failure["payload"]
             digest = hashlib.sha256(payload).digest() if payload is not None else b""
             if self.plan.failure_policy == "restart":
-                self.control.note(failure["role"], failure["failure"], failure["sequence"], failure["text"])
+                self.control.note(
+                    failure["role"], failure["failure"], failure["sequence"], failure["text"]
+                )
             else:
-                self.control.fail(failure["role"], failure["failure"], failure["sequence"], digest, failure["text"])
+                self.control.fail(
+                    failure["role"],
+                    failure["failure"],
+                    failure["sequence"],
+                    digest,
+                    failure["text"],
+                )
 
 
 def _unit_kind(plan: RunPlan, roles: list[RolePlan]) -> str:
@@ -170,17 +205,24 @@ def _batch_max(
     if log and touched:
         most = min(most, log // (LOG_BYTES_PER_TOUCHED * touched + 64))
     if plan.failure_policy == "skip" and any(role.state == "private" for role in stages):
-        return 1  # what such a stage did to itself cannot be taken back: fail on exactly one message
+        return (
+            1  # what such a stage did to itself cannot be taken back: fail on exactly one message
+        )
     return max(most, 1)
 
 
 def _doorbells(plan: RunPlan, unit: UnitPlan, leader: int) -> list[int]:
-    """Return the units to wake: the leaders of all other threads that share a ring with this unit."""
+    """Return the units to wake.
+
+    The leaders of all other threads that share a ring with this unit.
+    """
     shards = {plan.roles[role].shard for role in unit.roles}
     found = []
     for worker in plan.workers:
         for thread in worker.threads:
-            others = {plan.roles[role].shard for index in thread for role in plan.units[index].roles}
+            others = {
+                plan.roles[role].shard for index in thread for role in plan.units[index].roles
+            }
             if thread[0] != leader and (shards & others or -1 in shards or -1 in others):
                 found.append(thread[0])
     return found
@@ -198,14 +240,26 @@ def prepare_process(worker: WorkerPlan) -> None:
 
 
 def run_worker(
-    plan: RunPlan, worker: WorkerPlan, *, control_fd: int, ring_fds: list[int], stream_fds: dict[str, int]
+    plan: RunPlan,
+    worker: WorkerPlan,
+    *,
+    control_fd: int,
+    ring_fds: list[int],
+    stream_fds: dict[str, int],
 ) -> int:
-    """Be the worker: open, run, return the exit code. Errors of opening are recorded by role and give EXIT_FAILED."""
+    """Be the worker: open, run, return the exit code.
+
+    Errors of opening are recorded by role and give EXIT_FAILED.
+    """
     prepare_process(worker)
     try:
-        hosted = Worker(plan, worker, control_fd=control_fd, ring_fds=ring_fds, stream_fds=stream_fds)
+        hosted = Worker(
+            plan, worker, control_fd=control_fd, ring_fds=ring_fds, stream_fds=stream_fds
+        )
         hosted.open()
     except Exception as error:  # noqa: BLE001 - the boundary of the process
-        print(f"worker {worker.index} ({worker.name}): {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        text = f"{type(error).__name__}: {error}"
+        sys.stderr.write(f"worker {worker.index} ({worker.name}): {text}\n")
+        sys.stderr.flush()
         return EXIT_FAILED
     return hosted.run()

@@ -1,7 +1,7 @@
 """Loading a Python stage: its module from the allowed directories, its context, its object.
 
-Runs only inside a worker. The module comes from source in a directory that the daemon allows; cached bytecode is neither
-read nor written, so what runs is what lies in the source files.
+Runs only inside a worker. The module comes from source in a directory that the daemon allows;
+cached bytecode is neither read nor written, so what runs is what lies in the source files.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class StageContext:
     def state(self, dtype: Any = None) -> Any:
         """Return the stage's state, which lies in shared memory and survives the process.
 
-        A memoryview of bytes, or with a dtype a writable NumPy array of as many items as fit. Valid inside the call only;
-        ask again in the next one. Zero at first.
+        A memoryview of bytes, or with a dtype a writable NumPy array of as many items as fit. Valid
+        inside the call only; ask again in the next one. Zero at first.
         """
         view = self._glue.state_view()
         if dtype is None:
             return view
-        import numpy as np  # noqa: PLC0415 - optional at run time
+        import numpy as np
 
         kind = np.dtype(dtype)
         return np.frombuffer(view, kind, count=len(view) // kind.itemsize)
@@ -55,7 +55,10 @@ def load(role: RolePlan, code_dirs: tuple[str, ...]) -> PythonStage:
     try:
         instance = cls(StageContext(role, glue), **_keywords(role.config))
     except Exception as error:
-        message = f"stage {role.name}: {role.stage} could not be constructed: {type(error).__name__}: {error}"
+        message = (
+            f"stage {role.name}: {role.stage} could not be constructed: "
+            f"{type(error).__name__}: {error}"
+        )
         raise StageError(message, reason="STAGE_CONSTRUCTION_FAILED") from error
     if not callable(getattr(instance, "process", None)):
         message = f"stage {role.name}: {role.stage} has no method process(batch)"
@@ -68,7 +71,9 @@ def _keywords(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if "." not in key}
 
 
-def _find_class(role: RolePlan, module_name: str, class_name: str, code_dirs: tuple[str, ...]) -> Any:
+def _find_class(
+    role: RolePlan, module_name: str, class_name: str, code_dirs: tuple[str, ...]
+) -> Any:
     sys.dont_write_bytecode = True
     sys.pycache_prefix = "/nonexistent"
     for directory in reversed(code_dirs):
@@ -78,24 +83,38 @@ def _find_class(role: RolePlan, module_name: str, class_name: str, code_dirs: tu
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name != module_name.partition(".")[0] and error.name != module_name:
-            message = f"stage {role.name}: module {module_name} needs {error.name}, which is not installed here"
+            message = (
+                f"stage {role.name}: module {module_name} needs {error.name}, which is not "
+                "installed here"
+            )
             raise StageError(message, reason="STAGE_MODULE_FAILED") from error
-        where = ", ".join(code_dirs) or "no directory: the daemon's configuration allows none (allow.code_dirs)"
+        where = (
+            ", ".join(code_dirs)
+            or "no directory: the daemon's configuration allows none (allow.code_dirs)"
+        )
         message = f"stage {role.name}: module {module_name} not found; looked in {where}"
         raise StageError(message, reason="STAGE_CODE_NOT_FOUND") from error
     except Exception as error:
-        message = f"stage {role.name}: module {module_name} failed to import: {type(error).__name__}: {error}"
+        message = (
+            f"stage {role.name}: module {module_name} failed to import: "
+            f"{type(error).__name__}: {error}"
+        )
         raise StageError(message, reason="STAGE_MODULE_FAILED") from error
     _check_origin(role, module, code_dirs)
     try:
         return getattr(module, class_name)
     except AttributeError:
-        message = f"stage {role.name}: module {module_name} ({module.__file__}) has no class {class_name}"
+        message = (
+            f"stage {role.name}: module {module_name} ({module.__file__}) has no class {class_name}"
+        )
         raise StageError(message, reason="STAGE_CLASS_NOT_FOUND") from None
 
 
 def _check_origin(role: RolePlan, module: Any, code_dirs: tuple[str, ...]) -> None:
     origin = Path(getattr(module, "__file__", None) or "/").resolve()
     if not any(origin.is_relative_to(Path(directory).resolve()) for directory in code_dirs):
-        message = f"stage {role.name}: module {module.__name__} comes from {origin}, which the daemon does not allow"
+        message = (
+            f"stage {role.name}: module {module.__name__} comes from {origin}, which the "
+            "daemon does not allow"
+        )
         raise StageError(message, reason="STAGE_CODE_NOT_ALLOWED")

@@ -7,8 +7,8 @@ reads their counters and histograms from outside, as `status` does.
 
 from __future__ import annotations
 
-import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +17,7 @@ import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from byteord.regions.reader import RunReader
 from tests.bench.native import BenchError
@@ -25,7 +25,11 @@ from tests.support.daemon import DaemonProcess
 from tests.support.poll import until
 
 START_TIMEOUT_S = 30.0
-SETTLE_TIMEOUT_S = 3.0
+SETTLE_TIMEOUT_S = 0.4
+LATENCY_TIME_FACTOR = 5
+BURSTS_US_MAX = 20_000_000
+"""Real-time CPU a worker may use in all; then the kernel ends it, come what may."""
+CPUS = 2
 WARM_UP_MESSAGES = 1000
 PAYLOAD_BYTES = 48
 SLOT_BYTES = 64
@@ -132,8 +136,9 @@ class RunGuest:
         """Start the run, let it warm up, stop its workers."""
         self._shape = shape
         self._stack = ExitStack()
-        directory = daemon.start(name, shape, cpus)
-        self._reader = RunReader(str(directory))
+        self._reader = RunReader(str(daemon.start(name, shape, cpus)))
+        kinds = [role.kind for role in self._reader.plan.roles]
+        self._stage = kinds.index("stage")
         self._pids: list[int] = []
 
         def warm() -> bool:
@@ -142,10 +147,11 @@ class RunGuest:
             return bool(min(role["received"] for role in roles) >= WARM_UP_MESSAGES)
 
         until(warm, START_TIMEOUT_S, f"{name} moves messages")
+        self._signal(signal.SIGSTOP)
         for pid in self._pids:
+            resource.prlimit(pid, resource.RLIMIT_RTTIME, (BURSTS_US_MAX, BURSTS_US_MAX))
             with suppress(PermissionError):
                 os.setpriority(os.PRIO_PROCESS, pid, -20)
-        self._signal(signal.SIGSTOP)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -156,43 +162,69 @@ class RunGuest:
         self._signal(signal.SIGCONT)
         self._reader.close()
 
+    def _burst(self, *, on: bool) -> None:
+        """Put workers above everything else on their CPUs, and this process above them.
+
+        Only where there is a CPU for each: others would starve each other. RLIMIT_RTTIME bounds
+        what is left behind should this process die in the middle.
+        """
+        if len(self._pids) > CPUS:
+            return
+        policy, priority = (os.SCHED_FIFO, 10) if on else (os.SCHED_OTHER, 0)
+        with suppress(PermissionError, ProcessLookupError):
+            for task in (
+                int(name) for pid in self._pids for name in os.listdir(f"/proc/{pid}/task")
+            ):
+                os.sched_setscheduler(task, policy, os.sched_param(priority))
+            os.sched_setscheduler(0, policy, os.sched_param(priority + 1 if on else 0))
+
     def _signal(self, number: signal.Signals) -> None:
         for pid in self._pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    def _look(self) -> tuple[float, dict[str, Any], list[int]]:
-        roles = self._reader.read()["roles"]
-        now = time.perf_counter()
-        stage = next(role["index"] for role in roles if role["kind"] == "stage")
-        return now, roles[-1], self._reader.histogram(stage, "latency", BOUNDS_NS)[0]
+    def _moved(self) -> tuple[float, int]:
+        received = self._reader.read()["roles"][-1]["received"]
+        return time.perf_counter(), int(received)
 
-    def _settle(self, seconds: float) -> None:
-        """Let a generator with a rate make up for the time it was stopped."""
-        deadline = time.perf_counter() + SETTLE_TIMEOUT_S
-        while time.perf_counter() < deadline:
-            before = self._look()[2]
-            threading.Event().wait(seconds)
-            if self._shape.key == "rate" or ages(before, self._look()[2])["p50_ns"] > 0:
-                return
+    def _aged(self) -> list[int]:
+        counts, _, _ = self._reader.histogram(self._stage, "latency", BOUNDS_NS)
+        return counts
 
     def sample(self, ms: float) -> dict[str, float]:
         """Run for `ms` milliseconds and return what the run's own counters and histograms say."""
+        self._burst(on=True)
         self._signal(signal.SIGCONT)
         try:
-            self._settle(ms / 4e3)
-            begin, before, aged_before = self._look()
-            threading.Event().wait(ms / 1e3)
-            end, after, aged_after = self._look()
+            return self._ages(ms / 1e3) if self._shape.key == "latency" else self._rate(ms / 1e3)
         finally:
             self._signal(signal.SIGSTOP)
-        moved = after["received"] - before["received"]
-        if moved <= 0:
-            message = f"a run moved nothing in {ms} ms: {json.dumps(after, default=str)[:500]}"
+            self._burst(on=False)
+
+    def _rate(self, seconds: float) -> dict[str, float]:
+        threading.Event().wait(seconds / 4)
+        begin, before = self._moved()
+        threading.Event().wait(seconds)
+        end, after = self._moved()
+        if after == before:
+            message = f"a run moved nothing in {seconds * 1e3:.0f} ms"
             raise BenchError(message)
-        if self._shape.key == "rate":
-            return {"rate": moved / (end - begin)}
-        found = ages(aged_before, aged_after)
+        return {"rate": (after - before) / (end - begin)}
+
+    def _ages(self, seconds: float) -> dict[str, float]:
+        """Return ages over a longer time, so that looking, which takes CPU, is no part of p99.
+
+        A generator with a rate first makes up for the time it was stopped.
+        """
+        deadline = time.perf_counter() + SETTLE_TIMEOUT_S
+        settled = False
+        while not settled and time.perf_counter() < deadline:
+            before = self._aged()
+            threading.Event().wait(seconds / 4)
+            settled = ages(before, self._aged())["p50_ns"] > 0
+        before = self._aged()
+        threading.Event().wait(seconds * LATENCY_TIME_FACTOR)
+        found = ages(before, self._aged())
         if found["p50_ns"] == 0:
             message = f"most messages were older than {BOUNDS_NS[-1] / 1e3:.0f} us"
             raise BenchError(message)

@@ -15,13 +15,15 @@ import pytest
 
 from byteor.v1 import control_service_pb2 as control_pb
 from byteor.v1 import control_service_pb2_grpc
+from tests.e2e.test_daemon_api import ENDLESS, start_request
 from tests.support.poll import until
 
 CALLER = """
 import socket, subprocess, sys
 ours, theirs = socket.socketpair()
 child = subprocess.Popen(
-    [sys.executable, "-m", "byteord", "--private", sys.argv[1], "--parent-fd", str(theirs.fileno())],
+    [sys.executable, "-m", "byteord", "--private", sys.argv[1]]
+    + ["--parent-fd", str(theirs.fileno())],
     pass_fds=(theirs.fileno(),),
     start_new_session=True,
 )
@@ -64,6 +66,12 @@ def start_caller(directory: Path) -> tuple[subprocess.Popen[str], int, list[str]
     return caller, pid, private_regions(pid)
 
 
+def let_go(caller: subprocess.Popen[str]) -> None:
+    """Have the caller end its side."""
+    assert caller.stdin is not None
+    caller.stdin.close()
+
+
 def gone(pid: int) -> bool:
     """Tell whether a process has ended."""
     try:
@@ -83,8 +91,7 @@ def test_it_serves_its_caller_and_ends_with_it(directory: Path) -> None:
             answer = stub.GetVersion(control_pb.GetVersionRequest(), timeout=10)
         assert (answer.pid, answer.environment) == (pid, "dev")
         assert (directory / "byteord.sock").stat().st_mode & 0o777 == 0o600
-        assert caller.stdin is not None
-        caller.stdin.close()
+        let_go(caller)
         assert caller.wait(30) == 0
     assert not (directory / "byteord.sock").exists()
     assert not Path(regions[0]).exists()
@@ -101,12 +108,28 @@ def test_a_killed_caller_takes_it_along(directory: Path) -> None:
     assert not directory.exists()
 
 
+def test_a_killed_caller_takes_its_runs_along(directory: Path) -> None:
+    """`kill -9` of the caller while its run lives: shim, workers and regions go with the daemon."""
+    caller, pid, regions = start_caller(directory)
+    with caller:
+        with grpc.insecure_channel(f"unix:{directory}/byteord.sock") as channel:
+            stub = control_service_pb2_grpc.ControlServiceStub(channel)
+            run = stub.StartRun(start_request(ENDLESS), timeout=60).run
+        pids = [run.shim_pid, *(worker.pid for worker in run.workers)]
+        assert Path(run.region_directory).is_relative_to(regions[0])
+        caller.kill()
+        caller.wait(10)
+        for each in (pid, *pids):
+            until(lambda each=each: gone(each), 30, f"process {each} ends")  # type: ignore[misc]
+    until(lambda: not Path(regions[0]).exists(), 5)
+
+
 def test_what_a_killed_one_leaves_is_swept_by_the_next(directory: Path) -> None:
     """`kill -9` of a private daemon leaves its regions; the next one of this user removes them."""
     caller, pid, regions = start_caller(directory)
     with caller:
         os.kill(pid, 9)
-        caller.stdin.close()  # type: ignore[union-attr]  it is a pipe
+        let_go(caller)
         caller.wait(10)
     assert Path(regions[0]).exists()
     with tempfile.TemporaryDirectory(prefix="byteor-") as second:
@@ -114,7 +137,7 @@ def test_what_a_killed_one_leaves_is_swept_by_the_next(directory: Path) -> None:
         with caller:
             assert not Path(regions[0]).exists()
             assert Path(own[0]).exists()
-            caller.stdin.close()  # type: ignore[union-attr]  it is a pipe
+            let_go(caller)
             assert caller.wait(30) == 0
 
 

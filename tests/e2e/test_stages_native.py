@@ -139,8 +139,9 @@ def test_example_in_c_runs_as_its_readme_says(tmp_path: Path) -> None:
     directory = tmp_path / "cabi-stage"
     shutil.copytree(EXAMPLE, directory)
     library = directory / "libtally.so"
-    command = ["cc", "-std=c11", "-O2", "-shared", "-fPIC", f"-I{include_dir()}", "-o", library]
-    subprocess.run([*command, directory / "tally.c"], check=True, timeout=60)
+    flags = ["-std=c11", "-O2", "-shared", "-fPIC", f"-I{include_dir()}"]
+    source = directory / "tally.c"
+    subprocess.run(["cc", *flags, "-o", str(library), str(source)], check=True, timeout=60)
     (directory / "numbers.txt").write_text("".join(f"{n}\n" for n in range(1, 101)) + "none")
     spec, output = directory / "spec.toml", tmp_path / "out"
     arguments: list[str | Path] = [

@@ -18,28 +18,41 @@ from typing import Any
 from byteord.adapters.catalogue import CATALOGUE as ADAPTERS
 from byteord.deployment.model import Authority
 from byteord.deployment.plan import RunPlan
-from byteord.deployment.validate import Source, validate
+from byteord.deployment.validate import validate
 from byteord.regions.create import create_run
 from byteord.regions.reader import RunReader
 from byteord.runs.host import read_host
 from byteord.runs.plan import make_plan
+from byteord.spec.document import Source
 from byteord.stages.catalogue import CATALOGUE as STAGES
 from tests.support.poll import until
 
-ENDPOINTS = '[[endpoints]]\nname = "in"\nkind = "ingress"\n[[endpoints]]\nname = "out"\nkind = "egress"\n'
+ENDPOINTS = (
+    '[[endpoints]]\nname = "in"\nkind = "ingress"\n[[endpoints]]\nname = "out"\nkind = "egress"\n'
+)
 
 
 def spec_text(stages: str, *, ring: str = "", name: str = "test") -> str:
     """Return a SingleRing spec around the TOML of its stages and ring keys."""
-    return f'version = 1\nname = "{name}"\nmodel = "single_ring"\n[ring]\n{ring}\n{stages}\n{ENDPOINTS}'
+    return (
+        f'version = 1\nname = "{name}"\nmodel = '
+        f'"single_ring"\n[ring]\n{ring}\n{stages}\n{ENDPOINTS}'
+    )
 
 
 def make_test_plan(
-    spec: str, deployment: str, *, run_id: str = "t1", single_process: bool = False, directories: Sequence[str] = ("/tmp",)
+    spec: str,
+    deployment: str,
+    *,
+    run_id: str = "t1",
+    single_process: bool = False,
+    directories: Sequence[str] = ("/tmp",),
 ) -> RunPlan:
     """Return the plan of valid documents; fail with their findings otherwise."""
     dirs = tuple(directories)
-    authority = Authority(code_dirs=dirs, read_dirs=dirs, write_dirs=dirs, listen=("*:*",), connect=("*:*",))
+    authority = Authority(
+        code_dirs=dirs, read_dirs=dirs, write_dirs=dirs, listen=("*:*",), connect=("*:*",)
+    )
     host = read_host()
     report = validate(
         Source("spec.toml", spec.encode(), "toml"),
@@ -53,7 +66,12 @@ def make_test_plan(
     assert report.spec is not None, report.findings
     assert report.deployment is not None, report.findings
     return make_plan(
-        report.spec, report.deployment, run_id=run_id, single_process=single_process, host=host, authority=authority
+        report.spec,
+        report.deployment,
+        run_id=run_id,
+        single_process=single_process,
+        host=host,
+        authority=authority,
     )
 
 
@@ -81,7 +99,11 @@ class LiveRun:
 
     def until_state(self, *states: str, timeout_s: float = 30.0) -> dict[str, Any]:
         """Wait until the run is in one of the states."""
-        until(lambda: self.status()["state"] in states, timeout_s, f"{states}, {self.status()}, {self.log()}")
+        until(
+            lambda: self.status()["state"] in states,
+            timeout_s,
+            f"{states}, {self.status()}, {self.log()}",
+        )
         return self.status()
 
     def role(self, name: str) -> dict[str, Any]:
@@ -99,14 +121,24 @@ class LiveRun:
 
 
 @contextlib.contextmanager
-def running(plan: RunPlan, *, bound: bool = False, stream_fds: dict[str, int] | None = None) -> Iterator[LiveRun]:
+def running(
+    plan: RunPlan, *, bound: bool = False, stream_fds: dict[str, int] | None = None
+) -> Iterator[LiveRun]:
     """Start a run's shim on fresh regions; afterwards nothing of it is left."""
     regions = tempfile.mkdtemp(prefix="byteor-test-", dir="/dev/shm")
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     process: subprocess.Popen[bytes] | None = None
     try:
         directory = create_run(regions, plan)
-        command = [sys.executable, "-I", "-m", "byteord.shim", directory, "--control-fd", str(theirs.fileno())]
+        command = [
+            sys.executable,
+            "-I",
+            "-m",
+            "byteord.shim",
+            directory,
+            "--control-fd",
+            str(theirs.fileno()),
+        ]
         descriptors = [theirs.fileno()]
         for option, descriptor in (stream_fds or {}).items():
             command += [option, str(descriptor)]

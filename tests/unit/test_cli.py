@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from click.testing import CliRunner
 from byteorctl.address import Answer, default_socket, parse, probe
 from byteorctl.cli import VERBS, cli
 from byteorctl.errors import CliError
+from tests.support.timing import best_of, cpu_cost_s
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("grpc", "google", "rich", "byteor.v1", "byteord", "asyncio", "tomllib")
@@ -108,20 +108,9 @@ def test_no_module_imports_the_daemon() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_help_takes_less_cpu_than_its_budget() -> None:
-    """`--help` costs under 150 ms of CPU as a whole process (wall time says little when busy)."""
-    spent = []
-    for _ in range(5):
-        before = os.times()
-        ctl("--help")
-        after = os.times()
-        spent.append(
-            after.children_user
-            - before.children_user
-            + after.children_system
-            - before.children_system
-        )
-    assert min(spent) < 0.150, f"CPU seconds {spent}, median {statistics.median(spent):.3f}"
+def test_help_answers_within_its_budget() -> None:
+    """`--help` costs under 150 ms as a whole process, which is its time on an idle machine."""
+    assert best_of(20, 0.150, lambda: cpu_cost_s(lambda: ctl("--help"))) < 0.150
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -189,7 +189,7 @@ async def test_ids_are_forgotten_after_a_day(
         await store.perform(request(1), effect, "x")
         await store.perform(request(2), effect, "x")
         later = time.time() + requests.KEEP_S + 5
-        monkeypatch.setattr(requests.time, "time", lambda: later)
+        monkeypatch.setattr(time, "time", lambda: later)
         await store.perform(request(3), effect, "x")
         assert len(store.entries) == 1
 

@@ -8,21 +8,16 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import byteord.telemetry
 from byteord.runs.state import RunState
 from byteord.telemetry.calls import METHODS_MAX, GrpcCalls
-from byteord.telemetry.metrics import (
-    BOUNDS_NS,
-    METRICS,
-    Histogram,
-    RunSample,
-    Sample,
-    reference,
-    render,
-)
+from byteord.telemetry.metric_table import METRICS, reference
+from byteord.telemetry.metrics import BOUNDS_NS, Histogram, RunSample, Sample, render
 from byteord.telemetry.process import ProcessStats, process_stats
 
 SAMPLE_LINE = re.compile(r'^([a-z_][a-z0-9_]*)(?:\{((?:[a-z_]+="(?:[^"\\]|\\.)*",?)*)\})? (\S+)$')
@@ -153,6 +148,8 @@ def test_the_reference_names_every_metric() -> None:
     for metric, line in zip(METRICS, lines, strict=True):
         assert line.startswith(f"| `{metric.name}` | {metric.type} |")
         assert metric.help in line
+    published = Path(byteord.telemetry.__file__).with_name("METRICS.md").read_text()
+    assert published.endswith(reference())
 
 
 def test_names_and_units_follow_the_conventions() -> None:
@@ -185,7 +182,7 @@ def test_promtool_accepts_the_page() -> None:
 
 def test_values_are_what_was_read() -> None:
     """Figures of a run arrive in base units under the labels of their role."""
-    samples = families(render(full_sample()))
+    samples: dict[str, list[Any]] = dict(families(render(full_sample())))
     labels = {"run": "r1", "pipeline": "es-trades"}
     assert samples["byteor_run_ready_seconds"] == [(labels, 0.041)]
     assert samples["byteor_run_first_message_seconds"] == [(labels, 0.05)]
@@ -196,7 +193,7 @@ def test_values_are_what_was_read() -> None:
     first = {**labels, "role": "role0", "worker": "0", "shard": "0"}
     assert (first, 640.0) in samples["byteor_role_bytes_total"]
     assert (first, 2.0) in samples["byteor_role_errors_total"]
-    assert samples["byteor_worker_up"][0] == ({**labels, "worker": "0"}, 1)
+    assert samples["byteor_worker_up"][0] == ({**labels, "worker": "0"}, 1.0)
     assert samples["byteor_worker_heartbeat_age_seconds"][0][1] == pytest.approx(0.0015)
     call = {"method": "StartRun", "code": "INTERNAL"}
     assert (call, 1) in samples["byteor_grpc_server_handled_total"]
