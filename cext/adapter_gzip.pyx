@@ -1,4 +1,5 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True, auto_pickle=False, autotestdict=False
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: cdivision=True, auto_pickle=False, autotestdict=False
 """Inflating gzip input: the one refill that needs Python, taken a chunk at a time.
 
 It plugs into a byte-stream source by its C address; framing and positions stay the engine's.
@@ -115,6 +116,7 @@ cdef ptrdiff_t _refill(
     except BaseException:
         byteor_adapter_fail(common, 0, b"inflating the gzip input failed")
     return BYTEOR_REFILL_FAILED
+
 
 def attach(size_t address, Inflate inflate):
     """Let the byte-stream source at `address` read from `inflate`, which must outlive it."""

@@ -1,4 +1,5 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True, auto_pickle=False, autotestdict=False
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: cdivision=True, auto_pickle=False, autotestdict=False
 """Handles of sources and sinks: made from open descriptors, driven through their C address.
 
 Owns the lifetime of the native objects and of the descriptors given to them. Opening by name,
@@ -41,7 +42,6 @@ cdef extern from "adapter.h" nogil:
 
     ctypedef struct byteor_sink:
         byteor_adapter_common common
-
 
 
 cdef extern from "framing.h" nogil:

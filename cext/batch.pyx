@@ -1,4 +1,5 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True, auto_pickle=False, autotestdict=False
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: cdivision=True, auto_pickle=False, autotestdict=False
 """The batch that a Python stage sees, and the glue that makes a Python object a stage of the public ABI.
 
 Owns the rule that no view outlives its batch. Must not copy payloads unless a method says so.
@@ -136,7 +137,8 @@ cdef class Batch:
         readonly = not self.flags & BYTEOR_STAGE_MUTATES
         if readonly and flags & PyBUF_WRITABLE:
             raise BufferError("payloads are read-only: declare `mutates` in the spec to change them in place")
-        PyBuffer_FillInfo(buffer, self, self.batch.slots, <Py_ssize_t> self.batch.count * self.batch.slot_bytes, readonly, flags)
+        PyBuffer_FillInfo(buffer, self, self.batch.slots, <Py_ssize_t> self.batch.count * self.batch.slot_bytes,
+            readonly, flags)
         self.exports += 1
 
     def __releasebuffer__(self, Py_buffer *buffer):
@@ -197,9 +199,9 @@ cdef class Batch:
     def as_array(self, dtype):
         """Return the live payloads as a NumPy array of shape (len(batch),).
 
-        Laid over the slots themselves (strided, no copy, writable if the stage declares `mutates`) when no message of the
-        batch was dropped; else a read-only copy of the live ones. Every live payload must have exactly the size of
-        `dtype`: BatchError names the first that does not.
+        Laid over the slots themselves (strided, no copy, writable if the stage declares `mutates`)
+        when no message of the batch was dropped; else a read-only copy of the live ones. Every live payload
+        must have exactly the size of `dtype`: BatchError names the first that does not.
         """
         import numpy
 
@@ -213,12 +215,14 @@ cdef class Batch:
             if byteor_slot_at(self.batch, self.live[i]).length != item:
                 self.touched = self.live[i]
                 length = byteor_slot_at(self.batch, self.touched).length
-                raise BatchError(f"payload of sequence {self.batch.first_sequence + self.touched} has {length} bytes, {dtype} needs {item}")
+                raise BatchError(f"payload of sequence {self.batch.first_sequence + self.touched} has {length} bytes, "
+                    f"{dtype} needs {item}")
         if self.live_count == 0:
             return numpy.empty(0, dtype)
         slot_dtype = self.slot_dtypes.get((dtype, self.batch.slot_bytes))
         if slot_dtype is None:
-            slot_dtype = numpy.dtype({"names": ["payload"], "formats": [dtype], "offsets": [BYTEOR_SLOT_HEADER_BYTES], "itemsize": self.batch.slot_bytes})
+            slot_dtype = numpy.dtype({"names": ["payload"], "formats": [dtype], "offsets": [BYTEOR_SLOT_HEADER_BYTES],
+                "itemsize": self.batch.slot_bytes})
             self.slot_dtypes[dtype, self.batch.slot_bytes] = slot_dtype
         over = numpy.frombuffer(self, slot_dtype)["payload"]
         if self.live_count == self.batch.count:
@@ -251,9 +255,11 @@ cdef class Batch:
         if not self.flags & BYTEOR_STAGE_MUTATES:
             raise BatchError("the stage changes a payload: declare `mutates` in the spec")
         if size != slot.length and not self.flags & BYTEOR_STAGE_RESIZES:
-            raise BatchError(f"the stage changes a length from {slot.length} to {size}: declare `resizes = true` in the spec")
+            raise BatchError(f"the stage changes a length from {slot.length} to {size}: declare `resizes = true` in "
+                f"the spec")
         if size > self.batch.payload_max:
-            raise BatchError(f"{size} bytes do not fit a payload of {self.batch.payload_max}: raise `ring.slot_bytes` in the spec")
+            raise BatchError(f"{size} bytes do not fit a payload of {self.batch.payload_max}: raise `ring.slot_bytes` "
+                f"in the spec")
         if size:
             memcpy(byteor_payload(slot), &source[0], size)
         slot.length = <uint16_t> size
@@ -269,7 +275,8 @@ cdef class _State:
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         if self.batch == NULL or self.batch.state == NULL:
-            raise BatchError("state is at hand only inside process() and end(), of a stage that declares `state = \"state\"`")
+            raise BatchError("state is at hand only inside process() and end(), of a stage that declares `state = "
+                "\"state\"`")
         if self.batch.state_bytes > BYTEOR_STATE_DOUBLE_BYTES_MAX and not self.logged:
             if byteor_touch(self.batch, self.batch.state, <uint32_t> self.batch.state_bytes) != 0:
                 raise BatchError("the state does not fit the undo area: raise `limits.undo_bytes` in the deployment")
@@ -279,8 +286,6 @@ cdef class _State:
 
     def __releasebuffer__(self, Py_buffer *buffer):
         self.exports -= 1
-
-
 
 
 @cython.final
@@ -302,7 +307,11 @@ cdef class PythonStage:
         self.vtable.abi = BYTEOR_STAGE_ABI
         self.vtable.struct_bytes = sizeof(byteor_stage_vtable)
         self.vtable.name = b"python"
-        self.vtable.flags = (BYTEOR_STAGE_MUTATES if mutates else 0) | (BYTEOR_STAGE_DROPS if drops else 0) | (BYTEOR_STAGE_RESIZES if resizes else 0)
+        self.vtable.flags = (
+            (BYTEOR_STAGE_MUTATES if mutates else 0)
+            | (BYTEOR_STAGE_DROPS if drops else 0)
+            | (BYTEOR_STAGE_RESIZES if resizes else 0)
+        )
         self.vtable.process = _process
         self.vtable.end = _end
         self.handle.vtable = &self.vtable
@@ -352,7 +361,8 @@ cdef class PythonStage:
         cdef Py_ssize_t held = self.batch.close() + self.state_area.exports
         self.state_area.batch = NULL
         if held:
-            return self.failed(batch, BYTEOR_STAGE_VIEWS_KEPT, f"{held} views of the batch are still held after the call: copy what you keep")
+            return self.failed(batch, BYTEOR_STAGE_VIEWS_KEPT, f"{held} views of the batch are still held after the "
+                f"call: copy what you keep")
         return BYTEOR_STAGE_OK
 
     cdef int call(self, byteor_batch *batch, bint is_end) noexcept:
@@ -384,7 +394,8 @@ cdef _leave_last(byteor_batch *batch, result):
     cdef byteor_slot *slot = byteor_slot_at(batch, 0)
     cdef Py_ssize_t size = source.shape[0]
     if size > batch.payload_max:
-        raise BatchError(f"a last message of {size} bytes does not fit a payload of {batch.payload_max}: raise `ring.slot_bytes`")
+        raise BatchError(f"a last message of {size} bytes does not fit a payload of {batch.payload_max}: raise "
+            f"`ring.slot_bytes`")
     if size:
         memcpy(byteor_payload(slot), &source[0], size)
     slot.length = <uint16_t> size

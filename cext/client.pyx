@@ -1,4 +1,5 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True, auto_pickle=False, autotestdict=False
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: cdivision=True, auto_pickle=False, autotestdict=False
 """Publisher and Consumer: any Python process as ingress or egress of a run, directly in shared memory.
 
 The GIL is released only while the ring is empty or full. Locks, paths and plans are the business of `byteord.client`.
@@ -9,7 +10,6 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromSt
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
-from libc.string cimport memset
 
 from byteord._cext.batch import Batch
 
@@ -110,7 +110,8 @@ cdef extern from "region.h" nogil:
     ctypedef struct byteor_map:
         uint8_t *base
         uint64_t bytes
-    int byteor_region_open(int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map, char *text, size_t text_bytes)
+    int byteor_region_open(int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map, char *text,
+        size_t text_bytes)
     void byteor_region_unmap(byteor_map *map)
     void byteor_ring_view(const byteor_map *map, byteor_ring *ring)
 
@@ -158,7 +159,8 @@ cdef class _Client:
         if role < 0 or <uint32_t> role >= header.counts[1] or unit < 0 or <uint32_t> unit >= header.counts[0]:
             raise ValueError(f"role {role}, unit {unit}: the run has no such")
         self.c.role = <byteor_role *> (self.control_map.base + header.section[2] + <size_t> role * sizeof(_sized_role))
-        self.own_unit = <byteor_unit *> (self.control_map.base + header.section[1] + <size_t> unit * sizeof(_sized_unit))
+        self.own_unit = <byteor_unit *> (
+            self.control_map.base + header.section[1] + <size_t> unit * sizeof(_sized_unit))
         for other in doorbells[:16]:
             if other >= header.counts[0]:
                 raise ValueError(f"unit {other}: the run has no such")
@@ -239,7 +241,10 @@ cdef class Publisher(_Client):
         return 0
 
     def publish(self, data, timeout_s=None):
-        """Publish one message (bytes-like). False when there was no room for `timeout_s` seconds; None waits for ever."""
+        """Publish one message (bytes-like). False when there was no room for `timeout_s` seconds.
+
+        None waits for ever.
+        """
         cdef const uint8_t[::1] view
         cdef const char *source
         cdef Py_ssize_t size
@@ -275,7 +280,8 @@ cdef class Publisher(_Client):
             time_ns = byteor_client_time(&self.c)
             for i in range(room):
                 message = <object> PyList_GET_ITEM(messages, done + <Py_ssize_t> i)
-                byteor_client_put(&self.c, self.c.position + i, PyBytes_AS_STRING(message), <uint32_t> PyBytes_GET_SIZE(message), time_ns + i)
+                byteor_client_put(&self.c, self.c.position + i, PyBytes_AS_STRING(message),
+                    <uint32_t> PyBytes_GET_SIZE(message), time_ns + i)
             self.c.time_last = time_ns + room - 1
             byteor_client_publish(&self.c, self.c.position + room)
             done += room
@@ -297,7 +303,8 @@ cdef class Publisher(_Client):
             byteor_ring_claim(&self.c.ring, self.c.position + room)
             time_ns = byteor_client_time(&self.c)
             for i in range(room):
-                byteor_client_put(&self.c, self.c.position + i, &view[(done + <Py_ssize_t> i) * item_bytes], <uint32_t> item_bytes, time_ns + i)
+                byteor_client_put(&self.c, self.c.position + i, &view[(done + <Py_ssize_t> i) * item_bytes],
+                    <uint32_t> item_bytes, time_ns + i)
             self.c.time_last = time_ns + room - 1
             byteor_client_publish(&self.c, self.c.position + room)
             done += room
@@ -306,8 +313,8 @@ cdef class Publisher(_Client):
     def batch(self, Py_ssize_t most, Py_ssize_t item_bytes, timeout_s=None):
         """Claim up to `most` slots in place: `with publisher.batch(256, 48) as batch: batch.as_array(dtype)[:] = ...`.
 
-        The claimed slots (a contiguous run, so maybe fewer than `most`; see `len(batch)`) are published at the end of the
-        block, or given back when it raises. TimeoutError when there is no room for `timeout_s` seconds.
+        The claimed slots (a contiguous run, so maybe fewer than `most`; see `len(batch)`) are published at the end of
+        the block, or given back when it raises. TimeoutError when there is no room for `timeout_s` seconds.
         """
         self.check(item_bytes)
         if not self.room(_deadline(timeout_s)):
@@ -372,7 +379,8 @@ cdef class _PublishBatch:
         held = self.view.close_now()
         if kind is None:
             if held:
-                raise BufferError(f"{held} views of the batch are still held: nothing was published; copy what you keep")
+                raise BufferError(f"{held} views of the batch are still held: nothing was published; copy what you "
+                    f"keep")
             byteor_client_publish(&self.publisher.c, self.publisher.c.position + self.batch.count)
 
 

@@ -1,4 +1,5 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True, auto_pickle=False, autotestdict=False
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: cdivision=True, auto_pickle=False, autotestdict=False
 """Regions as Python sees them: create, attach, read, command.
 
 Owns no layout: every offset comes from `layout.h`. Must not contain a loop over messages.
@@ -7,7 +8,7 @@ Owns no layout: every offset comes from `layout.h`. Must not contain a loop over
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memcpy, memset
 
 cdef extern from "layout.h" nogil:
     enum:
@@ -170,7 +171,8 @@ cdef extern from "region.h" nogil:
     void byteor_header_seal(byteor_region_header *header)
     int byteor_region_allocate(int fd, uint64_t size, byteor_map *map, char *text, size_t text_bytes)
     void byteor_region_ready(byteor_map *map)
-    int byteor_region_open(int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map, char *text, size_t text_bytes)
+    int byteor_region_open(int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map, char *text,
+        size_t text_bytes)
     void byteor_region_unmap(byteor_map *map)
     void byteor_ring_view(const byteor_map *map, byteor_ring *ring)
 
@@ -181,9 +183,11 @@ STATE_DOUBLE_BYTES_MAX = BYTEOR_STATE_DOUBLE_BYTES_MAX
 ROLE_BYTES = sizeof(byteor_role)
 UNIT_BYTES = sizeof(byteor_unit)
 
-ERRORS = {-1: "IO", -2: "NO_SPACE", -3: "TRUNCATED", -4: "FOREIGN", -5: "VERSION", -6: "CORRUPT", -7: "UNREADY", -8: "KIND"}
+ERRORS = {-1: "IO", -2: "NO_SPACE", -3: "TRUNCATED", -4: "FOREIGN", -5: "VERSION", -6: "CORRUPT", -7: "UNREADY",
+    -8: "KIND"}
 STATES = ("none", "starting", "running", "idle", "blocked", "ended", "failed", "stopped")
-FAILURES = ("", "STAGE_FAILED", "STAGE_KEPT_VIEWS", "STAGE_NONSENSE", "ADAPTER_FAILED", "STAGE_HUNG", "WORKER_DIED", "START_FAILED")
+FAILURES = ("", "STAGE_FAILED", "STAGE_KEPT_VIEWS", "STAGE_NONSENSE", "ADAPTER_FAILED", "STAGE_HUNG", "WORKER_DIED",
+    "START_FAILED")
 KINDS = ("", "ingress", "stage", "egress")
 REJECTS = ("oversize", "malformed", "truncated", "filtered", "corrupt", "kernel")
 
@@ -317,8 +321,8 @@ def _control_layout(units, roles):
 def create_control(int fd, *, units, roles, ident, Clock clock):
     """Make the empty file `fd` a control region.
 
-    `units`: dicts with worker, roles (indices), undo_bytes, undo_slot_bytes. `roles`: dicts with name, stage, kind, unit,
-    member, ring, cell, depends, state_bytes. RegionFault NO_SPACE when the filesystem is full.
+    `units`: dicts with worker, roles (indices), undo_bytes, undo_slot_bytes. `roles`: dicts with name, stage, kind,
+    unit, member, ring, cell, depends, state_bytes. RegionFault NO_SPACE when the filesystem is full.
     """
     cdef byteor_map map
     cdef char text[256]
@@ -396,7 +400,7 @@ cdef class Ring:
         byteor_region_unmap(&self.map)
 
     def read(self):
-        """Return capacity, slot_bytes, cursor, claimed, end_sequence (or None), progress_ns and the cells' sequences."""
+        """Return capacity, slot_bytes, cursor, claimed, end_sequence (or None), progress_ns and cells."""
         cells = [byteor_load_acquire64(&self.ring.cells[i].sequence) for i in range(self.ring.cell_count)]
         cdef byteor_ring_producer *producer = self.ring.producer
         end = byteor_load_acquire64(&producer.end_sequence)
@@ -424,7 +428,8 @@ cdef class Control:
     def __cinit__(self, int fd, bint writable=False, unsigned wait_ms=1000):
         """Map and validate; RegionFault when it is not a sound control region."""
         cdef char text[256]
-        cdef int status = byteor_region_open(fd, BYTEOR_REGION_CONTROL, writable, wait_ms, &self.map, text, sizeof(text))
+        cdef int status = byteor_region_open(fd, BYTEOR_REGION_CONTROL, writable, wait_ms, &self.map, text,
+            sizeof(text))
         if status:
             _raise(status, text)
         self.header = <byteor_region_header *> self.map.base
@@ -590,7 +595,8 @@ cdef class Control:
     def busy(self, index):
         """Return (busy_since_ns, busy_sequence, heartbeat_ns) of a role."""
         cdef byteor_role *role = self.role_at(index)
-        return (byteor_load_relaxed64(&role.busy_since_ns), byteor_load_relaxed64(&role.busy_sequence), byteor_load_relaxed64(&role.heartbeat_ns))
+        return (byteor_load_relaxed64(&role.busy_since_ns), byteor_load_relaxed64(&role.busy_sequence),
+            byteor_load_relaxed64(&role.heartbeat_ns))
 
     cdef byteor_histogram *histogram_at(self, size_t index, str which) except NULL:
         cdef byteor_role *role = self.role_at(index)
@@ -620,7 +626,8 @@ cdef class Control:
                 if q == 4:
                     break
         mean = histogram.sum_ns // histogram.count if histogram.count else 0
-        return {"count": total, "mean": mean, "p50": found[0], "p90": found[1], "p99": found[2], "p999": found[3], "max": histogram.max_ns}
+        return {"count": total, "mean": mean, "p50": found[0], "p90": found[1], "p99": found[2], "p999": found[3],
+            "max": histogram.max_ns}
 
     def histogram(self, index, str which, bounds_ns):
         """Return (cumulative counts at or below each bound, sum_ns, count)."""

@@ -1,4 +1,5 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True, auto_pickle=False, autotestdict=False
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: cdivision=True, auto_pickle=False, autotestdict=False
 """Handles of native stages (built in, of a library, compiled), and the means to drive one.
 
 Owns the life of an instance: configuration in, vtable and instance out by address, destroyed

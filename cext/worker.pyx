@@ -1,4 +1,5 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True, auto_pickle=False, autotestdict=False
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: cdivision=True, auto_pickle=False, autotestdict=False
 """The worker's loop: units of roles over mapped rings, from first batch to last.
 
 Owns the process-private runtime of units. The loop itself holds no Python, allocates nothing, takes no lock and makes a
@@ -9,7 +10,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport strlen
 
 cdef extern from "unit_shards.h" nogil:
     enum:
@@ -175,14 +176,16 @@ cdef extern from "region.h" nogil:
     ctypedef struct byteor_map:
         uint8_t *base
         uint64_t bytes
-    int byteor_region_open(int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map, char *text, size_t text_bytes)
+    int byteor_region_open(int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map, char *text,
+        size_t text_bytes)
     void byteor_region_unmap(byteor_map *map)
     void byteor_ring_view(const byteor_map *map, byteor_ring *ring)
 
 KINDS = {"ring": 1, "scatter": 2, "gather": 3}
 ROLE_KINDS = {"ingress": 1, "stage": 2, "egress": 3}
 WAITS = {"spin": 0, "backoff": 1, "park": 2}
-FAILURES = ("", "STAGE_FAILED", "STAGE_KEPT_VIEWS", "STAGE_NONSENSE", "ADAPTER_FAILED", "STAGE_HUNG", "WORKER_DIED", "START_FAILED")
+FAILURES = ("", "STAGE_FAILED", "STAGE_KEPT_VIEWS", "STAGE_NONSENSE", "ADAPTER_FAILED", "STAGE_HUNG", "WORKER_DIED",
+    "START_FAILED")
 
 
 cdef void _show_state(byteor_unit_runtime *u, uint32_t state) noexcept nogil:
@@ -318,7 +321,8 @@ cdef class Host:
         if status:
             raise ValueError(f"control region: {text.decode('utf-8', 'replace')}")
         for fd in ring_fds:
-            status = byteor_region_open(fd, BYTEOR_REGION_RING, 1, 1000, &self.ring_maps[self.ring_count], text, sizeof(text))
+            status = byteor_region_open(fd, BYTEOR_REGION_RING, 1, 1000, &self.ring_maps[self.ring_count], text,
+                sizeof(text))
             if status:
                 raise ValueError(f"ring {self.ring_count}: {text.decode('utf-8', 'replace')}")
             byteor_ring_view(&self.ring_maps[self.ring_count], &self.rings[self.ring_count])
@@ -361,13 +365,13 @@ cdef class Host:
         header = <byteor_region_header *> self.control.base
         return <byteor_role *> (self.control.base + header.section[2] + <size_t> index * sizeof(_sized_role))
 
-    def add_unit(self, uint32_t index, *, str kind, rings, members, depends, ranges, bint save_headers, uint32_t slot_stride,
-                 uint32_t max_batch, bint rerunnable, bint skip_failed, bint scan_live, shard_key, doorbells, uint32_t own_doorbell,
-                 str wait, uint64_t sleep_ns_max):
+    def add_unit(self, uint32_t index, *, str kind, rings, members, depends, ranges, bint save_headers,
+                 uint32_t slot_stride, uint32_t max_batch, bint rerunnable, bint skip_failed, bint scan_live,
+                 shard_key, doorbells, uint32_t own_doorbell, str wait, uint64_t sleep_ns_max):
         """Make a unit ready to run.
 
-        `members`: dicts with role, kind, cell and stage, source or sink (addresses, 0 for none). `ranges`: (offset, length)
-        of payload bytes that its stages change. `doorbells`: units to wake after each publication.
+        `members`: dicts with role, kind, cell and stage, source or sink (addresses, 0 for none). `ranges`: (offset,
+        length) of payload bytes that its stages change. `doorbells`: units to wake after each publication.
         """
         if index >= self.unit_count or self.units[index] != NULL:
             raise ValueError(f"unit {index} of {self.unit_count} cannot be added")

@@ -6,9 +6,10 @@
  */
 #include <string.h>
 
+#include "unit_shards.h"
+
 #include "byteor_rings.h"
 #include "pair.h"
-#include "unit_shards.h"
 
 #define STAGES_MAX 3u
 #define BATCH_MAX 256u
