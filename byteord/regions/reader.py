@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from byteord._cext import region
+from byteord._cext import control, region
 from byteord.deployment.plan import RunPlan
 from byteord.errors import RegionError
 from byteord.regions.create import CONTROL, PLAN
@@ -26,7 +26,7 @@ class RunReader:
         """Attach; RegionError when a region is missing, torn, foreign or of another version."""
         self.directory = directory
         self.plan = read_plan(directory)
-        self.control = attach(Path(directory, CONTROL), region.Control)
+        self.control = attach(Path(directory, CONTROL), control.Control)
         self.rings = [attach(Path(directory, ring.file), region.Ring) for ring in self.plan.rings]
         if self.control.role_count != len(self.plan.roles) or self.control.unit_count != len(
             self.plan.units

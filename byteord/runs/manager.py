@@ -185,6 +185,7 @@ class RunManager:
         authority = self._settings.authority
         digests = await asyncio.to_thread(code_digests, admission.spec.stages, authority.code_dirs)
         run.facts = replace(run.facts, code_digests=digests)
+        run.plan = _pinned(run.plan, digests)
         run.directory = await asyncio.to_thread(create_run, self._settings.regions_root, run.plan)
         run.launch(run.directory, bound=self._settings.bound)
         self._report(
@@ -468,6 +469,15 @@ class RunManager:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _pinned(plan: RunPlan, digests: Mapping[str, str]) -> RunPlan:
+    """Return the plan with the digest of the code that was found: workers load that or nothing."""
+    roles = (
+        replace(role, digest=digests.get(role.name.partition("#")[0], role.digest))
+        for role in plan.roles
+    )
+    return replace(plan, roles=tuple(roles))
 
 
 async def _within(waiting: Awaitable[Any], timeout_s: float) -> bool:

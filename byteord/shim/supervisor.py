@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from byteord._cext import region
+from byteord._cext import control, region
 from byteord.deployment.plan import RunPlan
 from byteord.regions.create import CONTROL
 from byteord.regions.reader import attach, open_region, read_plan
@@ -52,8 +52,8 @@ class Supervisor:
         """
         self.directory = directory
         self.plan: RunPlan = read_plan(directory)
-        self.control: region.Control = attach(
-            Path(directory, CONTROL), region.Control, writable=True
+        self.control: control.Control = attach(
+            Path(directory, CONTROL), control.Control, writable=True
         )
         self.rings = [
             attach(Path(directory, ring.file), region.Ring, writable=True)

@@ -1,10 +1,7 @@
-"""The metrics: what each is called and means, and how their values become text. Pure.
+"""How metrics become text. Pure.
 
-Names begin with `byteor_` (those of the daemon's process have the names every exporter gives them),
-units are base units. Labels that tell series apart are run, pipeline, lane, role, worker and shard;
-`state`, `reason`, `method` and `code` have a few fixed values each. A counter of a run begins at
-zero with the run and goes with it. The text is put together here, not through library objects: 200
-lanes are rendered in milliseconds.
+The text is put together here, not through library objects: 200 roles are rendered in milliseconds.
+What each metric is called and means stands in `metric_table`.
 """
 
 from __future__ import annotations
@@ -16,191 +13,12 @@ from typing import Any
 
 from byteord.runs.state import RunState
 from byteord.telemetry.calls import CALL_BOUNDS_S, CallStats
+from byteord.telemetry.metric_table import METRICS
 from byteord.telemetry.process import ProcessStats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS_NS = (*(digit * 10**power for power in range(2, 9) for digit in (1, 2, 5)), 10**9)
 """Upper bounds of every histogram of a run: 1-2-5 from 100 ns to 1 s."""
-
-_RUN = ("run", "pipeline")
-_LANE = (*_RUN, "lane", "shard")
-_ROLE = (*_RUN, "role", "worker", "shard")
-_WORKER = (*_RUN, "worker")
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric family."""
-
-    name: str
-    type: str
-    """`counter`, `gauge` or `histogram`."""
-    help: str
-    labels: tuple[str, ...] = ()
-
-
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        "byteor_build_info",
-        "gauge",
-        "Always 1; its labels tell what is running.",
-        ("version", "python"),
-    ),
-    Metric(
-        "byteor_run_state",
-        "gauge",
-        "1 for the state that the run is in, 0 for the others.",
-        (*_RUN, "state"),
-    ),
-    Metric(
-        "byteor_run_ready_seconds",
-        "gauge",
-        "Time from the creation of the run until all its roles ran; absent before.",
-        _RUN,
-    ),
-    Metric(
-        "byteor_run_first_message_seconds",
-        "gauge",
-        "Time from the creation of the run to its first message at the egress; absent before.",
-        _RUN,
-    ),
-    Metric("byteor_lane_published_total", "counter", "Messages published to the lane.", _LANE),
-    Metric(
-        "byteor_lane_consumed_total",
-        "counter",
-        "Messages that a consumer of the lane is done with.",
-        (*_RUN, "lane", "role", "shard"),
-    ),
-    Metric(
-        "byteor_lane_depth_slots",
-        "gauge",
-        "Messages in the lane that its slowest consumer is not done with.",
-        _LANE,
-    ),
-    Metric("byteor_lane_capacity_slots", "gauge", "Slots of the lane.", _LANE),
-    Metric(
-        "byteor_lane_lag_slots",
-        "gauge",
-        "Messages published to the lane that a consumer is not done with.",
-        (*_RUN, "lane", "role", "shard"),
-    ),
-    Metric("byteor_role_received_total", "counter", "Messages that a role took.", _ROLE),
-    Metric("byteor_role_published_total", "counter", "Messages that a role passed on.", _ROLE),
-    Metric(
-        "byteor_role_dropped_total",
-        "counter",
-        "Messages that a role did not pass on: dropped by its stage, or skipped after an error.",
-        (*_ROLE, "reason"),
-    ),
-    Metric(
-        "byteor_role_rejected_total",
-        "counter",
-        "Input that an ingress or egress did not take, or repaired, by reason.",
-        (*_ROLE, "reason"),
-    ),
-    Metric(
-        "byteor_role_bytes_total",
-        "counter",
-        "Bytes that an ingress read or an egress wrote.",
-        _ROLE,
-    ),
-    Metric("byteor_role_batches_total", "counter", "Batches that a role committed.", _ROLE),
-    Metric(
-        "byteor_role_gathered_total",
-        "counter",
-        "Batches that a Python stage saw as a gathered copy, not in place.",
-        _ROLE,
-    ),
-    Metric("byteor_role_errors_total", "counter", "Errors of a role.", _ROLE),
-    Metric(
-        "byteor_stage_service_seconds",
-        "histogram",
-        "Time that a stage took for a batch.",
-        _ROLE,
-    ),
-    Metric(
-        "byteor_stage_latency_seconds",
-        "histogram",
-        "Age of a message, from its ingress, when a stage was done with it.",
-        _ROLE,
-    ),
-    Metric(
-        "byteor_adapter_service_seconds",
-        "histogram",
-        "Time that an ingress or egress took for a batch.",
-        _ROLE,
-    ),
-    Metric(
-        "byteor_end_to_end_seconds",
-        "histogram",
-        "Age of a message, from its ingress, when the egress was done with it.",
-        _ROLE,
-    ),
-    Metric("byteor_worker_up", "gauge", "1 while the worker's process exists.", _WORKER),
-    Metric(
-        "byteor_worker_heartbeat_age_seconds",
-        "gauge",
-        "Time since the loop of the worker last turned; the oldest of its roles.",
-        _WORKER,
-    ),
-    Metric(
-        "byteor_worker_cycle_max_seconds",
-        "gauge",
-        "Longest turn of the worker's loop so far.",
-        _WORKER,
-    ),
-    Metric("byteor_worker_restarts_total", "counter", "Restarts of the worker.", _WORKER),
-    Metric(
-        "byteor_worker_resident_memory_bytes", "gauge", "Resident memory of the worker.", _WORKER
-    ),
-    Metric(
-        "byteor_worker_cpu_seconds_total",
-        "counter",
-        "Processor time of the worker's process, since that process began.",
-        _WORKER,
-    ),
-    Metric(
-        "byteor_worker_major_faults_total",
-        "counter",
-        "Page faults of the worker's process that had to read a disk.",
-        _WORKER,
-    ),
-    Metric(
-        "byteor_worker_involuntary_switches_total",
-        "counter",
-        "Times the kernel took the processor from the worker's process.",
-        _WORKER,
-    ),
-    Metric("byteor_watches", "gauge", "Open watches of runs."),
-    Metric("byteor_grpc_server_started_total", "counter", "Calls that the API began.", ("method",)),
-    Metric(
-        "byteor_grpc_server_handled_total",
-        "counter",
-        "Calls that the API finished, by status.",
-        ("method", "code"),
-    ),
-    Metric(
-        "byteor_grpc_server_handling_seconds",
-        "histogram",
-        "Time that the API took for a call, to the end of its stream.",
-        ("method",),
-    ),
-    Metric(
-        "byteor_scrape_seconds", "gauge", "Time that the last complete answer like this one took."
-    ),
-    Metric(
-        "byteor_scrape_errors_total",
-        "counter",
-        "Runs that could not be read, each counted once a scrape.",
-    ),
-    Metric("process_cpu_seconds_total", "counter", "Processor time of the daemon."),
-    Metric("process_resident_memory_bytes", "gauge", "Resident memory of the daemon."),
-    Metric("process_virtual_memory_bytes", "gauge", "Virtual memory of the daemon."),
-    Metric("process_open_fds", "gauge", "Open file descriptors of the daemon."),
-    Metric("process_max_fds", "gauge", "File descriptors that the daemon may open."),
-    Metric("process_threads", "gauge", "Threads of the daemon."),
-    Metric("process_start_time_seconds", "gauge", "When the daemon began, since the epoch."),
-)
 
 Histogram = tuple[Sequence[int], int, int]
 """Cumulative counts at or below each bound, sum in ns, count."""
@@ -250,15 +68,6 @@ def render(sample: Sample) -> str:
             lines += page[metric.name]
     lines.append("")
     return "\n".join(lines)
-
-
-def reference() -> str:
-    """Return the reference of all metrics as a Markdown table."""
-    lines = ["| metric | type | labels | meaning |", "| --- | --- | --- | --- |"]
-    for metric in METRICS:
-        labels = ", ".join(f"`{label}`" for label in metric.labels) or "none"
-        lines.append(f"| `{metric.name}` | {metric.type} | {labels} | {metric.help} |")
-    return "\n".join(lines) + "\n"
 
 
 Page = dict[str, list[str]]

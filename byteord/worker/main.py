@@ -15,7 +15,7 @@ import sys
 import threading
 from typing import Any
 
-from byteord._cext import region
+from byteord._cext import control
 from byteord._cext.worker import Host
 from byteord.deployment.plan import (
     RolePlan,
@@ -52,7 +52,7 @@ class Worker:
         """
         self.plan = plan
         self.worker = worker
-        self.control = region.Control(control_fd, True)
+        self.control = control.Control(control_fd, True)
         self.host = Host(control_fd, ring_fds)
         self.stream_fds = stream_fds
         self.handles: list[Any] = []

@@ -56,11 +56,13 @@ def judge(rounds: Sequence[Round], target: Target, wanted: PairClass) -> dict[st
         "ours": ours,
         "peers": peers,
         "verdict": "not measured",
+        "verdict_of": None,
         "best_peer": None,
         "over_best_peer": None,
         "wanted_over_peer": target.wanted_over_peer,
     }
     if found:
+        row["verdict_of"] = found[0][0]
         row["verdict"] = "reached" if target.met(found[0][1]["p50"]) else "missed"
     best = _best(peers, smaller=target.smaller_is_better)
     row["best_peer"] = best
@@ -178,7 +180,8 @@ def _spread(summary: Mapping[str, float] | None) -> str:
 def _target_lines(row: Mapping[str, Any]) -> list[str]:
     sign = "<=" if row["smaller_is_better"] else ">="
     want = f"want {sign} {row['reach']:g} {row['unit']} (dream {row['dream']:g})"
-    lines = [f"  {row['shape']}: {want}: {row['verdict'].upper()}"]
+    of = f" by {row['verdict_of']}" if row["verdict_of"] else ""
+    lines = [f"  {row['shape']}: {want}: {row['verdict'].upper()}{of}"]
     lines += [
         f"      ours  {name:28} {_spread(value)}" for name, value in row["ours"].items() if value
     ]

@@ -16,7 +16,7 @@ class Target:
 
     shape: str
     ours: tuple[str, ...]
-    """Candidates that may fill the row, best first: the real run, then the bare ring."""
+    """The real run, then the worker's loop alone, then the bare ring: the first found judges."""
     key: str
     base: str
     reach: float
@@ -43,7 +43,7 @@ BOOST_BATCH_4M = ("boost.batch64.4m.48", "boost.batch64.4m.64")
 TARGETS = (
     Target(
         "hand-over p50, 48 bytes in a 64-byte slot",
-        ("run.handover", "byteor.ping"),
+        ("run.handover", "unit.handover", "byteor.ping"),
         "p50_ns",
         "A_lat",
         1.55,
@@ -54,7 +54,7 @@ TARGETS = (
     ),
     Target(
         "hand-over p99, over the anchor's p99",
-        ("run.handover", "byteor.ping"),
+        ("run.handover", "unit.handover", "byteor.ping"),
         "p99_ns",
         "A_lat p99",
         1.9,
@@ -64,7 +64,7 @@ TARGETS = (
     ),
     Target(
         "64 B one by one, 256 KiB ring",
-        ("run.single.256k", "byteor.single.256k"),
+        ("run.single.256k", "unit.single.256k", "byteor.single.256k"),
         "rate",
         "A_str",
         0.6,
@@ -74,7 +74,7 @@ TARGETS = (
     ),
     Target(
         "64 B one by one, 4 MiB ring",
-        ("run.single.4m", "byteor.single.4m"),
+        ("run.single.4m", "unit.single.4m", "byteor.single.4m"),
         "rate",
         "A_str",
         1.5,
@@ -84,7 +84,7 @@ TARGETS = (
     ),
     Target(
         "64 B batches of 16, 256 KiB ring",
-        ("run.batch.256k", "byteor.batch16.256k"),
+        ("run.batch.256k", "unit.batch.256k", "unit.batch16.256k", "byteor.batch16.256k"),
         "rate",
         "A_str",
         0.95,
@@ -94,7 +94,7 @@ TARGETS = (
     ),
     Target(
         "64 B batches of 64, 4 MiB ring",
-        ("run.batch.4m", "byteor.batch64.4m"),
+        ("run.batch.4m", "unit.batch.4m", "unit.batch64.4m", "byteor.batch64.4m"),
         "rate",
         "A_str",
         0.95,
@@ -104,7 +104,7 @@ TARGETS = (
     ),
     Target(
         "3 stages on 2 CPUs, one by one",
-        ("run.chain3.single", "byteor.chain3.single"),
+        ("run.chain3.single",),
         "rate",
         "A_str",
         0.5,
@@ -114,7 +114,7 @@ TARGETS = (
     ),
     Target(
         "3 stages on 2 CPUs, batches",
-        ("run.chain3.batch", "byteor.chain3.batch16"),
+        ("run.chain3.batch",),
         "rate",
         "A_str",
         0.7,
@@ -124,7 +124,7 @@ TARGETS = (
     ),
     Target(
         "3 stages on 2 CPUs, fused",
-        ("run.chain3.fused",),
+        ("run.chain3.fused", "unit.chain3.fused"),
         "rate",
         "A_str",
         2.0,

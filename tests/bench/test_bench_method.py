@@ -99,5 +99,5 @@ def test_the_report_shows_every_target_with_both_sides() -> None:
     }
     text = as_text(as_json(rounds, facts))
     assert all(target.shape in text for target in TARGETS)
-    assert "want >= 0.6 A_str (dream 0.72): MISSED" in text
+    assert "want >= 0.6 A_str (dream 0.72): MISSED by byteor.single.256k" in text
     assert "not measured: disruptor: no javac" in text

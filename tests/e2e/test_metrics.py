@@ -19,7 +19,7 @@ from byteord.runs.manager import RunManager
 from byteord.runs.view import InputChunk
 from byteord.telemetry.calls import GrpcCalls
 from byteord.telemetry.exporter import Collector, Exporter
-from byteord.telemetry.metrics import METRICS
+from byteord.telemetry.metric_table import METRICS
 from tests.support.runs import Runs, managed, python_stage, run, taken, until
 
 STAGES = ['stage = "identity"', python_stage("Upper")]

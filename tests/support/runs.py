@@ -28,7 +28,7 @@ from byteord.stages.catalogue import CATALOGUE as STAGES
 T = TypeVar("T")
 
 STAGES_MODULE = '''
-import time
+import threading
 
 class Upper:
     """Upper-case text, in place."""
@@ -59,7 +59,7 @@ class Hangs:
     def __init__(self, ctx):
         pass
     def process(self, batch):
-        time.sleep(3600)
+        threading.Event().wait(3600)
 '''
 
 
@@ -212,10 +212,12 @@ def run(work: Callable[[Runs], Coroutine[Any, Any, T]], **authority: Any) -> T:
 async def until(predicate: Callable[[], T], what: str = "", timeout_s: float = 15.0) -> T:
     """Return the first true value of `predicate`; raise AssertionError after `timeout_s`."""
     deadline = asyncio.get_running_loop().time() + timeout_s
+    pause = asyncio.Event()
     while not (value := predicate()):
         if asyncio.get_running_loop().time() > deadline:
             raise AssertionError(f"not within {timeout_s} s: {what or predicate}")
-        await asyncio.sleep(0.005)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(pause.wait(), 0.005)
     return value
 
 
@@ -244,6 +246,21 @@ async def through(manager: RunManager, run_id: str, data: bytes) -> bytes:
     )
     assert accepted == len(data)
     return output
+
+
+ENDLESS = 'kind = "generator"\nsize = 48\nrate = 20000'
+DISCARD = 'kind = "discard"'
+
+
+def endless(runs: Runs, **changes: Any) -> Admission:
+    """Return an admission of a run that goes on until it is stopped."""
+    options = {
+        "ingress": ENDLESS,
+        "egress": DISCARD,
+        "client_input": False,
+        "client_output": False,
+    }
+    return runs.admission(**{**options, **changes})
 
 
 async def ended(manager: RunManager, run_id: str) -> RunView:

@@ -16,15 +16,8 @@ import pytest
 import byteord.telemetry
 from byteord.runs.state import RunState
 from byteord.telemetry.calls import METHODS_MAX, GrpcCalls
-from byteord.telemetry.metrics import (
-    BOUNDS_NS,
-    METRICS,
-    Histogram,
-    RunSample,
-    Sample,
-    reference,
-    render,
-)
+from byteord.telemetry.metric_table import METRICS, reference
+from byteord.telemetry.metrics import BOUNDS_NS, Histogram, RunSample, Sample, render
 from byteord.telemetry.process import ProcessStats, process_stats
 
 SAMPLE_LINE = re.compile(r'^([a-z_][a-z0-9_]*)(?:\{((?:[a-z_]+="(?:[^"\\]|\\.)*",?)*)\})? (\S+)$')
@@ -200,7 +193,7 @@ def test_values_are_what_was_read() -> None:
     first = {**labels, "role": "role0", "worker": "0", "shard": "0"}
     assert (first, 640.0) in samples["byteor_role_bytes_total"]
     assert (first, 2.0) in samples["byteor_role_errors_total"]
-    assert samples["byteor_worker_up"][0] == ({**labels, "worker": "0"}, 1)
+    assert samples["byteor_worker_up"][0] == ({**labels, "worker": "0"}, 1.0)
     assert samples["byteor_worker_heartbeat_age_seconds"][0][1] == pytest.approx(0.0015)
     call = {"method": "StartRun", "code": "INTERNAL"}
     assert (call, 1) in samples["byteor_grpc_server_handled_total"]

@@ -1,0 +1,172 @@
+"""What worker.pyx needs of the C headers: extern only."""
+
+from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef extern from "unit_shards.h" nogil:
+    enum:
+        BYTEOR_MEMBERS_MAX
+        BYTEOR_CELLS_MAX
+        BYTEOR_REJECT_MAX
+        BYTEOR_STATE_DOUBLE_BYTES_MAX
+        BYTEOR_STAGE_DROPS
+        BYTEOR_COMMAND_FINISH
+        BYTEOR_COMMAND_STOP
+        BYTEOR_DUTY_IDLE
+        BYTEOR_DUTY_WORKED
+        BYTEOR_DUTY_NO_ROOM
+        BYTEOR_DUTY_INPUT
+        BYTEOR_DUTY_OUTPUT
+        BYTEOR_DUTY_ENDED
+        BYTEOR_DUTY_FAILED
+        BYTEOR_STATE_RUNNING
+        BYTEOR_STATE_IDLE
+        BYTEOR_STATE_BLOCKED
+        BYTEOR_STATE_ENDED
+        BYTEOR_STATE_STOPPED
+        BYTEOR_WAIT_SPINS
+        BYTEOR_PARK_NS_MAX
+        BYTEOR_UNIT_RING
+        BYTEOR_RUN_MEMBARRIER
+        BYTEOR_REGION_RING
+        BYTEOR_REGION_CONTROL
+    ctypedef struct byteor_clock:
+        pass
+    ctypedef struct byteor_region_header:
+        byteor_clock clock
+        uint32_t flags
+        uint64_t section[4]
+        uint32_t counts[2]
+    ctypedef struct byteor_run_block:
+        pass
+    ctypedef struct byteor_slot:
+        uint32_t length "length"
+    ctypedef struct byteor_record:
+        uint64_t position
+    ctypedef struct byteor_unit:
+        uint32_t command
+        uint32_t parked
+        uint64_t undo_offset
+        uint64_t undo_bytes
+        uint64_t undo_slot_bytes
+    ctypedef struct byteor_role:
+        uint32_t state
+        uint32_t pid
+        uint64_t heartbeat_ns
+        uint64_t busy_since_ns
+        uint64_t cycle_ns_max
+        uint64_t state_offset
+        uint64_t state_bytes
+    ctypedef struct byteor_stage_vtable:
+        uint32_t flags
+        uint32_t touch_bytes_max
+    ctypedef struct byteor_stage_handle:
+        const byteor_stage_vtable *vtable
+        void *self
+    ctypedef struct byteor_adapter_common:
+        int32_t wait_fd
+        int16_t wait_events
+        int32_t error_number
+    ctypedef struct byteor_source:
+        byteor_adapter_common common
+    ctypedef struct byteor_sink:
+        byteor_adapter_common common
+    ctypedef struct byteor_range:
+        uint32_t offset
+        uint32_t length
+    ctypedef struct byteor_ring:
+        uint64_t capacity
+        uint32_t slot_bytes
+        uint32_t payload_max
+    ctypedef struct byteor_wait:
+        uint32_t kind
+        uint32_t idle_turns
+        uint64_t sleep_ns
+        uint64_t sleep_ns_max
+        uint32_t membarrier
+        uint32_t *doorbell
+    ctypedef struct byteor_member:
+        byteor_role *role
+        uint32_t kind
+        uint32_t index
+        int32_t cell
+        const byteor_stage_vtable *vtable
+        void *self
+        uint8_t *state[2]
+        uint64_t state_bytes
+        byteor_source *source
+        byteor_sink *sink
+    ctypedef struct byteor_unit_runtime:
+        byteor_unit *unit
+        byteor_run_block *run
+        uint8_t *control
+        const byteor_clock *clock
+        byteor_ring *rings
+        uint32_t ring_count
+        uint32_t kind
+        byteor_member member[8]
+        uint32_t member_count
+        uint32_t first_stage
+        uint32_t stage_end
+        byteor_source *source
+        byteor_sink *sink
+        uint32_t depends[8]
+        uint32_t depends_count
+        uint32_t max_batch
+        uint32_t rerunnable
+        uint32_t skip_failed
+        uint32_t scan_live
+        uint32_t save_headers
+        uint32_t range_count
+        byteor_range range[32]
+        uint32_t slot_stride
+        uint8_t *undo_area
+        uint64_t undo_log_bytes
+        byteor_record work
+        uint64_t shard_key_offset
+        uint64_t shard_key_length
+        uint8_t *staging
+        uint32_t *staged_ring
+        uint64_t *staged_position
+        uint32_t **doorbells
+        uint32_t doorbell_count
+        uint32_t membarrier
+        uint32_t outcome
+        uint32_t failed_member
+        uint32_t failure
+        uint64_t failed_sequence
+        const char *failure_text
+        uint32_t done
+        uint32_t shown_state
+        uint64_t turn_began_ns
+        uint64_t turn_ended_ns
+        byteor_wait wait
+    uint64_t byteor_now_ns(const byteor_clock *clock)
+    uint32_t byteor_load_acquire32(const uint32_t *address)
+    uint64_t byteor_load_relaxed64(const uint64_t *address)
+    void byteor_store_relaxed64(uint64_t *address, uint64_t value)
+    void byteor_store_release32(uint32_t *address, uint32_t value)
+    int byteor_unit_duty(byteor_unit_runtime *u, uint32_t command)
+    void byteor_recover(byteor_unit_runtime *u)
+    void byteor_wait_reset(byteor_wait *wait)
+    int byteor_wait_turn(byteor_wait *wait, int fd, int16_t events)
+    void byteor_park_announce(byteor_wait *wait)
+    void byteor_park(byteor_wait *wait, uint64_t bound_ns)
+    void byteor_unpark(byteor_wait *wait)
+    int byteor_membarrier_register()
+    byteor_slot *byteor_ring_slot(const byteor_ring *ring, uint64_t sequence)
+    uint8_t *byteor_payload(byteor_slot *slot)
+
+cdef extern from "layout.h" nogil:
+    ctypedef struct _sized_unit "byteor_unit":
+        pass
+    ctypedef struct _sized_role "byteor_role":
+        pass
+
+cdef extern from "region.h" nogil:
+    ctypedef struct byteor_map:
+        uint8_t *base
+        uint64_t bytes
+    int byteor_region_open(int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map,
+                           char *text, size_t text_bytes)
+    void byteor_region_unmap(byteor_map *map)
+    void byteor_ring_view(const byteor_map *map, byteor_ring *ring)
