@@ -101,8 +101,8 @@ cdef class _Client:
         if role < 0 or <uint32_t> role >= header.counts[1] or unit < 0 or <uint32_t> unit >= header.counts[0]:
             raise ValueError(f"role {role}, unit {unit}: the run has no such")
         self.c.role = <byteor_role *> (self.control_map.base + header.section[2] + <size_t> role * sizeof(_sized_role))
-        self.own_unit = <byteor_unit *> (
-            self.control_map.base + header.section[1] + <size_t> unit * sizeof(_sized_unit))
+        at = <byteor_unit *> (self.control_map.base + header.section[1] + <size_t> unit * sizeof(_sized_unit))
+        self.own_unit = at
         for other in doorbells[:16]:
             if other >= header.counts[0]:
                 raise ValueError(f"unit {other}: the run has no such")
@@ -183,10 +183,7 @@ cdef class Publisher(_Client):
         return 0
 
     def publish(self, data, timeout_s=None):
-        """Publish one message (bytes-like). False when there was no room for `timeout_s` seconds.
-
-        None waits for ever.
-        """
+        """Publish one message (bytes-like). False when there was no room for `timeout_s` seconds; None: for ever."""
         cdef const uint8_t[::1] view
         cdef const char *source
         cdef Py_ssize_t size
@@ -209,6 +206,7 @@ cdef class Publisher(_Client):
     def publish_many(self, list messages, timeout_s=None):
         """Publish a list of bytes; returns how many were taken before the timeout (all of them without one)."""
         cdef Py_ssize_t done = 0, total = PyList_GET_SIZE(messages)
+        cdef uint32_t size
         cdef uint64_t room, i, deadline = _deadline(timeout_s), time_ns
         for message in messages:
             if not PyBytes_CheckExact(message):
@@ -222,8 +220,8 @@ cdef class Publisher(_Client):
             time_ns = byteor_client_time(&self.c)
             for i in range(room):
                 message = <object> PyList_GET_ITEM(messages, done + <Py_ssize_t> i)
-                byteor_client_put(&self.c, self.c.position + i, PyBytes_AS_STRING(message),
-                    <uint32_t> PyBytes_GET_SIZE(message), time_ns + i)
+                size = <uint32_t> PyBytes_GET_SIZE(message)
+                byteor_client_put(&self.c, self.c.position + i, PyBytes_AS_STRING(message), size, time_ns + i)
             self.c.time_last = time_ns + room - 1
             byteor_client_publish(&self.c, self.c.position + room)
             done += room
@@ -232,7 +230,7 @@ cdef class Publisher(_Client):
     def publish_buffer(self, data, Py_ssize_t item_bytes, timeout_s=None):
         """Publish each `item_bytes` of a contiguous buffer as one message; returns how many were taken."""
         cdef const uint8_t[::1] view = memoryview(data).cast("B")
-        cdef Py_ssize_t done = 0, total
+        cdef Py_ssize_t done = 0, total, at
         cdef uint64_t room, i, deadline = _deadline(timeout_s), time_ns
         if item_bytes <= 0 or view.shape[0] % item_bytes:
             raise ValueError(f"a buffer of {view.shape[0]} bytes is no whole number of items of {item_bytes}")
@@ -245,8 +243,8 @@ cdef class Publisher(_Client):
             byteor_ring_claim(&self.c.ring, self.c.position + room)
             time_ns = byteor_client_time(&self.c)
             for i in range(room):
-                byteor_client_put(&self.c, self.c.position + i, &view[(done + <Py_ssize_t> i) * item_bytes],
-                    <uint32_t> item_bytes, time_ns + i)
+                at = (done + <Py_ssize_t> i) * item_bytes
+                byteor_client_put(&self.c, self.c.position + i, &view[at], <uint32_t> item_bytes, time_ns + i)
             self.c.time_last = time_ns + room - 1
             byteor_client_publish(&self.c, self.c.position + room)
             done += room
@@ -255,8 +253,8 @@ cdef class Publisher(_Client):
     def batch(self, Py_ssize_t most, Py_ssize_t item_bytes, timeout_s=None):
         """Claim up to `most` slots in place: `with publisher.batch(256, 48) as batch: batch.as_array(dtype)[:] = ...`.
 
-        The claimed slots (a contiguous run, so maybe fewer than `most`; see `len(batch)`) are published at the end of
-        the block, or given back when it raises. TimeoutError when there is no room for `timeout_s` seconds.
+        The claimed slots (a contiguous run, so maybe fewer than `most`; see `len(batch)`) are published at the end
+        of the block, or given back when it raises. TimeoutError when there is no room for `timeout_s` seconds.
         """
         self.check(item_bytes)
         if not self.room(_deadline(timeout_s)):
@@ -321,8 +319,7 @@ cdef class _PublishBatch:
         held = self.view.close_now()
         if kind is None:
             if held:
-                raise BufferError(f"{held} views of the batch are still held: nothing was published; copy what you "
-                    f"keep")
+                raise BufferError(f"{held} views of the batch are still held: nothing was published")
             byteor_client_publish(&self.publisher.c, self.publisher.c.position + self.batch.count)
 
 

@@ -99,7 +99,8 @@ cdef extern from "region.h" nogil:
     ctypedef struct byteor_map:
         uint8_t *base
         uint64_t bytes
-    int byteor_region_open(int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map,
-                           char *text, size_t text_bytes)
+    int byteor_region_open(
+        int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map, char *text, size_t text_bytes
+    )
     void byteor_region_unmap(byteor_map *map)
     void byteor_ring_view(const byteor_map *map, byteor_ring *ring)

@@ -56,8 +56,9 @@ cdef class Control:
     def __cinit__(self, int fd, bint writable=False, unsigned wait_ms=1000):
         """Map and validate; RegionFault when it is not a sound control region."""
         cdef char text[256]
-        cdef int status = byteor_region_open(fd, BYTEOR_REGION_CONTROL, writable, wait_ms, &self.map, text,
-            sizeof(text))
+        cdef int status = byteor_region_open(
+            fd, BYTEOR_REGION_CONTROL, writable, wait_ms, &self.map, text, sizeof(text)
+        )
         if status:
             raise RegionFault(ERRORS[status], text.decode("utf-8", "replace"))
         self.header = <byteor_region_header *> self.map.base
@@ -223,8 +224,11 @@ cdef class Control:
     def busy(self, index):
         """Return (busy_since_ns, busy_sequence, heartbeat_ns) of a role."""
         cdef byteor_role *role = self.role_at(index)
-        return (byteor_load_relaxed64(&role.busy_since_ns), byteor_load_relaxed64(&role.busy_sequence),
-            byteor_load_relaxed64(&role.heartbeat_ns))
+        return (
+            byteor_load_relaxed64(&role.busy_since_ns),
+            byteor_load_relaxed64(&role.busy_sequence),
+            byteor_load_relaxed64(&role.heartbeat_ns),
+        )
 
     cdef byteor_histogram *histogram_at(self, size_t index, str which) except NULL:
         cdef byteor_role *role = self.role_at(index)
@@ -254,8 +258,10 @@ cdef class Control:
                 if q == 4:
                     break
         mean = histogram.sum_ns // histogram.count if histogram.count else 0
-        return {"count": total, "mean": mean, "p50": found[0], "p90": found[1], "p99": found[2], "p999": found[3],
-            "max": histogram.max_ns}
+        return {
+            "count": total, "mean": mean, "max": histogram.max_ns,
+            "p50": found[0], "p90": found[1], "p99": found[2], "p999": found[3],
+        }
 
     def histogram(self, index, str which, bounds_ns):
         """Return (cumulative counts at or below each bound, sum_ns, count)."""

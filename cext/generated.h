@@ -51,10 +51,11 @@ static inline void byteor_make_counter(uint8_t *into, size_t bytes, const uint8_
         return;
     }
     memcpy(into, &sequence, 8);
-    for (size_t at = 8; at < bytes; at += BYTEOR_FILLER_BYTES) {
-        size_t left = bytes - at;
-        memcpy(into + at, filler, left < BYTEOR_FILLER_BYTES ? left : BYTEOR_FILLER_BYTES);
+    size_t at = 8;
+    for (; bytes - at >= 8; at += 8) {
+        memcpy(into + at, filler + (at & (BYTEOR_FILLER_BYTES - 8u)), 8);
     }
+    memcpy(into + at, filler, bytes - at);
 }
 
 static inline uint32_t byteor_checksum_of(const uint8_t *message, size_t bytes) {

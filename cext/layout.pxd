@@ -163,7 +163,8 @@ cdef extern from "region.h" nogil:
     void byteor_header_seal(byteor_region_header *header)
     int byteor_region_allocate(int fd, uint64_t size, byteor_map *map, char *text, size_t text_bytes)
     void byteor_region_ready(byteor_map *map)
-    int byteor_region_open(int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map,
-                           char *text, size_t text_bytes)
+    int byteor_region_open(
+        int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map, char *text, size_t text_bytes
+    )
     void byteor_region_unmap(byteor_map *map)
     void byteor_ring_view(const byteor_map *map, byteor_ring *ring)

@@ -49,11 +49,14 @@ STATE_DOUBLE_BYTES_MAX = BYTEOR_STATE_DOUBLE_BYTES_MAX
 ROLE_BYTES = sizeof(byteor_role)
 UNIT_BYTES = sizeof(byteor_unit)
 
-ERRORS = {-1: "IO", -2: "NO_SPACE", -3: "TRUNCATED", -4: "FOREIGN", -5: "VERSION", -6: "CORRUPT", -7: "UNREADY",
-    -8: "KIND"}
+ERRORS = {
+    -1: "IO", -2: "NO_SPACE", -3: "TRUNCATED", -4: "FOREIGN", -5: "VERSION", -6: "CORRUPT", -7: "UNREADY", -8: "KIND",
+}
 STATES = ("none", "starting", "running", "idle", "blocked", "ended", "failed", "stopped")
-FAILURES = ("", "STAGE_FAILED", "STAGE_KEPT_VIEWS", "STAGE_NONSENSE", "ADAPTER_FAILED", "STAGE_HUNG", "WORKER_DIED",
-    "START_FAILED")
+FAILURES = (
+    "", "STAGE_FAILED", "STAGE_KEPT_VIEWS", "STAGE_NONSENSE", "ADAPTER_FAILED",
+    "STAGE_HUNG", "WORKER_DIED", "START_FAILED",
+)
 KINDS = ("", "ingress", "stage", "egress")
 REJECTS = ("oversize", "malformed", "truncated", "filtered", "corrupt", "kernel")
 
@@ -187,8 +190,8 @@ def _control_layout(units, roles):
 def create_control(int fd, *, units, roles, ident, Clock clock):
     """Make the empty file `fd` a control region.
 
-    `units`: dicts with worker, roles (indices), undo_bytes, undo_slot_bytes. `roles`: dicts with name, stage, kind,
-    unit, member, ring, cell, depends, state_bytes. RegionFault NO_SPACE when the filesystem is full.
+    `units`: dicts with worker, roles (indices), undo_bytes, undo_slot_bytes. `roles`: dicts with name,
+    stage, kind, unit, member, ring, cell, depends, state_bytes. RegionFault NO_SPACE when the filesystem is full.
     """
     cdef byteor_map map
     cdef char text[256]
@@ -266,8 +269,7 @@ cdef class Ring:
         byteor_region_unmap(&self.map)
 
     def read(self):
-        """Return capacity, slot_bytes, cursor, claimed, end_sequence (or None), progress_ns and the cells' sequences.
-        """
+        """Return capacity, slot_bytes, cursor, claimed, end_sequence (or None), progress_ns, the cells."""
         cells = [byteor_load_acquire64(&self.ring.cells[i].sequence) for i in range(self.ring.cell_count)]
         cdef byteor_ring_producer *producer = self.ring.producer
         end = byteor_load_acquire64(&producer.end_sequence)

@@ -222,8 +222,10 @@ static inline int byteor_source_poll(byteor_unit_runtime *u, uint8_t *slots, uin
     byteor_role *role = u->member[0].role;
     byteor_batch batch = {.abi = BYTEOR_STAGE_ABI, .count = room, .slot_bytes = u->rings[0].slot_bytes,
                           .payload_max = u->rings[0].payload_max, .first_sequence = u->work.position, .slots = slots, .now_ns = now};
+    const uint64_t before = u->source->common.position[0];
     int count = u->source->poll(u->source, &batch);
     byteor_show_adapter(role, &u->source->common);
+    if (count == 0 && u->source->common.position[0] != before) byteor_commit(u); /* passed over input that gave no message */
     if (count < 0 || (uint32_t)count > room) {
         *outcome = byteor_unit_fail(u, 0, BYTEOR_FAILURE_NONSENSE, u->work.position, "the adapter gave a number of messages that cannot be");
         return -1;

@@ -74,8 +74,10 @@ from unit cimport (
 KINDS = {"ring": 1, "scatter": 2, "gather": 3}
 ROLE_KINDS = {"ingress": 1, "stage": 2, "egress": 3}
 WAITS = {"spin": 0, "backoff": 1, "park": 2}
-FAILURES = ("", "STAGE_FAILED", "STAGE_KEPT_VIEWS", "STAGE_NONSENSE", "ADAPTER_FAILED", "STAGE_HUNG", "WORKER_DIED",
-    "START_FAILED")
+FAILURES = (
+    "", "STAGE_FAILED", "STAGE_KEPT_VIEWS", "STAGE_NONSENSE", "ADAPTER_FAILED",
+    "STAGE_HUNG", "WORKER_DIED", "START_FAILED",
+)
 
 
 cdef void _show_state(byteor_unit_runtime *u, uint32_t state) noexcept nogil:
@@ -201,6 +203,7 @@ cdef class Host:
         """Map everything writable; RegionFault-like ValueError when a region is not sound."""
         cdef char text[256]
         cdef int status
+        cdef byteor_map *map
         self.keep = []
         self.ring_count = 0
         self.ring_maps = <byteor_map *> calloc(len(ring_fds), sizeof(byteor_map))
@@ -211,8 +214,8 @@ cdef class Host:
         if status:
             raise ValueError(f"control region: {text.decode('utf-8', 'replace')}")
         for fd in ring_fds:
-            status = byteor_region_open(fd, BYTEOR_REGION_RING, 1, 1000, &self.ring_maps[self.ring_count], text,
-                sizeof(text))
+            map = &self.ring_maps[self.ring_count]
+            status = byteor_region_open(fd, BYTEOR_REGION_RING, 1, 1000, map, text, sizeof(text))
             if status:
                 raise ValueError(f"ring {self.ring_count}: {text.decode('utf-8', 'replace')}")
             byteor_ring_view(&self.ring_maps[self.ring_count], &self.rings[self.ring_count])
@@ -255,9 +258,11 @@ cdef class Host:
         header = <byteor_region_header *> self.control.base
         return <byteor_role *> (self.control.base + header.section[2] + <size_t> index * sizeof(_sized_role))
 
-    def add_unit(self, uint32_t index, *, str kind, rings, members, depends, ranges, bint save_headers,
-                 uint32_t slot_stride, uint32_t max_batch, bint rerunnable, bint skip_failed, bint scan_live,
-                 shard_key, doorbells, uint32_t own_doorbell, str wait, uint64_t sleep_ns_max):
+    def add_unit(
+        self, uint32_t index, *, str kind, rings, members, depends, ranges, bint save_headers, uint32_t slot_stride,
+        uint32_t max_batch, bint rerunnable, bint skip_failed, bint scan_live, shard_key, doorbells,
+        uint32_t own_doorbell, str wait, uint64_t sleep_ns_max
+    ):
         """Make a unit ready to run.
 
         `members`: dicts with role, kind, cell and stage, source or sink (addresses, 0 for none). `ranges`: (offset,

@@ -1,6 +1,6 @@
 # The typed face of `cext/control.pyx`.
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, final
 
 ERRORS: dict[int, str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from ipaddress import ip_address
 from typing import Any
 
 from byteord.adapters.framing import FRAMING_NAMES, check_framing
@@ -62,12 +63,10 @@ class Catalogue:
         """Return what the adapter wants of the host; of options with problems, what can be seen."""
         values, _problems = read_checked(kind, options, ingress=ingress, payload_max=65_520)
         prefix = "unix:" if kind.startswith("unix_") else ""
-        path, address = values.get("path"), values.get("address")
+        path = values.get("path")
+        bound, reached = values.get("listen") or values.get("bind"), values.get("connect")
         if kind == "unix_dgram":
-            path, address = None, path
-        bound, reached = values.get("listen"), values.get("connect")
-        if address:
-            bound, reached = (address, None) if ingress else (None, address)
+            path, bound, reached = None, path if ingress else None, None if ingress else path
         return Needs(
             reads=(path,) if path and ingress else (),
             writes=(path,) if path and not ingress else (),
@@ -177,7 +176,7 @@ def _check_generator(values: Mapping[str, Any], payload_max: int) -> list[Config
 
 
 def _check_addresses(kind: str, values: Mapping[str, Any]) -> list[ConfigProblem]:
-    names = ("address",) if kind == "udp" else ("listen", "connect")
+    names = ("bind", "connect") if kind == "udp" else ("listen", "connect")
     given = [name for name in names if values.get(name)]
     if kind != "udp" and len(given) != 1:
         seen = "both" if given else "neither"
@@ -191,6 +190,17 @@ def _check_addresses(kind: str, values: Mapping[str, Any]) -> list[ConfigProblem
             split_address(text)
         except ValueError as error:
             found.append(problem(name, "VALUE", text, str(error), f"write {name} as {error}"))
+    group = values.get("group")
+    if group is not None and not _is_multicast(group):
+        wanted = "an address of a multicast group, as 239.1.2.3"
+        found.append(problem("group", "VALUE", group, wanted, f"write group as {wanted}"))
     if values.get("peers") and not values.get("listen"):
         found.append(_conflict("peers", "peers with connect", "listen", "peers"))
     return found
+
+
+def _is_multicast(text: str) -> bool:
+    try:
+        return ip_address(text).is_multicast
+    except ValueError:
+        return False

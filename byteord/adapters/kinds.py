@@ -151,10 +151,18 @@ _DISCARD = (
 
 _UDP = (
     Option(
-        "address",
+        "bind",
         "string",
-        "host:port to receive at, or to send to; of a multicast group: the group and its port",
+        "host:port to receive at; 0.0.0.0 is every address of this host",
         required=True,
+        side=_IN,
+    ),
+    Option("connect", "string", "host:port, or group:port, to send to", required=True, side=_OUT),
+    Option(
+        "group",
+        "string",
+        "multicast group to join, received at the port of bind",
+        side=_IN,
     ),
     Option("interface", "string", "multicast: name or IPv4 address of the interface to use"),
     Option(

@@ -31,29 +31,39 @@ _BACKLOG = 16
 
 
 def open_udp_source(values: Mapping[str, Any], context: OpenContext) -> native.SourceHandle:
-    """Bind a UDP address, or join a multicast group."""
-    what = f"adapter {context.name}: udp {values['address']}"
-    family, address = _resolve(what, values["address"], socket.SOCK_DGRAM)
-    with _opening(what, values["address"], socket.socket(family, socket.SOCK_DGRAM)) as opened:
+    """Bind a UDP address; with a group, the group's at that port."""
+    text, group = values["bind"], values.get("group")
+    what = f"adapter {context.name}: udp {text}"
+    family, address = _resolve(what, text, socket.SOCK_DGRAM)
+    if group is None and _is_group(address[0]):
+        group = address[0]
+    if group is not None:
+        family = socket.AF_INET6 if ":" in group else socket.AF_INET
+    with _opening(what, text, socket.socket(family, socket.SOCK_DGRAM)) as opened:
         _set_buffer(opened, socket.SO_RCVBUF, values["receive_buffer"])
         opened.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
-        multicast = ip_address(address[0].partition("%")[0]).is_multicast
-        if multicast:
+        if group is None:
+            opened.bind(address)
+        else:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind(address)
-        if multicast:
-            _join(opened, family, address[0], values)
+            opened.bind((group, address[1]))
+            _join(opened, family, group, values)
         opened.setblocking(False)
         return native.open_datagram_source(opened.detach(), count=values["count"])
 
 
+def _is_group(host: str) -> bool:
+    return ip_address(host.partition("%")[0]).is_multicast
+
+
 def open_udp_sink(values: Mapping[str, Any], context: OpenContext) -> native.SinkHandle:
     """Connect a UDP socket, so that the kernel reports what it knows of the receiver."""
-    what = f"adapter {context.name}: udp {values['address']}"
-    family, address = _resolve(what, values["address"], socket.SOCK_DGRAM)
-    with _opening(what, values["address"], socket.socket(family, socket.SOCK_DGRAM)) as opened:
+    text = values["connect"]
+    what = f"adapter {context.name}: udp {text}"
+    family, address = _resolve(what, text, socket.SOCK_DGRAM)
+    with _opening(what, text, socket.socket(family, socket.SOCK_DGRAM)) as opened:
         _set_buffer(opened, socket.SO_SNDBUF, values["send_buffer"])
-        if ip_address(address[0].partition("%")[0]).is_multicast:
+        if _is_group(address[0]):
             _set_multicast_sender(opened, family, values)
         opened.connect(address)
         opened.setblocking(False)

@@ -81,7 +81,7 @@ def test_every_metric_of_the_rules_is_scraped(tmp_path: Path) -> None:
         page = _page(daemon)
         stopped = byteorctl(*where, "stop", "metrics")
         assert stopped.returncode == 0, stopped.stderr
-    found = set(re.findall(rb"^(\w+)(?:\{| )", page, re.MULTILINE))
+    found = set(re.findall(rb"^(?:# TYPE )?(\w+)(?:\{| )", page, re.MULTILINE))
     assert wanted - found == set()
     if shutil.which("promtool"):
         checked = _promtool("metrics", page=page)

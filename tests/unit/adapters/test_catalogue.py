@@ -85,8 +85,10 @@ def test_every_default_is_accepted(kind: str) -> None:
         ("generator", True, {"size": "64 apples"}, "size", "VALUE", "64KiB"),
         ("generator", True, {"size": 241}, "size", "RANGE", "slot_bytes"),
         ("generator", True, {"content": "checksummed", "size": 8}, "size", "RANGE", "size = 12"),
-        ("udp", True, {"address": "nowhere"}, "address", "VALUE", "host:port"),
-        ("udp", True, {"address": "a:70000"}, "address", "VALUE", "host:port"),
+        ("udp", True, {"bind": "nowhere"}, "bind", "VALUE", "host:port"),
+        ("udp", True, {"bind": "a:70000"}, "bind", "VALUE", "host:port"),
+        ("udp", True, {"bind": "a:1", "group": "10.0.0.1"}, "group", "VALUE", "239.1.2.3"),
+        ("udp", False, {}, "connect", "MISSING", "connect"),
         ("tcp", True, {}, "listen", "CONFLICT", "one of the two"),
         ("tcp", True, {"connect": "a:1", "peers": 2}, "peers", "CONFLICT", "listen"),
         (
@@ -121,7 +123,7 @@ def test_all_problems_are_reported_at_once() -> None:
 def test_sizes_and_durations_take_units() -> None:
     """As people write them."""
     assert problems("generator", size="128", size_max="0.2KiB")[0].key == "size_max"
-    assert problems("udp", address="a:1", receive_buffer="4MiB") == []
+    assert problems("udp", bind="a:1", receive_buffer="4MiB") == []
     assert problems("tcp", connect="a:1", connect_timeout="1.5s") == []
     assert problems("tcp", connect="a:1", connect_timeout="11m")[0].wanted == "0.001 to 600 seconds"
 
@@ -131,8 +133,8 @@ def test_needs_name_what_the_host_must_allow() -> None:
     assert CATALOGUE.needs("file", {"path": "/a"}, ingress=True).reads == ("/a",)
     assert CATALOGUE.needs("pcap", {"path": "/a"}, ingress=True).reads == ("/a",)
     assert CATALOGUE.needs("file", {"path": "/a"}, ingress=False).writes == ("/a",)
-    assert CATALOGUE.needs("udp", {"address": "h:1"}, ingress=True).listens == ("h:1",)
-    assert CATALOGUE.needs("udp", {"address": "h:1"}, ingress=False).connects == ("h:1",)
+    assert CATALOGUE.needs("udp", {"bind": "h:1"}, ingress=True).listens == ("h:1",)
+    assert CATALOGUE.needs("udp", {"connect": "h:1"}, ingress=False).connects == ("h:1",)
     assert CATALOGUE.needs("tcp", {"listen": "h:1"}, ingress=False).listens == ("h:1",)
     assert CATALOGUE.needs("tcp", {"connect": "h:1"}, ingress=True).connects == ("h:1",)
     needs = CATALOGUE.needs("unix_dgram", {"path": "/s"}, ingress=True)
@@ -149,5 +151,5 @@ def test_an_adapter_as_the_clients_stream() -> None:
     kept = CATALOGUE.as_stream("pcap", {"path": "/a", "port": 9000}, ingress=True)
     assert kept == {"framing": "pcap", "port": 9000}
     assert CATALOGUE.check("stream", kept, ingress=True, payload_max=240) == []
-    assert CATALOGUE.as_stream("udp", {"address": "h:1"}, ingress=True) == {}
+    assert CATALOGUE.as_stream("udp", {"bind": "h:1"}, ingress=True) == {}
     assert CATALOGUE.as_stream("file", {"path": "a", "mode": "append"}, ingress=False) == {}

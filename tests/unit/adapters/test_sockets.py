@@ -61,7 +61,7 @@ def test_udp_datagrams_are_messages_in_order(tmp_path: Path) -> None:
     """Empty ones too; one that does not fit is cut, counted and not delivered."""
     address = f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
     with (
-        source("udp", context(tmp_path), address=address, count=6) as handle,
+        source("udp", context(tmp_path), bind=address, count=6) as handle,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
     ):
         assert drive.drain(handle) == []
@@ -81,7 +81,7 @@ def test_udp_datagrams_are_messages_in_order(tmp_path: Path) -> None:
 def test_udp_drops_of_the_kernel_are_counted(tmp_path: Path) -> None:
     """What did not fit the receive buffer is known exactly once the next datagram comes."""
     port = free_port(socket.SOCK_DGRAM)
-    options = {"address": f"127.0.0.1:{port}", "receive_buffer": 8192}
+    options: dict[str, Any] = {"bind": f"127.0.0.1:{port}", "receive_buffer": 8192}
     with (
         source("udp", context(tmp_path), **options) as handle,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
@@ -101,8 +101,8 @@ def test_udp_out_and_in(tmp_path: Path) -> None:
     """The sink sends live messages only, as they are, and the source gets them."""
     address = f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
     with (
-        source("udp", context(tmp_path), address=address) as into,
-        sink("udp", context(tmp_path), address=address) as out,
+        source("udp", context(tmp_path), bind=address) as into,
+        sink("udp", context(tmp_path), connect=address) as out,
     ):
         flags = [0, 1, 0, 0x10, 0x10]
         assert drive.push(out, [b"a", b"dropped", b"", b"last", b""], flags=flags) == 5
@@ -120,8 +120,8 @@ def test_udp_over_ipv6(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this host has no IPv6 loopback")
     with (
-        source("udp", context(tmp_path), address=f"[::1]:{port}") as into,
-        sink("udp", context(tmp_path), address=f"[::1]:{port}") as out,
+        source("udp", context(tmp_path), bind=f"[::1]:{port}") as into,
+        sink("udp", context(tmp_path), connect=f"[::1]:{port}") as out,
     ):
         drive.push(out, [b"six"])
         assert collect(into, 1) == [b"six"]
@@ -130,11 +130,11 @@ def test_udp_over_ipv6(tmp_path: Path) -> None:
 def test_udp_that_nobody_hears_is_counted_and_goes_on(tmp_path: Path) -> None:
     """A receiver that is not there (yet) does not stop a UDP egress; one that comes is served."""
     port = free_port(socket.SOCK_DGRAM)
-    with sink("udp", context(tmp_path), address=f"127.0.0.1:{port}") as out:
+    with sink("udp", context(tmp_path), connect=f"127.0.0.1:{port}") as out:
         for number in range(10):
             assert drive.push(out, [b"%d" % number]) == 1
         assert 1 <= out.report()["rejected"]["kernel"] <= 10
-        with source("udp", context(tmp_path), address=f"127.0.0.1:{port}") as into:
+        with source("udp", context(tmp_path), bind=f"127.0.0.1:{port}") as into:
             assert drive.push(out, [b"heard"]) == 1
             assert collect(into, 1) == [b"heard"]
 
@@ -143,8 +143,8 @@ def test_a_message_too_large_for_a_datagram_is_counted(tmp_path: Path) -> None:
     """It is left out; the others are sent."""
     address = f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
     with (
-        source("udp", context(tmp_path), address=address) as into,
-        sink("udp", context(tmp_path, payload_max=65_520), address=address) as out,
+        source("udp", context(tmp_path), bind=address) as into,
+        sink("udp", context(tmp_path, payload_max=65_520), connect=address) as out,
     ):
         assert drive.push(out, [b"a", bytes(65_520), b"b"], slot_bytes=65_536) == 3
         assert out.report()["rejected"]["oversize"] == 1
@@ -154,11 +154,11 @@ def test_a_message_too_large_for_a_datagram_is_counted(tmp_path: Path) -> None:
 def test_multicast_on_the_loopback_interface(tmp_path: Path) -> None:
     """Two members of a group both get what is sent to it through the named interface."""
     port = free_port(socket.SOCK_DGRAM)
-    options: dict[str, Any] = {"address": f"{GROUP}:{port}", "interface": "lo"}
+    on: dict[str, Any] = {"interface": "lo"}
     with (
-        source("udp", context(tmp_path), **options) as first,
-        source("udp", context(tmp_path), **options) as second,
-        sink("udp", context(tmp_path), ttl=0, **options) as out,
+        source("udp", context(tmp_path), bind=f"{GROUP}:{port}", **on) as first,
+        source("udp", context(tmp_path), bind=f"0.0.0.0:{port}", group=GROUP, **on) as second,
+        sink("udp", context(tmp_path), connect=f"{GROUP}:{port}", ttl=0, **on) as out,
     ):
         drive.push(out, [b"all"])
         assert collect(first, 1) == [b"all"]
@@ -170,15 +170,15 @@ def test_udp_that_cannot_be_opened(tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))
         used = f"127.0.0.1:{other.getsockname()[1]}"
-        error = refused(lambda: open_source("udp", {"address": used}, context(tmp_path)))
+        error = refused(lambda: open_source("udp", {"bind": used}, context(tmp_path)))
     assert (type(error), error.reason) == (AdapterError, "ADDRESS_IN_USE")
     assert used in error.message
     cases: tuple[tuple[dict[str, Any], str], ...] = (
-        ({"address": "203.0.113.9:9000"}, "ADDRESS_NOT_HERE"),
-        ({"address": f"{GROUP}:9000", "interface": "none0"}, "INTERFACE_NOT_FOUND"),
-        ({"address": "no-such-host.invalid:9000"}, "ADDRESS_NOT_FOUND"),
-        ({"address": "9000"}, "ADAPTER_OPTION_VALUE"),
-        ({"address": "::1:9000"}, "ADAPTER_OPTION_VALUE"),
+        ({"bind": "203.0.113.9:9000"}, "ADDRESS_NOT_HERE"),
+        ({"bind": f"{GROUP}:9000", "interface": "none0"}, "INTERFACE_NOT_FOUND"),
+        ({"bind": "no-such-host.invalid:9000"}, "ADDRESS_NOT_FOUND"),
+        ({"bind": "9000"}, "ADAPTER_OPTION_VALUE"),
+        ({"bind": "::1:9000"}, "ADAPTER_OPTION_VALUE"),
     )
     for options, reason in cases:
         given = context(tmp_path)
