@@ -139,13 +139,14 @@ class Worker:
         from byteord.adapters.open import OpenContext, Resume, open_sink, open_source
 
         record = self.control.unit(unit.index)
+        restarted = self.control.role(role.index)["restarts"] > 0
         saved = record["source_record" if role.kind == "ingress" else "sink_record"]
         context = OpenContext(
             payload_max=slot_payload_bytes(self.plan),
             stream_fd=self.stream_fds.get(role.kind, -1),
             read_dirs=self.plan.read_dirs,
             write_dirs=self.plan.write_dirs,
-            resume=Resume(*saved) if record["commits"] else None,
+            resume=Resume(*saved) if record["commits"] or restarted else None,
             name=role.name,
         )
         return (open_source if role.kind == "ingress" else open_sink)(

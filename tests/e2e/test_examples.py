@@ -199,7 +199,7 @@ def test_feed_tap(daemon: DaemonProcess, way: str, origin: str, tmp_path: Path) 
     port, target = _free_port(), tmp_path / "output"
     command = command_of(
         "--address", daemon.address, "run", *WAYS[way], EXAMPLES / "feed-tap" / "spec.toml",
-        "--output", target, "--set", f"adapters.feed.address=127.0.0.1:{port}",
+        "--output", target, "--set", f"adapters.feed.bind=127.0.0.1:{port}",
     )  # fmt: skip
     with _process(command) as client:
         until(lambda: _listening(port) or client.poll() is not None, 20.0, "the port is bound")
