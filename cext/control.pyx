@@ -37,6 +37,7 @@ from layout cimport (
     byteor_role,
     byteor_run_block,
     byteor_store_release32,
+    byteor_store_release64,
     byteor_unit,
 )
 
@@ -110,6 +111,14 @@ cdef class Control:
     def mark_ready(self):
         """Note the moment at which all roles run."""
         self.run_block.ready_ns = byteor_now_ns(&self.header.clock)
+
+    def set_lease(self, uint64_t until_ns):
+        """Allow side effects until this moment of the run's clock; 0 forbids them at once."""
+        byteor_store_release64(&self.run_block.lease_until_ns, until_ns)
+
+    def lease_until_ns(self):
+        """Return the moment of the run's clock until which side effects may happen; 0: not at all."""
+        return byteor_load_acquire64(&self.run_block.lease_until_ns)
 
     def set_restarts(self, index, uint32_t restarts):
         """Store how often the worker of a role was restarted."""

@@ -119,7 +119,8 @@ enum byteor_failure {
 typedef struct byteor_run_block {
     uint64_t created_ns; /* admission, run clock */
     uint64_t ready_ns;
-    uint8_t pad0[48];
+    uint64_t lease_until_ns; /* run clock; side effects may happen before it, 0: none. The daemon's alone; released */
+    uint8_t pad0[40];
     uint32_t failed_role; /* index + 1; compare-exchanged from 0: the first failure wins */
     uint32_t failure;     /* enum byteor_failure; stored with release after the rest of the line */
     uint64_t failed_sequence;
@@ -255,6 +256,7 @@ _Static_assert(sizeof(byteor_role) % BYTEOR_LINE == 0 && sizeof(byteor_unit) % B
 _Static_assert(sizeof(byteor_ring_producer) == 2 * BYTEOR_LINE, "producer lines");
 _Static_assert(sizeof(byteor_cell) == BYTEOR_LINE, "one cell a line");
 _Static_assert(sizeof(byteor_run_block) == 3 * BYTEOR_LINE, "run block lines");
+_Static_assert(__builtin_offsetof(byteor_run_block, lease_until_ns) == 16, "the lease stands in the daemon's line");
 _Static_assert(__builtin_offsetof(byteor_unit, parked) == BYTEOR_LINE, "doorbell line");
 _Static_assert(__builtin_offsetof(byteor_unit, selector) == 2 * BYTEOR_LINE, "selector line");
 _Static_assert(__builtin_offsetof(byteor_unit, undo) == 3 * BYTEOR_LINE, "undo line");

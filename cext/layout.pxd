@@ -47,6 +47,7 @@ cdef extern from "layout.h" nogil:
     ctypedef struct byteor_run_block:
         uint64_t created_ns
         uint64_t ready_ns
+        uint64_t lease_until_ns
         uint32_t failed_role
         uint32_t failure
         uint64_t failed_sequence

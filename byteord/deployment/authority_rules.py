@@ -57,18 +57,19 @@ def _check_effects(stage: Stage, path: Path, found: Collector, environment: Envi
             "POLICY_EFFECTS_UNDECLARED",
             (*path, "effects"),
             seen="nothing",
-            wanted="the capabilities it uses; what is not declared counts as side-effecting",
+            wanted="the capabilities it uses; what is not declared counts as side-effecting and "
+            "is gated",
             fix="add effects = [] if it only computes",
-            severity=Severity.ERROR if strict else Severity.NOTE,
+            severity=Severity.WARNING if strict else Severity.NOTE,
         )
     elif stage.effects and strict:
         found.add(
             "POLICY_EFFECTS_GATED",
             (*path, "effects"),
             seen=", ".join(stage.effects),
-            wanted=f"no side effects in {environment}: this build has no approvals that could "
-            "allow them",
-            fix="run it in dev, or on a byteor with approvals",
+            wanted=f"an approval that covers them, in {environment}",
+            fix="ask for one with `byteorctl approve request`, give it with `run --approval`",
+            severity=Severity.NOTE,
         )
     elif strict:
         found.add(

@@ -23,12 +23,16 @@ from byteord.deployment.keys import (
 from byteord.deployment.model import (
     Adapter,
     AdapterCatalogue,
+    Authority,
     Deployment,
+    Effects,
     Environment,
     Failure,
     FailurePolicy,
     Fuse,
     Limits,
+    OnLeaseLost,
+    SideEffects,
     Tuning,
     Wait,
 )
@@ -43,6 +47,7 @@ from byteord.spec.secrets import check_secrets
 from byteord.spec.validate import FlatDocument, put_array
 
 _STRICTNESS = {Environment.DEV: 0, Environment.STAGING: 1, Environment.PROD: 2}
+_EFFECTS_STRICTNESS = {each: level for level, each in enumerate(SideEffects)}
 
 
 class DeploymentCheck:
@@ -72,6 +77,7 @@ class DeploymentCheck:
             self._override(key, value)
         self.adapters: dict[str, Adapter] = {}
         self.environment = Environment.DEV
+        self.authority = Authority()
         self.typed: dict[str, Any] | None = None
 
     def _override(self, key: str, value: str) -> None:
@@ -103,13 +109,15 @@ class DeploymentCheck:
         """Tell whether any finding is an error."""
         return any(finding.severity is Severity.ERROR for finding in self.findings)
 
-    def decide_environment(self, authority: Environment) -> Environment:
+    def decide_environment(self, authority: Authority) -> Environment:
         """Return the environment of the run.
 
         The deployment's if it is no looser than the daemon's, else that.
         """
-        asked = self._asked_environment(authority)
-        self.environment = authority if _STRICTNESS[asked] < _STRICTNESS[authority] else asked
+        self.authority = authority
+        floor = authority.environment
+        asked = self._asked_environment(floor)
+        self.environment = floor if _STRICTNESS[asked] < _STRICTNESS[floor] else asked
         return self.environment
 
     def _asked_environment(self, otherwise: Environment) -> Environment:
@@ -127,6 +135,20 @@ class DeploymentCheck:
                 seen=shown(str(asked)),
                 wanted=f'"{authority}", the environment of this daemon, or stricter',
                 fix="delete the key, or send the run to a daemon of that environment",
+            )
+
+    def check_effects(self) -> None:
+        """Report a side-effect policy that is looser than the daemon's."""
+        asked = self.typed["effects"]["side_effects"] if self.typed else None
+        floor = self.authority.side_effects
+        known = {str(item): item for item in SideEffects}
+        if asked in known and _EFFECTS_STRICTNESS[known[asked]] < _EFFECTS_STRICTNESS[floor]:
+            self.found.add(
+                "DEPLOYMENT_SIDE_EFFECTS_LOOSER",
+                ("effects", "side_effects"),
+                seen=shown(asked),
+                wanted=f'"{floor}", the policy of this daemon, or stricter',
+                fix="delete the key, or send the run to a daemon that allows it",
             )
 
     def schema(
@@ -187,13 +209,23 @@ class DeploymentCheck:
         if self.typed is None or self.has_errors:
             return None
         tuning, failure, limits = settings_of(self.typed)
-        text = kv.write(flatten(self.environment, self.adapters, tuning, failure, limits))
+        effects = _effects_of(self.typed["effects"], self.authority)
+        flat = flatten(
+            self.environment,
+            self.adapters,
+            tuning=tuning,
+            failure=failure,
+            limits=limits,
+            effects=effects,
+        )
+        text = kv.write(flat)
         return Deployment(
             environment=self.environment,
             adapters=self.adapters,
             tuning=tuning,
             failure=failure,
             limits=limits,
+            effects=effects,
             kv=text,
             sha256=hashlib.sha256(text).hexdigest(),
         )
@@ -247,12 +279,24 @@ def settings_of(typed: Mapping[str, Any]) -> tuple[Tuning, Failure, Limits]:
     )
 
 
+def _effects_of(typed: Mapping[str, Any], authority: Authority) -> Effects:
+    """Return what is effective: the deployment's, or the daemon's where that is stricter."""
+    asked = SideEffects(typed["side_effects"] or authority.side_effects)
+    return Effects(
+        side_effects=max(asked, authority.side_effects, key=_EFFECTS_STRICTNESS.__getitem__),
+        dry_run=bool(typed["dry_run"]) or authority.dry_run,
+        on_lease_lost=OnLeaseLost(typed["on_lease_lost"]),
+    )
+
+
 def flatten(
     environment: Environment,
     adapters: Mapping[str, Adapter],
+    *,
     tuning: Tuning,
     failure: Failure,
     limits: Limits,
+    effects: Effects,
 ) -> FlatDocument:
     """Return the canonical keys and values of a deployment, every default spelled out."""
     flat: FlatDocument = {"version": VERSION, "environment": str(environment)}
@@ -270,6 +314,9 @@ def flatten(
     for key in Failure.__slots__:
         value = getattr(failure, key)
         flat[f"failure.{key}"] = str(value) if isinstance(value, FailurePolicy) else value
+    flat["effects.side_effects"] = str(effects.side_effects)
+    flat["effects.dry_run"] = effects.dry_run
+    flat["effects.on_lease_lost"] = str(effects.on_lease_lost)
     flat["limits.max_batch"] = limits.max_batch
     flat["limits.undo_bytes"] = limits.undo_bytes
     return flat

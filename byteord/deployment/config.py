@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from byteord.deployment.config_keys import KEYS, KeyProblem, check_tables
-from byteord.deployment.model import Authority, Environment
+from byteord.deployment.model import Authority, Environment, SideEffects
 from byteord.errors import InvalidDocumentError, NotFoundError
 
 SYSTEM_FILE = "/etc/byteor/byteord.toml"
@@ -237,7 +237,12 @@ def _build(values: Mapping[str, Any], source: str) -> Config:
             reflection=reflection,
         ),
         paths=Paths(runtime, get("paths.state") or default_state(), get("paths.regions")),
-        authority=Authority(environment=environment, **allowed),
+        authority=Authority(
+            environment=environment,
+            side_effects=SideEffects(get("effects.side_effects")),
+            dry_run=get("effects.dry_run"),
+            **allowed,
+        ),
         metrics_address=get("metrics.address"),
         log=Log(get("log.format"), get("log.level")),
         on_stop=get("on_stop"),

@@ -171,6 +171,13 @@ KEYS: dict[str, Key] = {
         Key("paths.runtime", "directory of lock and socket", "", _directory),
         Key("paths.state", "directory of what must survive a restart", "", _directory),
         Key("paths.regions", "a tmpfs for regions", "/dev/shm", _directory),  # noqa: S108
+        Key(
+            "effects.side_effects",
+            "what stages and adapters may do outside; a deployment may be stricter",
+            "allow",
+            _one_of("allow", "require_approval", "deny_all"),
+        ),
+        Key("effects.dry_run", "write side effects down instead of doing them", False, _boolean),
         Key("allow.code_dirs", "where code of stages may come from", [], _DIRECTORIES),
         Key("allow.read_dirs", "where adapters may read files", [], _DIRECTORIES),
         Key("allow.write_dirs", "where adapters may write files", [], _DIRECTORIES),

@@ -82,8 +82,8 @@ def diff(
             reason="DIFF_KINDS_DIFFER",
         )
     read_one = _read_spec if kinds[0] == "spec" else _read_deployment
-    before = read_one(old, authority.environment, stages, adapters)
-    after = read_one(new, authority.environment, stages, adapters)
+    before = read_one(old, authority, stages, adapters)
+    after = read_one(new, authority, stages, adapters)
     keys = SPEC_KEYS if kinds[0] == "spec" else DEPLOYMENT_KEYS
     both = before[1] and after[1]
     changes = diff_kv(before[0], after[0], keys) if both else []
@@ -100,11 +100,11 @@ def _unknown(environment: Environment) -> Severity:
 
 
 def _read_spec(
-    source: Source, environment: Environment, stages: StageCatalogue, adapters: AdapterCatalogue
+    source: Source, authority: Authority, stages: StageCatalogue, adapters: AdapterCatalogue
 ) -> _Read:
     del adapters
     check = SpecCheck(source)
-    check.schema(stages, unknown=_unknown(environment))
+    check.schema(stages, unknown=_unknown(authority.environment))
     check.topology()
     spec = check.build()
     return (
@@ -113,11 +113,11 @@ def _read_spec(
 
 
 def _read_deployment(
-    source: Source, environment: Environment, stages: StageCatalogue, adapters: AdapterCatalogue
+    source: Source, authority: Authority, stages: StageCatalogue, adapters: AdapterCatalogue
 ) -> _Read:
     del stages
     check = DeploymentCheck(source, {}, client_input=False, client_output=False)
-    decided = check.decide_environment(environment)
+    decided = check.decide_environment(authority)
     check.schema({}, adapters, unknown=_unknown(decided), payload_max=65_520)
     made = check.build()
     return (

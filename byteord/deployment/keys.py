@@ -5,7 +5,17 @@ What validation reads by and the reference is printed from.
 
 from __future__ import annotations
 
-from byteord.deployment.model import Failure, FailurePolicy, Fuse, Limits, Tuning, Wait
+from byteord.deployment.model import (
+    Effects,
+    Failure,
+    FailurePolicy,
+    Fuse,
+    Limits,
+    OnLeaseLost,
+    SideEffects,
+    Tuning,
+    Wait,
+)
 from byteord.spec.schema import Key, compile_keys
 
 VERSION = 1
@@ -14,7 +24,7 @@ PROFILES_LATER = ("low-latency", "isolated-core")
 PINS = ("none", "balanced", "physical")
 FAILURE_POLICIES_LATER = ("dead_letter",)
 
-_TUNING, _FAILURE, _LIMITS = Tuning(), Failure(), Limits()
+_TUNING, _FAILURE, _LIMITS, _EFFECTS = Tuning(), Failure(), Limits(), Effects()
 
 DEPLOYMENT_KEYS: tuple[Key, ...] = (
     Key("version", "integer", "Version of the format; this build reads 1.", default=VERSION),
@@ -113,6 +123,29 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
         default=_FAILURE.drain_timeout_s,
         minimum=1,
         maximum=86_400,
+    ),
+    Key(
+        "effects.side_effects",
+        "string",
+        "What stages and adapters may do outside: `allow` (in staging and prod with an approval), "
+        "`require_approval` (in dev too), `deny_all`; stricter than the daemon's, never looser.",
+        choices=tuple(str(item) for item in SideEffects),
+        default_text="the daemon's",
+    ),
+    Key(
+        "effects.dry_run",
+        "boolean",
+        "Let everything flow and write down what would be done outside instead of doing it.",
+        default=_EFFECTS.dry_run,
+    ),
+    Key(
+        "effects.on_lease_lost",
+        "string",
+        "What happens to a message whose effect may not be done, since an approval expired or "
+        "was revoked, the audit log cannot be written, or the daemon died: `hold` it until the "
+        "lease is back, `dead_letter` it, or `stop` the run.",
+        default=str(_EFFECTS.on_lease_lost),
+        choices=tuple(str(item) for item in OnLeaseLost),
     ),
     Key(
         "limits.max_batch",

@@ -92,6 +92,32 @@ class Limits:
     undo_bytes: int = 1 << 20
 
 
+class SideEffects(enum.StrEnum):
+    """What the daemon or a deployment lets stages and adapters do outside, least strict first."""
+
+    ALLOW = "allow"
+    REQUIRE_APPROVAL = "require_approval"
+    DENY_ALL = "deny_all"
+
+
+class OnLeaseLost(enum.StrEnum):
+    """What an effect does while the run has no lease."""
+
+    HOLD = "hold"
+    DEAD_LETTER = "dead_letter"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What may happen outside, and how."""
+
+    side_effects: SideEffects = SideEffects.ALLOW
+    dry_run: bool = False
+    """Everything flows; what would be done outside is written down instead."""
+    on_lease_lost: OnLeaseLost = OnLeaseLost.HOLD
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """A valid deployment after defaults and flags. `sha256` covers its canonical form."""
@@ -104,6 +130,7 @@ class Deployment:
     limits: Limits
     kv: bytes
     sha256: str
+    effects: Effects = field(default_factory=Effects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +196,9 @@ class Authority:
     """What the daemon's own configuration allows; a deployment may narrow it, never widen it."""
 
     environment: Environment = Environment.DEV
+    side_effects: SideEffects = SideEffects.ALLOW
+    dry_run: bool = False
+    """Nothing is done outside, whatever a deployment says."""
     code_dirs: tuple[str, ...] = ()
     """Directories that `python:`, `cabi:` and `numba:` code may come from, searched in order."""
     read_dirs: tuple[str, ...] = ()

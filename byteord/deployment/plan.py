@@ -76,6 +76,19 @@ class WorkerPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class EffectPlan:
+    """One capability of one role, as policy decided it when the run was admitted."""
+
+    role: int
+    """Index of the role."""
+    capability: str
+    target: str
+    """What it acts on: a URL, a program, an address, a path, or the stage's own key."""
+    mode: str
+    """`act`: done while the lease of the run lasts; `record`: written down, never done."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunPlan:
     """Everything that shim and workers need to know."""
 
@@ -107,6 +120,9 @@ class RunPlan:
     write_dirs: tuple[str, ...]
     notes: tuple[str, ...] = ()
     """Why the plan is as it is, for `describe`."""
+    effects: tuple[EffectPlan, ...] = ()
+    effects_policy: str = "hold"
+    """What an effect does without a lease: `hold`, `dead_letter` or `stop`."""
 
     def to_json(self) -> str:
         """Return the plan as JSON text."""
@@ -127,6 +143,7 @@ class RunPlan:
         raw["shard_key"] = tuple(raw["shard_key"]) if raw["shard_key"] else None
         for key in ("code_dirs", "read_dirs", "write_dirs", "notes"):
             raw[key] = tuple(raw[key])
+        raw["effects"] = tuple(EffectPlan(**effect) for effect in raw.get("effects", ()))
         return cls(**raw)
 
 

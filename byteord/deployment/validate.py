@@ -30,9 +30,8 @@ _NOT_CHECKED = {
     "schema": "how keys fit together; configuration of python:, cabi: and numba: stages, which "
     "their own code reads",
     "topology": "what this daemon allows and this host has",
-    "policy": "whether files and code exist and may be read, which opening them shows; approvals "
-    "and confinement, "
-    "which this build does not have",
+    "policy": "whether files and code exist and may be read, which opening them shows; whether an "
+    "approval covers the side effects, which starting the run shows; confinement",
     "host": "whether ports are free and peers answer, which opening them shows; tuning beyond "
     "CPUs and memory",
 }
@@ -122,7 +121,7 @@ class _Run:
         self._authority, self._host = authority, host
         self._on_host = Collector("host", {})
         self._unsized: dict[str, str] = {}
-        self._environment = deployment.decide_environment(authority.environment)
+        self._environment = deployment.decide_environment(authority)
 
     def report(self, stages: StageCatalogue, adapters: AdapterCatalogue, last: int) -> Report:
         steps = (
@@ -177,6 +176,7 @@ class _Run:
             self._spec.stages, self._authority, self._spec.found, self._environment
         )
         self._deployment.check_environment(self._authority.environment)
+        self._deployment.check_effects()
         authority_rules.check_adapters(
             self._deployment.adapters,
             self._spec.endpoints(),

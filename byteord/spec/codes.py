@@ -104,10 +104,11 @@ CODES: tuple[Code, ...] = (
     *_level(
         "policy",
         DEPLOYMENT_ENVIRONMENT_LOOSER="an environment looser than the daemon's",
+        DEPLOYMENT_SIDE_EFFECTS_LOOSER="a side-effect policy looser than the daemon's",
         POLICY_NO_CODE_DIRS="code of a stage, and no directory that code may come from",
         POLICY_DIGEST_MISSING="code that is not pinned in staging or prod",
         POLICY_EFFECTS_UNDECLARED="a stage that does not declare its effects",
-        POLICY_EFFECTS_GATED="side effects in staging or prod, which need an approval",
+        POLICY_EFFECTS_GATED="side effects in staging or prod: the run needs an approval",
         POLICY_NOT_CONFINED="a stage declared effect-free that this build does not confine",
         POLICY_PATH_DENIED="a path outside the directories that the daemon allows",
         POLICY_ADDRESS_DENIED="an address outside the patterns that the daemon allows",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from byteord.deployment.model import Authority
+from byteord.deployment.model import Authority, SideEffects
 from byteord.spec.findings import Severity
 from tests.unit.spec.case import (
     IN_STAGING,
@@ -179,6 +179,18 @@ POLICY = (
         context=IN_STAGING,
     ),
     Case(
+        "DEPLOYMENT_SIDE_EFFECTS_LOOSER",
+        "effects.side_effects",
+        "deny_all",
+        SPEC,
+        deployed('[effects]\nside_effects = "require_approval"'),
+        context={
+            "authority": Authority(
+                side_effects=SideEffects.DENY_ALL, read_dirs=("/data",), write_dirs=("/data",)
+            )
+        },
+    ),
+    Case(
         "POLICY_NO_CODE_DIRS",
         "stages.0.stage",
         "code_dirs",
@@ -204,13 +216,15 @@ POLICY = (
         "stages.0.effects",
         "effects = []",
         stages_spec(f"{PYTHON}\n{PIN}"),
+        severity=Severity.WARNING,
         context=IN_STAGING,
     ),
     Case(
         "POLICY_EFFECTS_GATED",
         "stages.0.effects",
-        "approvals",
+        "approve request",
         stages_spec(f'{PYTHON}\n{PIN}\neffects = ["http"]'),
+        severity=Severity.NOTE,
         context=IN_STAGING,
     ),
     Case(

@@ -1,0 +1,1 @@
+"""Policy: what may happen. Decisions, approvals, audit. Knows no regions, gRPC or event loop."""

@@ -1,0 +1,1 @@
+"""Policy, approvals, key sets and audit, each by itself."""
