@@ -151,7 +151,8 @@ def running(
         run = LiveRun(directory, process, ours, RunReader(directory))
         yield run
         if process.poll() is None:
-            run.command(op="stop", mode="abort")
+            with contextlib.suppress(BrokenPipeError):  # it may be ending by itself just now
+                run.command(op="stop", mode="abort")
         process.wait(30)
     finally:
         ours.close()

@@ -293,3 +293,22 @@ def test_remote_addresses_are_refused_with_the_reason() -> None:
     """What this version does not serve is said."""
     with pytest.raises(CliError, match="remote daemons are not served"):
         parse("host:443")
+
+
+def test_a_thread_that_never_ends_does_not_keep_the_client(tmp_path: Path) -> None:
+    """The verb's exit code and output arrive although a thread of a library hangs at shutdown."""
+    script = (
+        "import sys, threading; from byteorctl.__main__ import main; "
+        "threading.Thread(target=threading.Event().wait).start(); "
+        "sys.argv = ['byteorctl', 'completion', 'nonsense']; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert "nonsense" in done.stderr
