@@ -34,5 +34,5 @@ def to_junit(suite: str, verdicts: Sequence[Verdict]) -> bytes:
             text = clean("\n".join(verdict.problems), keep="\n\t")
             ET.SubElement(element, "failure", message=first).text = text
     ET.indent(root)
-    text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
-    return text + b"\n"
+    document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document + b"\n"
