@@ -30,6 +30,7 @@ VERBS = {
     "status": "Show one run.",
     "watch": "Follow the changes of runs.",
     "snapshot": "Read the state of a run's rings from shared memory.",
+    "test": "Run the golden cases beside a spec.",
     "capabilities": "Show what the daemon can run.",
     "compatibility": "Show which versions work together.",
     "version": "Show the versions of client and daemon.",

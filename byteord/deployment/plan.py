@@ -22,7 +22,87 @@ class RingPlan:
     capacity: int
     slot_bytes: int
     cells: int
-    """Gating cells: one per stage, plus one where the egress is a role or a client of its own."""
+    """Gating cells.
+
+    SingleRing: one per stage, plus one where the egress is a role or a client of its own.
+    LaneGraph: one per consumer that is not lossy; none when all are.
+    """
+    lane: int = -1
+    """Index of its lane in `RunPlan.lanes`; -1 in a SingleRing."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPlan:
+    """How a lane of kind `journal` keeps its records."""
+
+    durable: bool
+    directory: str
+    """Of a durable one, as the deployment gives it; empty: `file` in the run directory."""
+    file: str
+    """Region of one in shared memory; empty for a durable one."""
+    segment_bytes: int
+    retention_bytes: int
+    """0: everything is kept; never 0 for one in shared memory."""
+    retention_s: int
+    """0: no record goes for its age."""
+    sync: str
+    """`none`, `interval` or `every_batch`."""
+    sync_interval_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerPlan:
+    """One consumer of a lane."""
+
+    role: int
+    cell: int
+    """Its gating cell in each ring of the lane; -1: none (lossy, or a reader of a journal)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LanePlan:
+    """One lane of a LaneGraph."""
+
+    index: int
+    name: str
+    kind: str
+    """`events`, `fanout_broadcast`, `journal` or `sequenced_slots`."""
+    on_full: str
+    """`block` or `drop`."""
+    rings: tuple[int, ...]
+    """Indices into `RunPlan.rings`, one per stripe; empty for a journal."""
+    capacity: int
+    """Slots of each ring; 0 for a journal."""
+    slot_bytes: int
+    consumers: tuple[ConsumerPlan, ...]
+    """In the order of their cells; those without a cell last."""
+    producers: tuple[int, ...]
+    """Role indices, in the order of their stripes; a role that sends dead letters is one."""
+    publishers_max: int
+    journal: JournalPlan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RxPlan:
+    """One lane that a role reads."""
+
+    lane: int
+    cell: int
+    """Its gating cell, the same in every stripe; -1: lossy, or a reader of a journal."""
+    lossy: bool = False
+    depends: tuple[int, ...] = ()
+    """Cells that it follows, on `sequenced_slots` only; empty: the producer."""
+
+
+@dataclass(frozen=True, slots=True)
+class TxPlan:
+    """One lane that a role writes."""
+
+    lane: int
+    stripe: int
+    """First ring of the lane that it owns; -1: none (in place on `sequenced_slots`, a journal)."""
+    stripes: int = 1
+    """Rings that it owns; more than one for an endpoint of clients: one per publisher."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +113,16 @@ class RolePlan:
     name: str
     """Unique in the run: the endpoint's or stage's name, `#SHARD` added when there are several."""
     kind: str
-    """`ingress`, `stage` or `egress`."""
+    """`ingress`, `stage` or `egress`; in a LaneGraph also `bridge`, `router` or `merge`."""
     shard: int
-    """Ring it works on; -1: all of them."""
+    """Ring it works on; -1: all of them. 0 in a LaneGraph."""
     cell: int
-    """Its gating cell; -1: the producer, or an egress inside the final stage's worker."""
+    """Its gating cell; -1: the producer, or an egress inside the final stage's worker.
+
+    -1 in a LaneGraph, where `rx` has the cells.
+    """
     depends: tuple[int, ...] = ()
-    """Cells it follows; empty: the producer."""
+    """Cells it follows; empty: the producer. Empty in a LaneGraph."""
     stage: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     mutates: tuple[tuple[int, int], ...] = ()
@@ -50,6 +133,26 @@ class RolePlan:
     digest: str = ""
     adapter: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+    rx: tuple[RxPlan, ...] = ()
+    """Lanes that it reads, in the order of the spec; LaneGraph only, as all below."""
+    tx: tuple[TxPlan, ...] = ()
+    """Lanes that it writes, in the order of the spec."""
+    mode: str = ""
+    """Router: `broadcast`, `work_queue`, `key_hash`.
+
+    Merge: `round_robin`, `priority`, `ordered`.
+    """
+    key: tuple[int, int] | None = None
+    """Offset and length of the payload bytes that `key_hash` goes by."""
+    outputs_max: int = 1
+    """Most messages that the stage makes of one; at most the capacity of every tx lane."""
+    dead_letter: TxPlan | None = None
+    """Where messages go that the stage failed on, with `failure_policy` `dead_letter`."""
+
+    @property
+    def in_place(self) -> bool:
+        """Tell whether it is a stage that works in the slots of a `sequenced_slots` lane."""
+        return [rx.lane for rx in self.rx] == [tx.lane for tx in self.tx] and bool(self.rx)
 
     @property
     def is_python(self) -> bool:
@@ -59,7 +162,10 @@ class RolePlan:
 
 @dataclass(frozen=True, slots=True)
 class UnitPlan:
-    """Roles that are called in turn over one batch and commit as one."""
+    """Roles that are called in turn over one batch and commit as one.
+
+    In topological order. In a LaneGraph at most 8 roles with at most 64 ports: rx, tx, dead letter.
+    """
 
     index: int
     roles: tuple[int, ...]
@@ -123,6 +229,9 @@ class RunPlan:
     effects: tuple[EffectPlan, ...] = ()
     effects_policy: str = "hold"
     """What an effect does without a lease: `hold`, `dead_letter` or `stop`."""
+    model: str = "single_ring"
+    lanes: tuple[LanePlan, ...] = ()
+    """Of a LaneGraph; its roles stand in topological order."""
 
     def to_json(self) -> str:
         """Return the plan as JSON text."""
@@ -137,6 +246,7 @@ class RunPlan:
             message = f"plan version {seen!r}: this byteor reads version {PLAN_VERSION}"
             raise ValueError(message)
         raw["rings"] = tuple(RingPlan(**ring) for ring in raw["rings"])
+        raw["lanes"] = tuple(_lane(lane) for lane in raw.get("lanes", ()))
         raw["roles"] = tuple(_role(role) for role in raw["roles"])
         raw["units"] = tuple(UnitPlan(unit["index"], tuple(unit["roles"])) for unit in raw["units"])
         raw["workers"] = tuple(_worker(worker) for worker in raw["workers"])
@@ -147,13 +257,17 @@ class RunPlan:
         return cls(**raw)
 
 
+UNIT_ROLES_MAX = 8
+UNIT_PORTS_MAX = 64
+
+
 def slot_payload_bytes(plan: RunPlan) -> int:
-    """Return the most bytes that a payload of the run can have."""
+    """Return the most bytes that a payload of a SingleRing run can have."""
     return plan.rings[0].slot_bytes - 16
 
 
 def unit_ranges(plan: RunPlan, unit: UnitPlan) -> tuple[tuple[int, int], ...]:
-    """Return the payload ranges that the stages of a unit change.
+    """Return the payload ranges that the stages of a SingleRing unit change.
 
     One range to the end when they overlap or any is open.
     """
@@ -166,8 +280,9 @@ def unit_ranges(plan: RunPlan, unit: UnitPlan) -> tuple[tuple[int, int], ...]:
 
 
 def undo_layout(plan: RunPlan, unit: UnitPlan) -> tuple[int, int, int]:
-    """Return the bytes of a unit's undo area: all slot entries, log of touched state, one entry.
+    """Return the bytes of a SingleRing unit's undo area.
 
+    They are those of all slot entries, of the log of touched state, and of one entry.
     Both parts are at most `undo_bytes`, which thereby bounds the batch; the second part is 0
     without large state.
     """
@@ -191,7 +306,21 @@ def undo_layout(plan: RunPlan, unit: UnitPlan) -> tuple[int, int, int]:
 def _role(raw: dict[str, Any]) -> RolePlan:
     raw["depends"] = tuple(raw["depends"])
     raw["mutates"] = tuple((offset, length) for offset, length in raw["mutates"])
+    raw["rx"] = tuple(
+        RxPlan(rx["lane"], rx["cell"], rx["lossy"], tuple(rx["depends"]))
+        for rx in raw.get("rx", ())
+    )
+    raw["tx"] = tuple(TxPlan(**tx) for tx in raw.get("tx", ()))
+    raw["key"] = tuple(raw["key"]) if raw.get("key") else None
+    raw["dead_letter"] = TxPlan(**raw["dead_letter"]) if raw.get("dead_letter") else None
     return RolePlan(**raw)
+
+
+def _lane(raw: dict[str, Any]) -> LanePlan:
+    raw["rings"], raw["producers"] = tuple(raw["rings"]), tuple(raw["producers"])
+    raw["consumers"] = tuple(ConsumerPlan(**consumer) for consumer in raw["consumers"])
+    raw["journal"] = JournalPlan(**raw["journal"]) if raw["journal"] else None
+    return LanePlan(**raw)
 
 
 def _worker(raw: dict[str, Any]) -> WorkerPlan:

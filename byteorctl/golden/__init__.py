@@ -1,0 +1,1 @@
+"""Golden tests of pipelines: cases beside a spec, run and compared."""
