@@ -143,8 +143,8 @@ cdef class _Client:
     cdef int believe(self) except -1:
         """Refuse to go on with a ring of which a page is gone."""
         if byteor_region_lost(&self.ring_map) or byteor_region_lost(&self.control_map):
-            raise RegionFault("LOST", "a page of the ring or of its control region is gone: its file was truncated from "
-                "outside, or its filesystem is full; the run is lost, attach to another")
+            raise RegionFault("LOST", "a page of the ring or of its control region is gone: its file was truncated "
+                "from outside, or its filesystem is full; the run is lost, attach to another")
         return 0
 
     cdef bint wait_for(self, bint consumer, uint64_t deadline) except -1:
