@@ -16,8 +16,6 @@ from byteord.deployment.keys import (
     DEPLOYMENT_SCHEMA,
     FAILURE_POLICIES,
     FAILURE_POLICIES_LATER,
-    PROFILES,
-    PROFILES_LATER,
     VERSION,
 )
 from byteord.deployment.model import (
@@ -31,14 +29,13 @@ from byteord.deployment.model import (
     Environment,
     Failure,
     FailurePolicy,
-    Fuse,
     Limits,
     OnLeaseLost,
     SchemaFile,
     SideEffects,
     Tuning,
-    Wait,
 )
+from byteord.deployment.profiles import check_priority, resolve
 from byteord.errors import ByteorError
 from byteord.spec import kv
 from byteord.spec.document import KEY_PATTERN, NESTING_MAX, Bare, Document, Source, read
@@ -205,7 +202,7 @@ class DeploymentCheck:
         check_secrets(self.tree, found)
         typed = Reader(found).table(DEPLOYMENT_SCHEMA, self.tree)
         check_version(typed, found)
-        _check_later(typed["tuning"]["profile"], _PROFILE, found)
+        check_priority(typed["tuning"], found)
         _check_later(typed["failure"]["policy"], _POLICY, found)
         self.typed = typed
         self._check_hash_key()
@@ -276,7 +273,6 @@ def _path(text: str) -> Path:
     return tuple(text.split("."))
 
 
-_PROFILE = (("tuning", "profile"), PROFILES, PROFILES_LATER, "DEPLOYMENT_PROFILE_UNSUPPORTED")
 _POLICY = (
     ("failure", "policy"),
     FAILURE_POLICIES,
@@ -314,7 +310,7 @@ def settings_of(typed: Mapping[str, Any]) -> tuple[Tuning, Failure, Limits]:
     """Return the parts of a deployment that a valid typed document describes."""
     tuning, failure, limits = typed["tuning"], typed["failure"], typed["limits"]
     return (
-        Tuning(tuning["profile"], Wait(tuning["wait"]), tuning["pin"], Fuse(tuning["fuse"])),
+        resolve(tuning),
         Failure(**{**failure, "policy": FailurePolicy(failure["policy"])}),
         Limits(**limits),
     )
@@ -328,6 +324,15 @@ def _effects_of(typed: Mapping[str, Any], authority: Authority) -> Effects:
         dry_run=bool(typed["dry_run"]) or authority.dry_run,
         on_lease_lost=OnLeaseLost(typed["on_lease_lost"]),
     )
+
+
+def _flatten_tuning(flat: FlatDocument, tuning: Tuning) -> None:
+    for key in Tuning.__slots__:
+        value = getattr(tuning, key)
+        if isinstance(value, tuple):
+            put_array(flat, f"tuning.{key}", value)
+        elif key != "priority" or value:  # 0 stands for none, which is no value of the key
+            flat[f"tuning.{key}"] = value if isinstance(value, bool | int) else str(value)
 
 
 def flatten(
@@ -346,13 +351,7 @@ def flatten(
         flat[f"adapters.{name}.kind"] = adapter.kind
         for key, value in adapter.options.items():
             flat[f"adapters.{name}.{key}"] = value
-    flat["tuning.profile"] = tuning.profile
-    flat["tuning.wait"] = str(tuning.wait)
-    flat["tuning.fuse"] = str(tuning.fuse)
-    if isinstance(tuning.pin, str):
-        flat["tuning.pin"] = tuning.pin
-    else:
-        put_array(flat, "tuning.pin", tuning.pin)
+    _flatten_tuning(flat, tuning)
     for key in Failure.__slots__:
         value = getattr(failure, key)
         flat[f"failure.{key}"] = str(value) if isinstance(value, FailurePolicy) else value

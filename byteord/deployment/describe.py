@@ -54,11 +54,9 @@ def describe(spec: Spec, deployment: Deployment) -> dict[str, Any]:
             else SLEEP_NS_MAX[deployment.tuning.wait],
         },
         "tuning": {
-            "profile": deployment.tuning.profile,
-            "pin": deployment.tuning.pin
-            if isinstance(deployment.tuning.pin, str)
-            else list(deployment.tuning.pin),
-            "fuse": str(deployment.tuning.fuse),
+            key: list(value) if isinstance(value, tuple) else value
+            for key in deployment.tuning.__slots__
+            for value in (getattr(deployment.tuning, key),)
         },
         "failure": {
             key: str(value) if key == "policy" else value

@@ -45,9 +45,9 @@ def check_cpus(pin: object, host: HostFacts, found: Collector) -> None:
 
 
 def check_spinning(spec: Spec, deployment: Deployment, host: HostFacts, found: Collector) -> None:
-    """Report more spinning workers than CPUs.
+    """Report more spinning workers than CPUs: they would starve each other for good.
 
-    An error when pinned, since they would starve each other for good.
+    Also real-time ones that spin on every CPU, which would leave none to stop them from.
     """
     tuning = deployment.tuning
     if tuning.wait is not Wait.SPIN:
@@ -57,14 +57,22 @@ def check_spinning(spec: Spec, deployment: Deployment, host: HostFacts, found: C
         cpus = len([core for core in host.physical_cores if set(core) & set(host.cpus_allowed)])
     workers = workers_of(spec, deployment)
     if workers > cpus:
-        pinned = tuning.pin != "none"
         found.add(
             "HOST_SPIN_OVERCOMMIT",
             ("tuning", "wait"),
             seen=f"{workers} spinning workers on {cpus} CPUs",
             wanted='a CPU for each worker with wait = "spin"',
             fix='write wait = "backoff", or fuse = "always", or use fewer shards',
-            severity=Severity.ERROR if pinned else Severity.WARNING,
+        )
+    elif tuning.realtime and workers >= len(host.cpus_online):
+        found.add(
+            "HOST_REALTIME_EVERYWHERE",
+            ("tuning", "sched"),
+            seen=f'{workers} spinning workers with sched = "{tuning.sched}" on a host of '
+            f"{len(host.cpus_online)} CPUs",
+            wanted="a CPU that is left to everything else",
+            fix='write sched = "other" or wait = "backoff", or fuse = "always", or use fewer '
+            "shards",
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from byteord.deployment.topology import Rights, Topology, flat_topology
 from byteord.spec.model import ConfigKey, ConfigProblem, Scalar, Stage
 
 
@@ -32,6 +33,14 @@ class Wait(enum.StrEnum):
 
 SLEEP_NS_MAX = {Wait.SPIN: 1_000_000, Wait.BACKOFF: 1_000_000, Wait.PARK: 10_000_000}
 """Longest sleep of a role that waits without being woken; a role that spins does not sleep."""
+
+
+class Sched(enum.StrEnum):
+    """Scheduling policy of a worker's loop."""
+
+    OTHER = "other"
+    FIFO = "fifo"
+    RR = "rr"
 
 
 class Fuse(enum.StrEnum):
@@ -60,13 +69,27 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """How the run is to be placed and how it waits."""
+    """How the run is to be placed, how it waits, and what its workers ask of the kernel."""
 
     profile: str = "default"
     wait: Wait = Wait.BACKOFF
     pin: str | tuple[int, ...] = "none"
     """`none`, `balanced`, `physical`, or a list of CPUs given to workers in order."""
     fuse: Fuse = Fuse.AUTO
+    sched: Sched = Sched.OTHER
+    priority: int = 0
+    """Of `fifo` and `rr`: 1 to 99; 0 with `other`."""
+    mlock: bool = False
+    prefault: bool = False
+    huge_pages: bool = False
+    cpu_dma_latency: int = -1
+    """Longest wake-up latency of CPUs that is tolerated, microseconds; -1: nothing is asked."""
+    allow_degraded: bool = False
+
+    @property
+    def realtime(self) -> bool:
+        """Tell whether workers ask for a real-time policy."""
+        return self.sched is not Sched.OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,3 +282,14 @@ class HostFacts:
     membarrier: bool
     clock: str
     """`tsc` or `monotonic`."""
+    topology: Topology = field(default_factory=Topology)
+    """Caches, nodes, isolation; empty: only `physical_cores` is known."""
+    rights: Rights = field(default_factory=Rights)
+    """What the kernel lets the daemon, and so its workers, ask for."""
+
+    @property
+    def layout(self) -> Topology:
+        """Return the topology, made from `physical_cores` alone where no more is known."""
+        if self.topology.cpus:
+            return self.topology
+        return flat_topology(self.physical_cores, self.cpus_allowed)

@@ -181,6 +181,13 @@ class WorkerPlan:
     name: str
     threads: tuple[tuple[int, ...], ...]
     cpus: tuple[int, ...] = ()
+    """CPUs it runs on; with one for each of several threads, they are meant in that order."""
+
+    def cpus_of(self, thread: int) -> tuple[int, ...]:
+        """Return the CPUs of one of its threads; none: any."""
+        if len(self.threads) > 1 and len(self.cpus) == len(self.threads):
+            return (self.cpus[thread],)
+        return self.cpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +201,29 @@ class EffectPlan:
     """What it acts on: a URL, a program, an address, a path, or the stage's own key."""
     mode: str
     """`act`: done while the lease of the run lasts; `record`: written down, never done."""
+
+
+@dataclass(frozen=True, slots=True)
+class TuningPlan:
+    """What every worker asks of the kernel; where each runs stands in `WorkerPlan.cpus`."""
+
+    profile: str = "default"
+    sched: str = "other"
+    priority: int = 0
+    mlock: bool = False
+    prefault: bool = False
+    huge_pages: bool = False
+    timer_slack_ns: int = 1
+    cpu_dma_latency_us: int = -1
+    """-1: not held."""
+    isolated: bool = False
+    """CPUs of workers are meant to be isolated ones."""
+    partition: str = ""
+    """Path of the isolated cpuset partition that workers enter; empty: none."""
+    strict: bool = False
+    """The run must not begin unless all of it was applied."""
+    housekeeping: tuple[int, ...] = ()
+    """CPUs for everything else, the shim among it; empty: as it comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +269,7 @@ class RunPlan:
     model: str = "single_ring"
     lanes: tuple[LanePlan, ...] = ()
     """Of a LaneGraph; its roles stand in topological order."""
+    tuning: TuningPlan = field(default_factory=TuningPlan)
 
     def to_json(self) -> str:
         """Return the plan as JSON text."""
@@ -262,6 +293,9 @@ class RunPlan:
             raw[key] = tuple(raw[key])
         raw["schemas"] = tuple(raw.get("schemas", ()))
         raw["effects"] = tuple(EffectPlan(**effect) for effect in raw.get("effects", ()))
+        tuning = raw.get("tuning", {})
+        tuning["housekeeping"] = tuple(tuning.get("housekeeping", ()))
+        raw["tuning"] = TuningPlan(**tuning)
         return cls(**raw)
 
 

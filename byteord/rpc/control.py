@@ -28,6 +28,7 @@ from byteord.spec.document import Source
 from byteord.spec.dot import to_dot
 from byteord.spec.findings import Finding, Severity
 from byteord.spec.model import StageCatalogue
+from byteord.tuning.forecast import tuning_description
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +81,24 @@ class Control:
         report = self.admit(wanted, "policy")
         assert report.spec is not None  # noqa: S101  admitted
         assert report.deployment is not None  # noqa: S101  admitted
-        plan = plan_description(
-            make_plan(
-                report.spec,
-                report.deployment,
-                run_id=new_run_id(),
-                single_process=wanted.single_process,
-                host=self.host(),
-                authority=self.authority,
-                client_input=wanted.client_input,
-                client_output=wanted.client_output,
-            )
+        host = self.host()
+        made = make_plan(
+            report.spec,
+            report.deployment,
+            run_id=new_run_id(),
+            single_process=wanted.single_process,
+            host=host,
+            authority=self.authority,
+            client_input=wanted.client_input,
+            client_output=wanted.client_output,
         )
+        plan = plan_description(made)
         said = describe(report.spec, report.deployment)
         memory = {**said["memory"], "regions_bytes": plan["memory_bytes"]}
         notes = [*said["notes"], *plan["notes"]]
         placed = {key: plan[key] for key in ("mode", "roles", "units", "workers")}
-        return {**said, **placed, "memory": memory, "notes": notes}, report.findings
+        held = tuning_description(made, host, plan["memory_bytes"]) if wanted.host else {}
+        return {**said, **placed, "memory": memory, "notes": notes, **held}, report.findings
 
     def dot(self, spec: Source) -> str:
         """Return the topology in DOT; raises RefusedDocumentsError."""

@@ -30,9 +30,11 @@ from byteord.deployment.plan import (
     WorkerPlan,
     undo_layout,
 )
+from byteord.deployment.profiles import strict
 from byteord.spec.model import Spec, Stage
 from byteord.stages.guard.bind import STAGES as GUARDS
 from byteord.stages.guard.report import report_names
+from byteord.tuning.plan import tuned
 
 WAKE_UP = {
     Wait.SPIN: "one cache-line transfer; keeps a CPU busy",
@@ -63,10 +65,9 @@ def make_plan(
     groups = _groups(spec, deployment, roles, host, notes)
     units = tuple(UnitPlan(index, tuple(group)) for index, group in enumerate(groups))
     workers = _workers(units, roles, single_process=single_process)
-    workers = _pin(workers, deployment, host, notes)
     failure, limits = deployment.failure, deployment.limits
     key = spec.ring.shard_key
-    return RunPlan(
+    plan = RunPlan(
         version=PLAN_VERSION,
         run_id=run_id,
         name=spec.name,
@@ -97,6 +98,8 @@ def make_plan(
         hash_key=deployment.dataguard.hash_key,
         secrets_dir=authority.secrets_dir,
     )
+    tuning = deployment.tuning
+    return tuned(plan, tuning, host, strict=strict(tuning, deployment.environment))
 
 
 def _rings(spec: Spec, roles: Sequence[RolePlan]) -> tuple[RingPlan, ...]:
@@ -226,36 +229,6 @@ def _workers(
 
 def _is_client(unit: UnitPlan, roles: Sequence[RolePlan]) -> bool:
     return roles[unit.roles[0]].adapter == CLIENT
-
-
-def _pin(
-    workers: tuple[WorkerPlan, ...], deployment: Deployment, host: HostFacts, notes: list[str]
-) -> tuple[WorkerPlan, ...]:
-    pin = deployment.tuning.pin
-    if pin == "none" or not workers:
-        return workers
-    if isinstance(pin, tuple):
-        cpus = pin
-    elif pin == "physical":
-        cpus = tuple(core[0] for core in host.physical_cores)
-    else:
-        cpus = _balanced(host)
-    if len(workers) > len(cpus):
-        notes.append(f"{len(workers)} workers share {len(cpus)} CPUs")
-    if len(workers) == 1 and len(workers[0].threads) > 1:
-        return (WorkerPlan(workers[0].index, workers[0].name, workers[0].threads, cpus),)
-    return tuple(
-        WorkerPlan(worker.index, worker.name, worker.threads, (cpus[worker.index % len(cpus)],))
-        for worker in workers
-    )
-
-
-def _balanced(host: HostFacts) -> tuple[int, ...]:
-    """First CPU of every core, then the second of every core, and so on."""
-    depth = max(len(core) for core in host.physical_cores)
-    return tuple(
-        core[turn] for turn in range(depth) for core in host.physical_cores if turn < len(core)
-    )
 
 
 def plan_memory_bytes(plan: RunPlan) -> int:

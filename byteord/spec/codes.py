@@ -75,7 +75,8 @@ CODES: tuple[Code, ...] = (
         SPEC_RANGE_OUTSIDE="a byte range beyond the longest message",
         DEPLOYMENT_ADAPTER_UNKNOWN="an adapter kind that nobody knows",
         DEPLOYMENT_ADAPTER_DIRECTION="an adapter kind on an endpoint of the other direction",
-        DEPLOYMENT_PROFILE_UNSUPPORTED="a tuning profile that this build does not have",
+        DEPLOYMENT_PRIORITY_MISSING="a real-time policy without a priority",
+        DEPLOYMENT_PRIORITY_UNUSED="a priority without a real-time policy",
         DEPLOYMENT_POLICY_UNSUPPORTED="a failure policy that this build does not have",
     ),
     *_level(
@@ -122,6 +123,7 @@ CODES: tuple[Code, ...] = (
         HOST_CPU_NOT_ALLOWED="a CPU that the daemon may not use",
         HOST_CPU_TWICE="a CPU that is listed twice",
         HOST_SPIN_OVERCOMMIT="more spinning workers than CPUs",
+        HOST_REALTIME_EVERYWHERE="real-time workers that spin on every CPU of the host",
         HOST_SHM_FULL="more shared memory than is free",
         HOST_MEMORY_LOW="more shared memory than there is memory",
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from byteord.deployment.model import Authority, SideEffects
 from byteord.spec.findings import Severity
 from tests.unit.spec.case import (
@@ -346,8 +348,15 @@ HOSTED = (
             ),
             ring="capacity = 8\nshards = 1",
         ),
-        severity=Severity.WARNING,
         context={"overrides": {"tuning.wait": "spin"}},
+    ),
+    Case(
+        "HOST_REALTIME_EVERYWHERE",
+        "tuning.sched",
+        "left to everything else",
+        stages_spec(PYTHON),
+        deployed('[tuning]\nwait = "spin"\nsched = "fifo"\npriority = 5'),
+        context={"host": replace(HOST, cpus_online=(0, 1), cpus_allowed=(0, 1))},
     ),
     Case(
         "HOST_SHM_FULL", "", "bytes of shared memory", ring("capacity = 16777216\nslot_bytes = 64")
