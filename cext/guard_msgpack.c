@@ -55,6 +55,39 @@ static int pack_word(pack_reader *in, pack_head *head, uint32_t type, uint32_t b
     return pack_number(in, bytes, &head->word);
 }
 
+/* Tags from 0xc0 to 0xdf: each group counts up in sizes of length or value. */
+static int pack_read_tagged(pack_reader *in, pack_head *head, uint8_t tag) {
+    if (tag <= 0xc3) {
+        head->type = tag == 0xc0 ? GUARD_NULL : GUARD_BOOLEAN;
+        head->word = tag & 1u;
+        return tag == 0xc1 ? -1 : 0; /* 0xc1 is never used */
+    }
+    if (tag <= 0xc6) {
+        return pack_sized(in, head, GUARD_BYTES, 1u << (tag - 0xc4));
+    }
+    if (tag <= 0xc9) {
+        int status = pack_sized(in, head, GUARD_ANY, 1u << (tag - 0xc7));
+        head->size++; /* the type of the extension */
+        return status;
+    }
+    if (tag <= 0xcb) {
+        return pack_word(in, head, GUARD_NUMBER, 4u << (tag - 0xca));
+    }
+    if (tag <= 0xd3) {
+        head->is_signed = tag >= 0xd0;
+        return pack_word(in, head, GUARD_INTEGER, 1u << ((tag - 0xcc) & 3));
+    }
+    if (tag <= 0xd8) {
+        head->type = GUARD_ANY;
+        head->size = (1u << (tag - 0xd4)) + 1u;
+        return 0;
+    }
+    if (tag <= 0xdb) {
+        return pack_sized(in, head, GUARD_STRING, 1u << (tag - 0xd9));
+    }
+    return pack_sized(in, head, tag <= 0xdd ? GUARD_ARRAY : GUARD_OBJECT, 2u << (tag & 1));
+}
+
 static int pack_read_head(pack_reader *in, pack_head *head) {
     memset(head, 0, sizeof *head);
     if (in->at >= in->end) {
@@ -78,61 +111,7 @@ static int pack_read_head(pack_reader *in, pack_head *head) {
         head->size = tag & 31u;
         return 0;
     }
-    switch (tag) {
-    case 0xc0:
-        head->type = GUARD_NULL;
-        return 0;
-    case 0xc2:
-    case 0xc3:
-        head->type = GUARD_BOOLEAN;
-        head->word = tag & 1u;
-        return 0;
-    case 0xc4:
-    case 0xc5:
-    case 0xc6:
-        return pack_sized(in, head, GUARD_BYTES, 1u << (tag - 0xc4));
-    case 0xc7:
-    case 0xc8:
-    case 0xc9: {
-        int status = pack_sized(in, head, GUARD_ANY, 1u << (tag - 0xc7));
-        head->size++; /* the type of the extension */
-        return status;
-    }
-    case 0xca:
-    case 0xcb:
-        return pack_word(in, head, GUARD_NUMBER, 4u << (tag - 0xca));
-    case 0xcc:
-    case 0xcd:
-    case 0xce:
-    case 0xcf:
-        return pack_word(in, head, GUARD_INTEGER, 1u << (tag - 0xcc));
-    case 0xd0:
-    case 0xd1:
-    case 0xd2:
-    case 0xd3:
-        head->is_signed = 1;
-        return pack_word(in, head, GUARD_INTEGER, 1u << (tag - 0xd0));
-    case 0xd4:
-    case 0xd5:
-    case 0xd6:
-    case 0xd7:
-    case 0xd8:
-        head->type = GUARD_ANY;
-        head->size = (1u << (tag - 0xd4)) + 1u;
-        return 0;
-    case 0xd9:
-    case 0xda:
-    case 0xdb:
-        return pack_sized(in, head, GUARD_STRING, 1u << (tag - 0xd9));
-    case 0xdc:
-    case 0xdd:
-        return pack_sized(in, head, GUARD_ARRAY, 2u << (tag - 0xdc));
-    case 0xde:
-    case 0xdf:
-        return pack_sized(in, head, GUARD_OBJECT, 2u << (tag - 0xde));
-    default:
-        return -1;
-    }
+    return pack_read_tagged(in, head, tag);
 }
 
 /* The text of an integer or a float. */
