@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from byteord.deployment.config_keys import KEYS, KeyProblem, check_tables
-from byteord.deployment.model import Authority, Environment, SideEffects
+from byteord.deployment.model import Access, ApprovalRules, Authority, Environment, SideEffects
 from byteord.errors import InvalidDocumentError, NotFoundError
 
 SYSTEM_FILE = "/etc/byteor/byteord.toml"
@@ -61,6 +61,8 @@ class Config:
     listen: Listen
     paths: Paths
     authority: Authority = field(default_factory=Authority)
+    approvals: ApprovalRules = field(default_factory=ApprovalRules)
+    access: Access = field(default_factory=Access)
     metrics_address: str = ""
     """`host:port`; port 0: any free one; empty: none."""
     log: Log = field(default_factory=Log)
@@ -243,6 +245,8 @@ def _build(values: Mapping[str, Any], source: str) -> Config:
             dry_run=get("effects.dry_run"),
             **allowed,
         ),
+        approvals=ApprovalRules(**{name: get(f"approvals.{name}") for name in _APPROVALS}),
+        access=Access(**{name: tuple(get(f"access.{name}")) for name in _ACCESS}),
         metrics_address=get("metrics.address"),
         log=Log(get("log.format"), get("log.level")),
         on_stop=get("on_stop"),
@@ -254,3 +258,5 @@ def _build(values: Mapping[str, Any], source: str) -> Config:
 
 _LISTS = ("code_dirs", "read_dirs", "write_dirs", "listen", "connect")
 _CEILINGS = ("runs_max", "workers_max", "region_bytes_max", "uploads_max", "watches_max")
+_APPROVALS = tuple(each.name for each in fields(ApprovalRules))
+_ACCESS = tuple(each.name for each in fields(Access))

@@ -238,6 +238,33 @@ class Authority:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalRules:
+    """Which approvals this daemon takes."""
+
+    key_set: str = ""
+    """File of the trusted keys; empty: none is trusted."""
+    signers_staging: int = 1
+    """Different people who must have signed; `dev` wants one where it asks for approvals at all."""
+    signers_prod: int = 2
+    host: str = ""
+    """This host's name in approvals."""
+    v1_scope: str = ""
+    """`ORG/PROJECT/ENVIRONMENT_ID` of dotted approvals that staging takes; empty: it takes none."""
+    clock_skew_s: int = 60
+    validity_s_max: int = 30 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who has which role: `uid:N`, `gid:N`, `user:NAME` or `group:NAME`."""
+
+    viewers: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
+    approvers: tuple[str, ...] = ()
+    admins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HostFacts:
     """What planning and validation know of the host."""
 
