@@ -18,6 +18,7 @@ from layout cimport (
     BYTEOR_NO_SEQUENCE,
     BYTEOR_REGION_CONTROL,
     BYTEOR_SAMPLE_BYTES,
+    BYTEOR_STATE_DOUBLE_BYTES_MAX,
     byteor_adapter_record,
     byteor_compare_exchange32,
     byteor_doorbell_ring,
@@ -230,6 +231,14 @@ cdef class Control:
             "samples": _samples(role),
             "errors": _errors(role),
         }
+
+    def state_area(self, index):
+        """Return a copy of a role's large state (one buffer, above 4,096 bytes); empty: it has none such."""
+        cdef byteor_role *role = self.role_at(index)
+        cdef uint64_t offset = role.state_offset, size = role.state_bytes, whole = self.map.bytes
+        if size <= BYTEOR_STATE_DOUBLE_BYTES_MAX or offset > whole or size > whole - offset:
+            return b""
+        return PyBytes_FromStringAndSize(<const char *> self.map.base + offset, size)
 
     def state(self, index):
         """Return a role's state word alone: cheap, for supervision."""

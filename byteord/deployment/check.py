@@ -22,17 +22,21 @@ from byteord.deployment.model import (
     Adapter,
     AdapterCatalogue,
     Authority,
+    Dataguard,
     Deployment,
+    DocumentFiles,
     Effects,
     Environment,
     Failure,
     FailurePolicy,
     Limits,
     OnLeaseLost,
+    SchemaFile,
     SideEffects,
     Tuning,
 )
 from byteord.deployment.profiles import check_priority, resolve
+from byteord.errors import ByteorError
 from byteord.spec import kv
 from byteord.spec.document import KEY_PATTERN, NESTING_MAX, Bare, Document, Source, read
 from byteord.spec.findings import Collector, Finding, Path, Severity, shown
@@ -76,6 +80,7 @@ class DeploymentCheck:
         self.environment = Environment.DEV
         self.authority = Authority()
         self.typed: dict[str, Any] | None = None
+        self.files: tuple[SchemaFile, ...] = ()
 
     def _override(self, key: str, value: str) -> None:
         path = _path(key)
@@ -148,6 +153,39 @@ class DeploymentCheck:
                 fix="delete the key, or send the run to a daemon that allows it",
             )
 
+    def read_files(self, files: DocumentFiles) -> None:
+        """Read the files that the document names, so that its hash covers them."""
+        paths = list(self.typed["dataguard"]["schemas"] or ()) if self.typed else []
+        try:
+            self.files = files.schemas(paths)
+        except ByteorError as error:
+            self.found.add(
+                "POLICY_SCHEMA_FILE",
+                ("dataguard", "schemas"),
+                seen=shown(error.message),
+                wanted="schema files that can be read and are right",
+                fix="correct the path, its permissions or the file",
+            )
+
+    def dataguard(self) -> Dataguard:
+        """Return what data protection goes by, as far as files were read."""
+        if self.typed is None:
+            return Dataguard()
+        typed = self.typed["dataguard"]
+        files = self.files or tuple(SchemaFile(path) for path in typed["schemas"] or ())
+        return Dataguard(files, typed["hash_key"] or "")
+
+    def _check_hash_key(self) -> None:
+        key = self.typed["dataguard"]["hash_key"] if self.typed else ""
+        if key and not key.startswith("secret:"):
+            self.found.add(
+                "SECRET_IN_CLEAR",
+                ("dataguard", "hash_key"),
+                seen="a value in the clear",
+                wanted="a reference, secret:NAME",
+                fix="store it where the daemon finds its secrets and write secret:NAME here",
+            )
+
     def schema(
         self,
         endpoints: Mapping[str, EndpointKind],
@@ -167,6 +205,7 @@ class DeploymentCheck:
         check_priority(typed["tuning"], found)
         _check_later(typed["failure"]["policy"], _POLICY, found)
         self.typed = typed
+        self._check_hash_key()
         adapters = AdapterCheck(catalogue, endpoints, self.client, found, payload_max)
         self.adapters = adapters.read(typed["adapters"], is_absent=self.is_absent)
         return True
@@ -214,6 +253,7 @@ class DeploymentCheck:
             failure=failure,
             limits=limits,
             effects=effects,
+            dataguard=self.dataguard(),
         )
         text = kv.write(flat)
         return Deployment(
@@ -223,6 +263,7 @@ class DeploymentCheck:
             failure=failure,
             limits=limits,
             effects=effects,
+            dataguard=self.dataguard(),
             kv=text,
             sha256=hashlib.sha256(text).hexdigest(),
         )
@@ -302,6 +343,7 @@ def flatten(
     failure: Failure,
     limits: Limits,
     effects: Effects,
+    dataguard: Dataguard,
 ) -> FlatDocument:
     """Return the canonical keys and values of a deployment, every default spelled out."""
     flat: FlatDocument = {"version": VERSION, "environment": str(environment)}
@@ -316,6 +358,13 @@ def flatten(
     flat["effects.side_effects"] = str(effects.side_effects)
     flat["effects.dry_run"] = effects.dry_run
     flat["effects.on_lease_lost"] = str(effects.on_lease_lost)
+    if dataguard.schemas:
+        put_array(flat, "dataguard.schemas", [file.path for file in dataguard.schemas])
+    for index, file in enumerate(dataguard.schemas):
+        if file.sha256:
+            flat[f"dataguard.digests.{index}"] = f"sha256:{file.sha256}"
+    if dataguard.hash_key:
+        flat["dataguard.hash_key"] = dataguard.hash_key
     flat["limits.max_batch"] = limits.max_batch
     flat["limits.undo_bytes"] = limits.undo_bytes
     return flat

@@ -200,6 +200,19 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
         choices=tuple(str(item) for item in OnLeaseLost),
     ),
     Key(
+        "dataguard.schemas",
+        "strings",
+        "Schema files of the `dataguard_*` stages, beneath the daemon's read_dirs; their digests "
+        "are part of the deployment's hash.",
+        default=(),
+    ),
+    Key(
+        "dataguard.hash_key",
+        "string",
+        "Key of `hash` rules, as `secret:NAME`: equal values have equal hashes under one key.",
+        default="",
+    ),
+    Key(
         "limits.max_batch",
         "integer",
         "Most messages of one batch.",

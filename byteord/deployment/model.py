@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from byteord.deployment.topology import Rights, Topology, flat_topology
-from byteord.spec.model import ConfigKey, ConfigProblem, Scalar
+from byteord.spec.model import ConfigKey, ConfigProblem, Scalar, Stage
 
 
 class Environment(enum.StrEnum):
@@ -108,6 +108,25 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class SchemaFile:
+    """A schema file as it was read when the deployment was validated."""
+
+    path: str
+    sha256: str = ""
+    """Lower-case hex; empty: not read."""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataguard:
+    """What the data protection stages of a run go by."""
+
+    schemas: tuple[SchemaFile, ...] = ()
+    hash_key: str = ""
+    """A `secret:NAME` reference, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of the loop."""
 
@@ -154,6 +173,7 @@ class Deployment:
     kv: bytes
     sha256: str
     effects: Effects = field(default_factory=Effects)
+    dataguard: Dataguard = field(default_factory=Dataguard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +211,16 @@ class AdapterNeeds(Protocol):
         """Return the addresses that it connects or sends to."""
 
 
+class DocumentFiles(Protocol):
+    """Files that a deployment names; implemented by `byteord.runs.files`."""
+
+    def schemas(self, paths: Sequence[str]) -> tuple[SchemaFile, ...]:
+        """Return schema files as read; raise a ByteorError that names what is wrong."""
+
+    def misfits(self, stage: Stage, dataguard: Dataguard, payload_max: int) -> list[ConfigProblem]:
+        """Return what keeps a stage from working with these files; nothing for most stages."""
+
+
 class AdapterCatalogue(Protocol):
     """What validation asks about adapters; implemented by `byteord.adapters.catalogue`."""
 
@@ -222,6 +252,8 @@ class Authority:
     side_effects: SideEffects = SideEffects.ALLOW
     dry_run: bool = False
     """Nothing is done outside, whatever a deployment says."""
+    secrets_dir: str = ""
+    """Where `secret:NAME` is found: a file NAME, which workers read when they need it."""
     code_dirs: tuple[str, ...] = ()
     """Directories that `python:`, `cabi:` and `numba:` code may come from, searched in order."""
     read_dirs: tuple[str, ...] = ()

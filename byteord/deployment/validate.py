@@ -15,6 +15,7 @@ from byteord.deployment.model import (
     AdapterCatalogue,
     Authority,
     Deployment,
+    DocumentFiles,
     Environment,
     HostFacts,
 )
@@ -62,7 +63,7 @@ class Report:
         return self.spec.kv if self.spec is not None else b""
 
 
-def validate(  # the whole context of a run
+def validate(  # noqa: PLR0913 - the whole context of a run
     spec: Source,
     deployment: Source | None,
     *,
@@ -73,6 +74,7 @@ def validate(  # the whole context of a run
     overrides: Mapping[str, str] | None = None,
     client_input: bool = False,
     client_output: bool = False,
+    files: DocumentFiles | None = None,
     level: str = "host",
 ) -> Report:
     """Return every finding of a spec and its deployment up to a level.
@@ -89,6 +91,8 @@ def validate(  # the whole context of a run
         client_input: the client streams the input: the ingress becomes a `stream` in the framing of
             its adapter.
         client_output: the same for the egress.
+        files: reads the files that the deployment names, which its hash covers; None leaves them
+            out.
         level: last level to run, one of `LEVELS`.
 
     Raises:
@@ -103,6 +107,7 @@ def validate(  # the whole context of a run
         ),
         authority,
         host,
+        files,
     )
     return run.report(stages, adapters, LEVELS.index(level))
 
@@ -116,7 +121,9 @@ class _Run:
         deployment: DeploymentCheck,
         authority: Authority,
         host: HostFacts | None,
+        files: DocumentFiles | None,
     ) -> None:
+        self._files = files
         self._spec, self._deployment = spec, deployment
         self._authority, self._host = authority, host
         self._on_host = Collector("host", {})
@@ -177,6 +184,9 @@ class _Run:
         )
         self._deployment.check_environment(self._authority.environment)
         self._deployment.check_effects()
+        if self._files is not None:
+            self._check_files(self._files)
+            spec, deployment = self._spec.build(), self._deployment.build()
         authority_rules.check_adapters(
             self._deployment.adapters,
             self._spec.endpoints(),
@@ -189,6 +199,23 @@ class _Run:
             return True
         authority_rules.check_ceilings(spec, deployment, self._authority, self._deployment.found)
         return True
+
+    def _check_files(self, files: DocumentFiles) -> None:
+        self._deployment.read_files(files)
+        if self._deployment.has_errors:
+            return
+        dataguard = self._deployment.dataguard()
+        for index, stage in enumerate(self._spec.stages):
+            if stage is None:
+                continue
+            for problem in files.misfits(stage, dataguard, self._spec.payload_max()):
+                self._spec.found.add(
+                    problem.code,
+                    ("stages", str(index), "config", *problem.key.split(".")),
+                    seen=problem.seen,
+                    wanted=problem.wanted,
+                    fix=problem.fix,
+                )
 
     def _host_level(self) -> bool:
         typed = self._deployment.typed

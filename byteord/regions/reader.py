@@ -15,6 +15,7 @@ from byteord._cext import control, region
 from byteord.deployment.plan import RunPlan
 from byteord.errors import RegionError
 from byteord.regions.create import CONTROL, PLAN
+from byteord.regions.report import read_report
 
 _STATE_SHOWN = frozenset({"starting", "running", "idle", "blocked", "ended", "failed", "stopped"})
 
@@ -149,6 +150,8 @@ class RunReader:
             service=self.control.summary(index, "service"),
             latency=self.control.summary(index, "latency"),
         )
+        if plan.report:
+            role["report"] = read_report(self.control.state_area(index), plan.report)
         return role
 
     def _progress(self, index: int, rings: list[dict[str, Any]]) -> tuple[int, int]:

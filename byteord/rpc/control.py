@@ -19,6 +19,7 @@ from byteord.errors import InvalidArgumentError, UnavailableError
 from byteord.rpc.facts import CapabilityFacts, capability_facts
 from byteord.rpc.status import RefusedDocumentsError, Violation
 from byteord.rpc.wanted import StartWanted
+from byteord.runs.files import RunFiles
 from byteord.runs.manager import RunManager, new_run_id
 from byteord.runs.plan import make_plan, plan_description
 from byteord.runs.state import RunState
@@ -167,6 +168,7 @@ class Control:
             overrides=wanted.overrides,
             client_input=wanted.client_input,
             client_output=wanted.client_output,
+            files=RunFiles(self.authority.read_dirs),
             level=level,
         )
 

@@ -32,6 +32,8 @@ from byteord.deployment.plan import (
 )
 from byteord.deployment.profiles import strict
 from byteord.spec.model import Spec, Stage
+from byteord.stages.guard.bind import STAGES as GUARDS
+from byteord.stages.guard.report import report_names
 from byteord.tuning.plan import tuned
 
 WAKE_UP = {
@@ -92,6 +94,9 @@ def make_plan(
         read_dirs=authority.read_dirs,
         write_dirs=authority.write_dirs,
         notes=tuple(notes),
+        schemas=tuple(file.text for file in deployment.dataguard.schemas),
+        hash_key=deployment.dataguard.hash_key,
+        secrets_dir=authority.secrets_dir,
     )
     tuning = deployment.tuning
     return tuned(plan, tuning, host, strict=strict(tuning, deployment.environment))
@@ -159,6 +164,7 @@ def _stage_role(index: int, name: str, shard: int, cell: int, stage: Stage) -> R
         state=str(stage.state),
         state_bytes=stage.state_bytes,
         digest=stage.digest,
+        report=report_names(stage.config) if stage.stage in GUARDS else (),
     )
 
 

@@ -119,6 +119,8 @@ class RoleView:
     latency_ns_p50: int = 0
     latency_ns_p99: int = 0
     errors: tuple[ErrorView, ...] = ()
+    report: Mapping[str, int] = field(default_factory=dict)
+    """What the stage itself counts, in its own order."""
 
 
 @dataclass(frozen=True, slots=True)

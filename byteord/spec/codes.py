@@ -111,6 +111,7 @@ CODES: tuple[Code, ...] = (
         POLICY_EFFECTS_UNDECLARED="a stage that does not declare its effects",
         POLICY_EFFECTS_GATED="side effects in staging or prod: the run needs an approval",
         POLICY_NOT_CONFINED="a stage declared effect-free that this build does not confine",
+        POLICY_SCHEMA_FILE="a schema file that cannot be read, or is not right",
         POLICY_PATH_DENIED="a path outside the directories that the daemon allows",
         POLICY_ADDRESS_DENIED="an address outside the patterns that the daemon allows",
         POLICY_WORKERS_MAX="more workers than the daemon gives one run",

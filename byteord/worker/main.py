@@ -133,6 +133,10 @@ class Worker:
             from byteord.worker import python_stage
 
             return python_stage.load(role, self.plan.code_dirs)
+        if role.stage.startswith("dataguard_"):
+            from byteord.stages.guard.open import open_guard
+
+            return open_guard(role, self.plan, slot_payload_bytes(self.plan))
         from byteord.stages.load import open_native
 
         return open_native(role, self.plan.code_dirs, slot_payload_bytes(self.plan))

@@ -19,7 +19,16 @@ from tests.unit.spec.case import (
     two,
 )
 from tests.unit.spec.cases_schema import SCHEMA, SYNTAX
-from tests.unit.spec.documents import DEPLOYMENT, ENDS, HEAD, HOST, SPEC, narrowed, stages_spec
+from tests.unit.spec.documents import (
+    DEPLOYMENT,
+    ENDS,
+    HEAD,
+    HOST,
+    SPEC,
+    NoFiles,
+    narrowed,
+    stages_spec,
+)
 
 TOPOLOGY = (
     Case("SPEC_STAGES_NONE", "stages", "1 to 4 stages", HEAD + ENDS),
@@ -236,6 +245,15 @@ POLICY = (
         stages_spec(f"{PYTHON}\n{PIN}\neffects = []"),
         severity=Severity.WARNING,
         context=IN_STAGING,
+    ),
+    Case(
+        "POLICY_SCHEMA_FILE",
+        "dataguard.schemas",
+        "no such file",
+        SPEC,
+        deployed('[dataguard]\nschemas = ["/data/none.toml"]'),
+        line=10,
+        context={"files": NoFiles()},
     ),
     Case(
         "POLICY_PATH_DENIED",
