@@ -33,6 +33,7 @@ from layout cimport (
     byteor_now_ns,
     byteor_record,
     byteor_region_header,
+    byteor_region_lost,
     byteor_region_open,
     byteor_region_unmap,
     byteor_role,
@@ -80,6 +81,11 @@ cdef class Control:
         if index >= self.role_count:
             raise IndexError(f"role {index} of {self.role_count}")
         return <byteor_role *> (self.map.base + self.header.section[2]) + index
+
+    @property
+    def lost(self):
+        """A page of the region turned out to be gone: what was read of it is not to be believed."""
+        return bool(byteor_region_lost(&self.map))
 
     def now_ns(self):
         """Return the run's clock."""
@@ -240,12 +246,15 @@ cdef class Control:
         return STATES[state] if state < 8 else "unknown"
 
     def busy(self, index):
-        """Return (busy_since_ns, busy_sequence, heartbeat_ns) of a role."""
+        """Return (busy_since_ns, busy_sequence, exact) of a role.
+
+        Not exact: the sequence is the first of the batch in hand, not the message that the stage took last.
+        """
         cdef byteor_role *role = self.role_at(index)
         return (
             byteor_load_relaxed64(&role.busy_since_ns),
             byteor_load_relaxed64(&role.busy_sequence),
-            byteor_load_relaxed64(&role.heartbeat_ns),
+            bool(role.busy_exact),
         )
 
     cdef byteor_histogram *histogram_at(self, size_t index, str which) except NULL:
