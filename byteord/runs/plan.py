@@ -28,8 +28,8 @@ from byteord.deployment.plan import (
     RunPlan,
     UnitPlan,
     WorkerPlan,
-    undo_layout,
 )
+from byteord.deployment.ports import unit_areas
 from byteord.spec.model import Spec, Stage
 
 WAKE_UP = {
@@ -257,7 +257,7 @@ def plan_memory_bytes(plan: RunPlan) -> int:
     rings = sum(
         region.ring_bytes(ring.capacity, ring.slot_bytes, ring.cells) for ring in plan.rings
     )
-    units = [{"undo_bytes": sum(undo_layout(plan, unit)[:2])} for unit in plan.units]
+    units = [{"undo_bytes": sum(unit_areas(plan, unit))} for unit in plan.units]
     roles = [{"state_bytes": role.state_bytes} for role in plan.roles]
     return int(rings + region.control_bytes(units, roles))
 
