@@ -161,11 +161,15 @@ class Client:
         deployment: DocumentFile | None,
         *,
         single_process: bool,
+        host: bool = False,
         timeout_s: float,
     ) -> Plain:
-        """Return the spec as understood."""
+        """Return the spec as understood; `host`: with the tuning plan against the daemon's host."""
         request = documents_pb2.DescribeRequest(
-            spec=_document(spec), deployment=_document(deployment), single_process=single_process
+            spec=_document(spec),
+            deployment=_document(deployment),
+            single_process=single_process,
+            host=host,
         )
         return self._unary("Describe", request, timeout_s)
 

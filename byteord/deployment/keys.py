@@ -12,18 +12,18 @@ from byteord.deployment.model import (
     Fuse,
     Limits,
     OnLeaseLost,
+    Sched,
     SideEffects,
     Tuning,
     Wait,
 )
+from byteord.deployment.profiles import PROFILES
 from byteord.spec.schema import Key, compile_keys
 
 VERSION = 1
-PROFILES = ("default",)
-PROFILES_LATER = ("low-latency", "isolated-core")
 PINS = ("none", "balanced", "physical")
-FAILURE_POLICIES_LATER = ("dead_letter",)
 
+_BY_PROFILE = "{}; with `low-latency` and `isolated-core` {}"
 _TUNING, _FAILURE, _LIMITS, _EFFECTS = Tuning(), Failure(), Limits(), Effects()
 
 DEPLOYMENT_KEYS: tuple[Key, ...] = (
@@ -50,24 +50,25 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
     Key(
         "tuning.profile",
         "string",
-        "Posture of the run; this build has `default` alone.",
+        "Posture of the run: what it asks of the host where the keys below say nothing else.",
         default=_TUNING.profile,
+        choices=tuple(PROFILES),
     ),
     Key(
         "tuning.wait",
         "string",
         "What a role does while it has nothing to do: `spin` burns its CPU, `backoff` spins, "
-        "yields "
-        "and then sleeps ever longer, `park` sleeps until it is woken.",
-        default=str(_TUNING.wait),
+        "yields and then sleeps ever longer, `park` sleeps until it is woken.",
+        default_text=_BY_PROFILE.format("`backoff`", "`spin`"),
         choices=tuple(str(item) for item in Wait),
     ),
     Key(
         "tuning.pin",
         "pin",
-        "CPUs of the workers: `none`, `balanced`, `physical` (one core each), or a list of CPU "
-        "numbers given to the workers in order.",
-        default=_TUNING.pin,
+        "CPUs of the workers: `none`, `balanced` (a physical core each, siblings when cores run "
+        "out), `physical` (never siblings), or a list of CPU numbers given to the workers in "
+        "order.",
+        default_text=_BY_PROFILE.format("`none`", "`balanced`"),
         choices=PINS,
     ),
     Key(
@@ -79,10 +80,82 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
         choices=tuple(str(item) for item in Fuse),
     ),
     Key(
+        "groups.*.name",
+        "string",
+        "LaneGraph: name of a worker that several roles share, each native one as a thread.",
+        required=True,
+    ),
+    Key(
+        "groups.*.roles",
+        "strings",
+        "Roles and endpoints that it hosts.",
+        required=True,
+        default=(),
+    ),
+    Key(
+        "journals.NAME.directory",
+        "string",
+        "Directory of the durable journal lane NAME, beneath one that the daemon allows writing "
+        "to; it is made where it is missing.",
+        required=True,
+    ),
+    Key(
+        "tuning.sched",
+        "string",
+        "Scheduling policy of the workers' loops; `fifo` and `rr` are real time and need a "
+        "priority.",
+        default_text=f"`{_TUNING.sched}`",
+        choices=tuple(str(item) for item in Sched),
+    ),
+    Key(
+        "tuning.priority",
+        "integer",
+        "Real-time priority, with `fifo` and `rr` alone.",
+        default_text="none",
+        minimum=1,
+        maximum=99,
+    ),
+    Key(
+        "tuning.mlock",
+        "boolean",
+        "Whether workers lock their memory.",
+        default_text=_BY_PROFILE.format("`false`", "`true`"),
+    ),
+    Key(
+        "tuning.prefault",
+        "boolean",
+        "Whether workers touch every page of the regions for writing before they begin.",
+        default_text="`true` with `isolated-core`, else `false`",
+    ),
+    Key(
+        "tuning.huge_pages",
+        "boolean",
+        "Whether regions of 2 MiB and more are asked to lie on huge pages.",
+        default_text="`false`",
+    ),
+    Key(
+        "tuning.cpu_dma_latency",
+        "integer",
+        "Longest wake-up latency of CPUs that is tolerated, in microseconds, held through "
+        "`/dev/cpu_dma_latency` while the run lives; -1: nothing is asked.",
+        default_text=_BY_PROFILE.format("`-1`", "`0`"),
+        minimum=-1,
+        maximum=2_000_000_000,
+    ),
+    Key(
+        "tuning.allow_degraded",
+        "boolean",
+        "Whether `isolated-core` may start in staging and prod on a host that does not honour "
+        "all of it.",
+        default_text="`false`",
+    ),
+    Key(
         "failure.policy",
         "string",
-        "What a stage error does: stop the pipeline, skip the message, or restart the worker.",
+        "What a stage error does: stop the pipeline, skip the message, restart the worker, or give "
+        "the message to the lane that the stage of a LaneGraph names as `dead_letter`.",
         default=str(_FAILURE.policy),
+        choices=tuple(str(item) for item in FailurePolicy),
     ),
     Key(
         "failure.restarts_max",
@@ -148,6 +221,19 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
         choices=tuple(str(item) for item in OnLeaseLost),
     ),
     Key(
+        "dataguard.schemas",
+        "strings",
+        "Schema files of the `dataguard_*` stages, beneath the daemon's read_dirs; their digests "
+        "are part of the deployment's hash.",
+        default=(),
+    ),
+    Key(
+        "dataguard.hash_key",
+        "string",
+        "Key of `hash` rules, as `secret:NAME`: equal values have equal hashes under one key.",
+        default="",
+    ),
+    Key(
         "limits.max_batch",
         "integer",
         "Most messages of one batch.",
@@ -165,5 +251,4 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
     ),
 )
 
-FAILURE_POLICIES = tuple(str(item) for item in FailurePolicy)
 DEPLOYMENT_SCHEMA = compile_keys(DEPLOYMENT_KEYS)

@@ -11,7 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from byteord.spec.model import ConfigKey, ConfigProblem, Scalar
+from byteord.deployment.topology import Rights, Topology, flat_topology
+from byteord.spec.model import ConfigKey, ConfigProblem, Scalar, Stage
+
+CLIENT = "client"
+"""Kind of the adapter that is a process of its own, not one of the run's workers."""
 
 
 class Environment(enum.StrEnum):
@@ -34,6 +38,14 @@ SLEEP_NS_MAX = {Wait.SPIN: 1_000_000, Wait.BACKOFF: 1_000_000, Wait.PARK: 10_000
 """Longest sleep of a role that waits without being woken; a role that spins does not sleep."""
 
 
+class Sched(enum.StrEnum):
+    """Scheduling policy of a worker's loop."""
+
+    OTHER = "other"
+    FIFO = "fifo"
+    RR = "rr"
+
+
 class Fuse(enum.StrEnum):
     """Whether adjacent native roles share a worker and are called in turn."""
 
@@ -48,6 +60,8 @@ class FailurePolicy(enum.StrEnum):
     STOP_PIPELINE = "stop_pipeline"
     SKIP = "skip"
     RESTART = "restart"
+    DEAD_LETTER = "dead_letter"
+    """To the lane that the stage names; LaneGraph only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +73,36 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Roles of a LaneGraph that share a worker."""
+
+    name: str
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Tuning:
-    """How the run is to be placed and how it waits."""
+    """How the run is to be placed, how it waits, and what its workers ask of the kernel."""
 
     profile: str = "default"
     wait: Wait = Wait.BACKOFF
     pin: str | tuple[int, ...] = "none"
     """`none`, `balanced`, `physical`, or a list of CPUs given to workers in order."""
     fuse: Fuse = Fuse.AUTO
+    sched: Sched = Sched.OTHER
+    priority: int = 0
+    """Of `fifo` and `rr`: 1 to 99; 0 with `other`."""
+    mlock: bool = False
+    prefault: bool = False
+    huge_pages: bool = False
+    cpu_dma_latency: int = -1
+    """Longest wake-up latency of CPUs that is tolerated, microseconds; -1: nothing is asked."""
+    allow_degraded: bool = False
+
+    @property
+    def realtime(self) -> bool:
+        """Tell whether workers ask for a real-time policy."""
+        return self.sched is not Sched.OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +118,25 @@ class Failure:
     stage_timeout_s: int = 30
     """A stage call that takes longer is a hang: its worker is killed and the stage named."""
     drain_timeout_s: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaFile:
+    """A schema file as it was read when the deployment was validated."""
+
+    path: str
+    sha256: str = ""
+    """Lower-case hex; empty: not read."""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataguard:
+    """What the data protection stages of a run go by."""
+
+    schemas: tuple[SchemaFile, ...] = ()
+    hash_key: str = ""
+    """A `secret:NAME` reference, or empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +186,11 @@ class Deployment:
     kv: bytes
     sha256: str
     effects: Effects = field(default_factory=Effects)
+    groups: tuple[Group, ...] = ()
+    """Roles that share a worker, of a LaneGraph; each other unit has a worker of its own."""
+    journals: Mapping[str, str] = field(default_factory=dict)
+    """Directories of durable journals, by lane name."""
+    dataguard: Dataguard = field(default_factory=Dataguard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +228,16 @@ class AdapterNeeds(Protocol):
         """Return the addresses that it connects or sends to."""
 
 
+class DocumentFiles(Protocol):
+    """Files that a deployment names; implemented by `byteord.runs.files`."""
+
+    def schemas(self, paths: Sequence[str]) -> tuple[SchemaFile, ...]:
+        """Return schema files as read; raise a ByteorError that names what is wrong."""
+
+    def misfits(self, stage: Stage, dataguard: Dataguard, payload_max: int) -> list[ConfigProblem]:
+        """Return what keeps a stage from working with these files; nothing for most stages."""
+
+
 class AdapterCatalogue(Protocol):
     """What validation asks about adapters; implemented by `byteord.adapters.catalogue`."""
 
@@ -199,6 +269,8 @@ class Authority:
     side_effects: SideEffects = SideEffects.ALLOW
     dry_run: bool = False
     """Nothing is done outside, whatever a deployment says."""
+    secrets_dir: str = ""
+    """Where `secret:NAME` is found: a file NAME, which workers read when they need it."""
     code_dirs: tuple[str, ...] = ()
     """Directories that `python:`, `cabi:` and `numba:` code may come from, searched in order."""
     read_dirs: tuple[str, ...] = ()
@@ -215,6 +287,33 @@ class Authority:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalRules:
+    """Which approvals this daemon takes."""
+
+    key_set: str = ""
+    """File of the trusted keys; empty: none is trusted."""
+    signers_staging: int = 1
+    """Different people who must have signed; `dev` wants one where it asks for approvals at all."""
+    signers_prod: int = 2
+    host: str = ""
+    """This host's name in approvals."""
+    v1_scope: str = ""
+    """`ORG/PROJECT/ENVIRONMENT_ID` of dotted approvals that staging takes; empty: it takes none."""
+    clock_skew_s: int = 60
+    validity_s_max: int = 30 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who has which role: `uid:N`, `gid:N`, `user:NAME` or `group:NAME`."""
+
+    viewers: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
+    approvers: tuple[str, ...] = ()
+    admins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HostFacts:
     """What planning and validation know of the host."""
 
@@ -227,3 +326,14 @@ class HostFacts:
     membarrier: bool
     clock: str
     """`tsc` or `monotonic`."""
+    topology: Topology = field(default_factory=Topology)
+    """Caches, nodes, isolation; empty: only `physical_cores` is known."""
+    rights: Rights = field(default_factory=Rights)
+    """What the kernel lets the daemon, and so its workers, ask for."""
+
+    @property
+    def layout(self) -> Topology:
+        """Return the topology, made from `physical_cores` alone where no more is known."""
+        if self.topology.cpus:
+            return self.topology
+        return flat_topology(self.physical_cores, self.cpus_allowed)

@@ -131,6 +131,8 @@ class RolePlan:
     state: str = "stateless"
     state_bytes: int = 0
     digest: str = ""
+    report: tuple[str, ...] = ()
+    """Names of the counters that the stage keeps in its state area (`byteord.regions.report`)."""
     adapter: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     rx: tuple[RxPlan, ...] = ()
@@ -179,6 +181,13 @@ class WorkerPlan:
     name: str
     threads: tuple[tuple[int, ...], ...]
     cpus: tuple[int, ...] = ()
+    """CPUs it runs on; with one for each of several threads, they are meant in that order."""
+
+    def cpus_of(self, thread: int) -> tuple[int, ...]:
+        """Return the CPUs of one of its threads; none: any."""
+        if len(self.threads) > 1 and len(self.cpus) == len(self.threads):
+            return (self.cpus[thread],)
+        return self.cpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +201,29 @@ class EffectPlan:
     """What it acts on: a URL, a program, an address, a path, or the stage's own key."""
     mode: str
     """`act`: done while the lease of the run lasts; `record`: written down, never done."""
+
+
+@dataclass(frozen=True, slots=True)
+class TuningPlan:
+    """What every worker asks of the kernel; where each runs stands in `WorkerPlan.cpus`."""
+
+    profile: str = "default"
+    sched: str = "other"
+    priority: int = 0
+    mlock: bool = False
+    prefault: bool = False
+    huge_pages: bool = False
+    timer_slack_ns: int = 1
+    cpu_dma_latency_us: int = -1
+    """-1: not held."""
+    isolated: bool = False
+    """CPUs of workers are meant to be isolated ones."""
+    partition: str = ""
+    """Path of the isolated cpuset partition that workers enter; empty: none."""
+    strict: bool = False
+    """The run must not begin unless all of it was applied."""
+    housekeeping: tuple[int, ...] = ()
+    """CPUs for everything else, the shim among it; empty: as it comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,12 +258,18 @@ class RunPlan:
     write_dirs: tuple[str, ...]
     notes: tuple[str, ...] = ()
     """Why the plan is as it is, for `describe`."""
+    schemas: tuple[str, ...] = ()
+    """Contents of the schema files, as read when the run was admitted."""
+    hash_key: str = ""
+    """`secret:NAME` of the key of `hash` rules; the secret itself is never in a plan."""
+    secrets_dir: str = ""
     effects: tuple[EffectPlan, ...] = ()
     effects_policy: str = "hold"
     """What an effect does without a lease: `hold`, `dead_letter` or `stop`."""
     model: str = "single_ring"
     lanes: tuple[LanePlan, ...] = ()
     """Of a LaneGraph; its roles stand in topological order."""
+    tuning: TuningPlan = field(default_factory=TuningPlan)
 
     def to_json(self) -> str:
         """Return the plan as JSON text."""
@@ -253,7 +291,11 @@ class RunPlan:
         raw["shard_key"] = tuple(raw["shard_key"]) if raw["shard_key"] else None
         for key in ("code_dirs", "read_dirs", "write_dirs", "notes"):
             raw[key] = tuple(raw[key])
+        raw["schemas"] = tuple(raw.get("schemas", ()))
         raw["effects"] = tuple(EffectPlan(**effect) for effect in raw.get("effects", ()))
+        tuning = raw.get("tuning", {})
+        tuning["housekeeping"] = tuple(tuning.get("housekeeping", ()))
+        raw["tuning"] = TuningPlan(**tuning)
         return cls(**raw)
 
 
@@ -320,6 +362,7 @@ def undo_log_bytes(plan: RunPlan, unit: UnitPlan) -> int:
 
 def _role(raw: dict[str, Any]) -> RolePlan:
     raw["depends"] = tuple(raw["depends"])
+    raw["report"] = tuple(raw.get("report", ()))
     raw["mutates"] = tuple((offset, length) for offset, length in raw["mutates"])
     raw["rx"] = tuple(
         RxPlan(rx["lane"], rx["cell"], rx["lossy"], tuple(rx["depends"]))

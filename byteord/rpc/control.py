@@ -19,6 +19,7 @@ from byteord.errors import InvalidArgumentError, UnavailableError
 from byteord.rpc.facts import CapabilityFacts, capability_facts
 from byteord.rpc.status import RefusedDocumentsError, Violation
 from byteord.rpc.wanted import StartWanted
+from byteord.runs.files import RunFiles
 from byteord.runs.manager import RunManager, new_run_id
 from byteord.runs.plan import make_plan, plan_description
 from byteord.runs.state import RunState
@@ -26,7 +27,10 @@ from byteord.runs.view import Admission, RunView
 from byteord.spec.document import Source
 from byteord.spec.dot import to_dot
 from byteord.spec.findings import Finding, Severity
+from byteord.spec.lane_model import LaneGraph
+from byteord.spec.lanegraph.dot import to_dot as lane_graph_dot
 from byteord.spec.model import StageCatalogue
+from byteord.tuning.forecast import tuning_description
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,29 +83,32 @@ class Control:
         report = self.admit(wanted, "policy")
         assert report.spec is not None  # noqa: S101  admitted
         assert report.deployment is not None  # noqa: S101  admitted
-        plan = plan_description(
-            make_plan(
-                report.spec,
-                report.deployment,
-                run_id=new_run_id(),
-                single_process=wanted.single_process,
-                host=self.host(),
-                authority=self.authority,
-                client_input=wanted.client_input,
-                client_output=wanted.client_output,
-            )
+        host = self.host()
+        made = make_plan(
+            report.spec,
+            report.deployment,
+            run_id=new_run_id(),
+            single_process=wanted.single_process,
+            host=host,
+            authority=self.authority,
+            client_input=wanted.client_input,
+            client_output=wanted.client_output,
         )
+        plan = plan_description(made)
         said = describe(report.spec, report.deployment)
         memory = {**said["memory"], "regions_bytes": plan["memory_bytes"]}
         notes = [*said["notes"], *plan["notes"]]
         placed = {key: plan[key] for key in ("mode", "roles", "units", "workers")}
-        return {**said, **placed, "memory": memory, "notes": notes}, report.findings
+        held = tuning_description(made, host, plan["memory_bytes"]) if wanted.host else {}
+        return {**said, **placed, "memory": memory, "notes": notes, **held}, report.findings
 
     def dot(self, spec: Source) -> str:
         """Return the topology in DOT; raises RefusedDocumentsError."""
         report = self._validate(StartWanted(spec), "topology")
         refuse([finding for finding in report.findings if finding.document == "spec"])
         assert report.spec is not None  # noqa: S101  it has no error
+        if isinstance(report.spec, LaneGraph):
+            return lane_graph_dot(report.spec)
         return to_dot(report.spec)
 
     def diff(self, old: Source, new: Source, kind: str) -> Diff:
@@ -165,6 +172,7 @@ class Control:
             overrides=wanted.overrides,
             client_input=wanted.client_input,
             client_output=wanted.client_output,
+            files=RunFiles(self.authority.read_dirs),
             level=level,
         )
 

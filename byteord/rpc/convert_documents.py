@@ -68,6 +68,7 @@ def wanted_from_describe(request: pb.DescribeRequest) -> StartWanted:
         spec=required_source(request, "spec"),
         deployment=optional_source(request, "deployment"),
         single_process=request.single_process,
+        host=request.host,
     )
 
 

@@ -19,3 +19,5 @@ class StartWanted:
     single_process: bool = False
     overrides: Mapping[str, str] = field(default_factory=dict)
     """Values of the deployment by dotted key, in KV form."""
+    host: bool = False
+    """To be held against this host (when described)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from byteord.deployment.model import Authority, SideEffects
 from byteord.spec.findings import Severity
 from tests.unit.spec.case import (
@@ -16,8 +18,18 @@ from tests.unit.spec.case import (
     ring,
     two,
 )
+from tests.unit.spec.cases_lanes import LANE_CASES
 from tests.unit.spec.cases_schema import SCHEMA, SYNTAX
-from tests.unit.spec.documents import DEPLOYMENT, ENDS, HEAD, HOST, SPEC, narrowed, stages_spec
+from tests.unit.spec.documents import (
+    DEPLOYMENT,
+    ENDS,
+    HEAD,
+    HOST,
+    SPEC,
+    NoFiles,
+    narrowed,
+    stages_spec,
+)
 
 TOPOLOGY = (
     Case("SPEC_STAGES_NONE", "stages", "1 to 4 stages", HEAD + ENDS),
@@ -236,6 +248,15 @@ POLICY = (
         context=IN_STAGING,
     ),
     Case(
+        "POLICY_SCHEMA_FILE",
+        "dataguard.schemas",
+        "no such file",
+        SPEC,
+        deployed('[dataguard]\nschemas = ["/data/none.toml"]'),
+        line=10,
+        context={"files": NoFiles()},
+    ),
+    Case(
         "POLICY_PATH_DENIED",
         "adapters.in.path",
         "/data",
@@ -328,8 +349,15 @@ HOSTED = (
             ),
             ring="capacity = 8\nshards = 1",
         ),
-        severity=Severity.WARNING,
         context={"overrides": {"tuning.wait": "spin"}},
+    ),
+    Case(
+        "HOST_REALTIME_EVERYWHERE",
+        "tuning.sched",
+        "left to everything else",
+        stages_spec(PYTHON),
+        deployed('[tuning]\nwait = "spin"\nsched = "fifo"\npriority = 5'),
+        context={"host": replace(HOST, cpus_online=(0, 1), cpus_allowed=(0, 1))},
     ),
     Case(
         "HOST_SHM_FULL", "", "bytes of shared memory", ring("capacity = 16777216\nslot_bytes = 64")
@@ -346,4 +374,4 @@ HOSTED = (
     ),
 )
 
-CASES = (*SYNTAX, *SCHEMA, *TOPOLOGY, *POLICY, *HOSTED)
+CASES = (*SYNTAX, *SCHEMA, *TOPOLOGY, *POLICY, *HOSTED, *LANE_CASES)

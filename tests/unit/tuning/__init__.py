@@ -1,0 +1,1 @@
+"""Tuning: topology, plan, read back."""
