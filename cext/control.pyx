@@ -246,12 +246,15 @@ cdef class Control:
         return STATES[state] if state < 8 else "unknown"
 
     def busy(self, index):
-        """Return (busy_since_ns, busy_sequence, heartbeat_ns) of a role."""
+        """Return (busy_since_ns, busy_sequence, exact) of a role.
+
+        Not exact: the sequence is the first of the batch in hand, not the message that the stage took last.
+        """
         cdef byteor_role *role = self.role_at(index)
         return (
             byteor_load_relaxed64(&role.busy_since_ns),
             byteor_load_relaxed64(&role.busy_sequence),
-            byteor_load_relaxed64(&role.heartbeat_ns),
+            bool(role.busy_exact),
         )
 
     cdef byteor_histogram *histogram_at(self, size_t index, str which) except NULL:

@@ -229,7 +229,7 @@ typedef struct byteor_role {
     uint64_t busy_since_ns; /* 0: not in a stage */
     uint64_t busy_sequence;
     uint32_t restarts; /* the shim's, while no worker runs */
-    uint32_t pad1;
+    uint32_t busy_exact; /* 1: busy_sequence is the message that the stage took last; 0: the first of its batch */
     uint8_t pad2[24];
     uint64_t received;
     uint64_t published;

@@ -133,6 +133,7 @@ cdef extern from "unit_shards.h" nogil:
         uint32_t outcome
         uint32_t failed_member
         uint32_t failure
+        uint32_t failed_unknown
         uint64_t failed_sequence
         const char *failure_text
         uint32_t done

@@ -84,6 +84,12 @@ FAILURES = (
 )
 
 
+_UNKNOWN = (
+    " (at one of {} messages that it took as a whole; which is not known, since it keeps private state and cannot be "
+    "called again: sequence and digest are those of the first)"
+)
+
+
 cdef void _show_state(byteor_unit_runtime *u, uint32_t state) noexcept nogil:
     cdef uint32_t m
     if u.shown_state == state:
@@ -365,6 +371,10 @@ cdef class Host:
         if u.staging == NULL or u.staged_ring == NULL or u.staged_position == NULL:
             raise MemoryError
 
+    def role_address(self, uint32_t index):
+        """Return where a role lies in this process, while the host lives."""
+        return <uintptr_t> self._role(index)
+
     def end_at_lost_page(self, int code):
         """From now on record a page of a region that is gone, and end this process with `code`."""
         byteor_worker_fault_watch(self.units, self.unit_count, code)
@@ -411,11 +421,12 @@ cdef class Host:
             length = min(slot.length & 0xFFFF, u.rings.payload_max)
             payload = PyBytes_FromStringAndSize(<char *> byteor_payload(slot), length)
         text = PyBytes_FromStringAndSize(u.failure_text, strlen(u.failure_text))
+        about = _UNKNOWN.format(u.failed_unknown) if u.failed_unknown else ""
         return {
             "unit": index,
             "role": u.member[u.failed_member].index,
             "failure": FAILURES[u.failure],
             "sequence": u.failed_sequence,
-            "text": text.decode("utf-8", "replace"),
+            "text": text.decode("utf-8", "replace")[:480 - len(about)] + about,
             "payload": payload,
         }

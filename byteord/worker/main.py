@@ -132,7 +132,9 @@ class Worker:
         if role.is_python:
             from byteord.worker import python_stage
 
-            return python_stage.load(role, self.plan.code_dirs)
+            stage = python_stage.load(role, self.plan.code_dirs)
+            stage.show_progress(self.host.role_address(role.index))
+            return stage
         if role.stage.startswith("dataguard_"):
             from byteord.stages.guard.open import open_guard
 
