@@ -42,6 +42,7 @@ from byteord.runs.plan import make_plan, plan_memory_bytes
 from byteord.runs.steps import Steps
 from byteord.runs.view import Admission, FailureView, InputChunk, OutputChunk, RunView
 from byteord.runs.watch import Watch, WatchHub
+from byteord.tuning.forecast import refuse_degraded
 
 Report = Callable[[str, Mapping[str, object]], None]
 """Takes an event (`noun.verb`) and its data: where a log would be written."""
@@ -140,16 +141,18 @@ class RunManager:
         """Plan the run and take its place among the live ones, before anything is allocated."""
         if self._closing:
             raise UnavailableError("this daemon is going down and starts nothing; ask the next one")
+        host = self._host()
         plan = make_plan(
             admission.spec,
             admission.deployment,
             run_id=admission.run_id or new_run_id(),
             single_process=admission.single_process,
-            host=self._host(),
+            host=host,
             authority=self._settings.authority,
             client_input=admission.client_input,
             client_output=admission.client_output,
         )
+        refuse_degraded(plan, host, plan_memory_bytes(plan))
         if plan.lanes:
             raise WrongStateError(
                 f"{plan.name}: its model is lane_graph, which this build plans and describes and "
