@@ -23,6 +23,7 @@ from byteord.deployment.topology import (
 _CPUS = "sys/devices/system/cpu"
 _SHMEM_HUGE = "sys/kernel/mm/transparent_hugepage/shmem_enabled"
 _CGROUPS_SEEN_MAX = 512
+_RANGE_CHARS_MAX = 11
 _CGROUP_DEPTH_MAX = 4
 
 
@@ -69,6 +70,8 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
     cpus: list[int] = []
     for part in filter(None, text.strip().split(",")):
         first, _, last = part.partition("-")
+        if len(part) > _RANGE_CHARS_MAX:
+            raise ValueError(f"{part[:40]!r} is no range of CPUs")
         cpus.extend(range(int(first), int(last or first) + 1))
     return tuple(cpus)
 
