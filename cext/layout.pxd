@@ -1,6 +1,6 @@
 """The shared layout and the functions over it, as region.pyx and control.pyx see them: extern only."""
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "layout.h" nogil:
     enum:
@@ -42,6 +42,7 @@ cdef extern from "layout.h" nogil:
         uint64_t claimed
         uint64_t end_sequence
         uint64_t progress_ns
+        uint64_t dropped[2]
     ctypedef struct byteor_cell:
         uint64_t sequence
     ctypedef struct byteor_run_block:
@@ -71,7 +72,13 @@ cdef extern from "layout.h" nogil:
         byteor_adapter_record sink
     ctypedef struct byteor_undo:
         uint64_t valid_for
+    ctypedef struct byteor_histogram:
+        uint64_t count
+        uint64_t sum_ns
+        uint64_t max_ns
+        uint64_t bucket[2112]
     ctypedef struct byteor_unit:
+        byteor_histogram gaps
         uint32_t command
         uint32_t worker
         uint32_t member_count
@@ -83,11 +90,6 @@ cdef extern from "layout.h" nogil:
         uint64_t undo_slot_bytes
         byteor_undo undo
         byteor_record record[2]
-    ctypedef struct byteor_histogram:
-        uint64_t count
-        uint64_t sum_ns
-        uint64_t max_ns
-        uint64_t bucket[2112]
     ctypedef struct byteor_error:
         uint32_t code
         uint32_t text_bytes
@@ -112,6 +114,7 @@ cdef extern from "layout.h" nogil:
         uint64_t busy_since_ns
         uint64_t busy_sequence
         uint32_t restarts
+        uint32_t busy_exact
         uint64_t received
         uint64_t published
         uint64_t dropped
@@ -140,6 +143,10 @@ cdef extern from "atomics.h" nogil:
     void byteor_store_release64(uint64_t *address, uint64_t value)
     int byteor_compare_exchange32(uint32_t *address, uint32_t expected, uint32_t value)
 
+cdef extern from "jitter.h" nogil:
+    enum:
+        BYTEOR_GAP_NS_MIN
+
 cdef extern from "histogram.h" nogil:
     uint64_t byteor_histogram_low(uint32_t index)
 
@@ -161,6 +168,12 @@ cdef extern from "region.h" nogil:
         uint64_t capacity
         uint32_t slot_bytes
         uint32_t cell_count
+        uint32_t payload_max
+    ctypedef struct byteor_slot:
+        uint16_t length
+    byteor_slot *byteor_ring_slot(const byteor_ring *ring, uint64_t sequence)
+    uint8_t *byteor_payload(byteor_slot *slot)
+    int byteor_ring_published(const byteor_ring *ring, uint64_t sequence)
     void byteor_header_seal(byteor_region_header *header)
     int byteor_region_allocate(int fd, uint64_t size, byteor_map *map, char *text, size_t text_bytes)
     void byteor_region_ready(byteor_map *map)

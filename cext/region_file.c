@@ -61,8 +61,8 @@ static int check_ring(const byteor_region_header *h, char *text, size_t text_byt
                  BYTEOR_SLOT_BYTES_MIN, BYTEOR_SLOT_BYTES_MAX);
         return BYTEOR_REGION_CORRUPT;
     }
-    if (cells < 1 || cells > BYTEOR_CELLS_MAX) {
-        snprintf(text, text_bytes, "%u gating cells, wanted 1 to %u", cells, BYTEOR_CELLS_MAX);
+    if (cells > BYTEOR_CELLS_MAX) { /* none: every consumer is lossy */
+        snprintf(text, text_bytes, "%u gating cells, wanted up to %u", cells, BYTEOR_CELLS_MAX);
         return BYTEOR_REGION_CORRUPT;
     }
     if (!section_fits(h->section[0], sizeof(byteor_ring_producer), h->total_bytes) ||
@@ -86,7 +86,7 @@ static int check_unit(const byteor_region_header *h, const uint8_t *base, uint32
 static int check_role(const byteor_region_header *h, const uint8_t *base, uint32_t index, char *text, size_t text_bytes) {
     const byteor_role *role = (const byteor_role *)(const void *)(base + h->section[2] + index * h->size_b);
     uint64_t copies = role->state_bytes > BYTEOR_STATE_DOUBLE_BYTES_MAX ? 1 : 2;
-    int bad = role->kind < BYTEOR_ROLE_INGRESS || role->kind > BYTEOR_ROLE_EGRESS || role->unit >= h->counts[0] ||
+    int bad = role->kind < BYTEOR_ROLE_INGRESS || role->kind > BYTEOR_ROLE_MERGE || role->unit >= h->counts[0] ||
               role->member >= BYTEOR_MEMBERS_MAX || role->depends_count > BYTEOR_CELLS_MAX ||
               role->cell >= (int32_t)BYTEOR_CELLS_MAX || memchr(role->name, 0, sizeof role->name) == NULL ||
               memchr(role->stage, 0, sizeof role->stage) == NULL;
@@ -166,6 +166,23 @@ static int wait_ready(const byteor_map *map, unsigned wait_ms, char *text, size_
     return BYTEOR_REGION_UNREADY;
 }
 
+/* A region that could lie on huge pages begins at the boundary of one: else the kernel cannot put one under it. */
+static void *map_aligned(int fd, size_t bytes, int protection) {
+    const size_t huge = (size_t)2 << 20, page = (size_t)BYTEOR_PAGE - 1;
+    if (bytes < huge) return mmap(NULL, bytes, protection, MAP_SHARED | MAP_POPULATE, fd, 0);
+    size_t whole = (bytes + page) & ~page;
+    uint8_t *wide = mmap(NULL, whole + huge, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (wide == MAP_FAILED) return MAP_FAILED;
+    size_t before = (huge - ((uintptr_t)wide & (huge - 1))) & (huge - 1);
+    void *base = mmap(wide + before, bytes, protection, MAP_SHARED | MAP_POPULATE | MAP_FIXED, fd, 0);
+    if (before) munmap(wide, before);
+    if (base == MAP_FAILED)
+        munmap(wide + before, whole + huge - before);
+    else
+        munmap(wide + before + whole, huge - before);
+    return base;
+}
+
 int byteor_region_open(int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map, char *text, size_t text_bytes) {
     struct stat info;
     if (fstat(fd, &info) != 0) {
@@ -177,7 +194,7 @@ int byteor_region_open(int fd, uint32_t kind, int writable, unsigned wait_ms, by
         return BYTEOR_REGION_TRUNCATED;
     }
     int protection = PROT_READ | (writable ? PROT_WRITE : 0);
-    void *base = mmap(NULL, (size_t)info.st_size, protection, MAP_SHARED | MAP_POPULATE, fd, 0);
+    void *base = map_aligned(fd, (size_t)info.st_size, protection);
     if (base == MAP_FAILED) {
         snprintf(text, text_bytes, "%s", strerror(errno));
         return BYTEOR_REGION_IO;

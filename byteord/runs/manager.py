@@ -11,10 +11,11 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from byteord.capture.files import RunDocuments
 from byteord.deployment.model import Authority, HostFacts
 from byteord.deployment.plan import RunPlan
 from byteord.errors import (
@@ -30,15 +31,18 @@ from byteord.regions.create import create_run, remove_run
 from byteord.runs.adoption import find_runs
 from byteord.runs.ceilings import check_ceiling
 from byteord.runs.clients import RunClients
-from byteord.runs.code import code_digests
+from byteord.runs.code import code_digests, pin_code
 from byteord.runs.describe import stuck_roles
+from byteord.runs.documents import save_documents
 from byteord.runs.failures import run_error
 from byteord.runs.history import History
 from byteord.runs.host import read_host
 from byteord.runs.live import LiveRun, RunFacts
 from byteord.runs.plan import make_plan, plan_memory_bytes
+from byteord.runs.steps import Steps
 from byteord.runs.view import Admission, FailureView, InputChunk, OutputChunk, RunView
 from byteord.runs.watch import Watch, WatchHub
+from byteord.tuning.forecast import refuse_degraded
 
 Report = Callable[[str, Mapping[str, object]], None]
 """Takes an event (`noun.verb`) and its data: where a log would be written."""
@@ -96,7 +100,7 @@ class RunManager:
         self._live: dict[str, LiveRun] = {}
         self._history = History(settings.state_dir)
         self._hub = WatchHub(self._watched, watches_max=settings.authority.watches_max)
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self.steps = Steps()
         self._clients = RunClients(
             uploads_max=settings.authority.uploads_max,
             attach_timeout_s=settings.attach_timeout_s,
@@ -116,7 +120,7 @@ class RunManager:
         DeadlineError when it takes too long; then nothing of it is left. A caller that goes away
         does not stop the start.
         """
-        return await asyncio.shield(self._spawn(self._start(admission)))
+        return await asyncio.shield(self.steps.spawn(self._start(admission), "starting a run"))
 
     async def _start(self, admission: Admission) -> RunView:
         run = self._admit(admission)
@@ -137,16 +141,18 @@ class RunManager:
         """Plan the run and take its place among the live ones, before anything is allocated."""
         if self._closing:
             raise UnavailableError("this daemon is going down and starts nothing; ask the next one")
+        host = self._host()
         plan = make_plan(
             admission.spec,
             admission.deployment,
             run_id=admission.run_id or new_run_id(),
             single_process=admission.single_process,
-            host=self._host(),
+            host=host,
             authority=self._settings.authority,
             client_input=admission.client_input,
             client_output=admission.client_output,
         )
+        refuse_degraded(plan, host, plan_memory_bytes(plan))
         if plan.lanes:
             raise WrongStateError(
                 f"{plan.name}: its model is lane_graph, which this build plans and describes and "
@@ -191,8 +197,10 @@ class RunManager:
         authority = self._settings.authority
         digests = await asyncio.to_thread(code_digests, admission.spec.stages, authority.code_dirs)
         run.facts = replace(run.facts, code_digests=digests)
-        run.plan = _pinned(run.plan, digests)
+        run.plan = pin_code(run.plan, digests)
         run.directory = await asyncio.to_thread(create_run, self._settings.regions_root, run.plan)
+        run.documents = RunDocuments(admission.spec.kv, admission.deployment.kv)
+        await asyncio.to_thread(save_documents, run.directory, run.documents)
         run.launch(run.directory, bound=self._settings.bound)
         self._report(
             "run.started", {"run": run.id, "pipeline": run.name, "principal": run.facts.principal}
@@ -271,7 +279,7 @@ class RunManager:
         await _within(run.ended.wait(), _VERDICT_S)
 
     def _exited(self, run: LiveRun) -> None:
-        self._spawn(self._put_away(run))
+        self.steps.spawn(self._put_away(run), f"putting away {run.id}")
 
     async def _put_away(self, run: LiveRun) -> None:
         """The shim has gone: keep the last of the run, remove its regions, tell everyone."""
@@ -279,7 +287,7 @@ class RunManager:
         view = replace(view, revision=self._hub.next_revision())
         run.release()
         try:
-            await asyncio.to_thread(self._history.add, view, snapshot)
+            await asyncio.to_thread(self._history.add, view, snapshot, run.documents)
         except OSError as error:
             self._report("history.failed", {"run": run.id, "error": str(error)})
         try:
@@ -355,6 +363,11 @@ class RunManager:
                 f"the last snapshot of the run {view.id} is gone: its file was removed or damaged"
             )
         return kept
+
+    def documents(self, run_id: str) -> RunDocuments:
+        """Return the frozen documents of a run, live or ended; raises as `get`."""
+        run = self._lookup_live(run_id)
+        return run.documents if run is not None else self._history.documents(self.get(run_id).id)
 
     def live_runs(self) -> LiveRuns:
         """Return the live runs.
@@ -451,39 +464,15 @@ class RunManager:
         for run in self.live_runs():
             self._clients.drop(run, "the daemon is going down")
             run.release()
-        await self._finish_tasks()
+        await self.steps.finish(_VERDICT_S)
 
     async def _end_bound(self, run: LiveRun) -> None:
         with contextlib.suppress(ByteorError):
             await self.stop(run.id, "abort")
 
-    async def _finish_tasks(self) -> None:
-        """Let what is being made or put away come to its end, within reason."""
-        tasks = list(self._tasks)
-        if tasks:
-            await asyncio.wait(tasks, timeout=_VERDICT_S)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
     def _publish(self, run: LiveRun) -> None:
         run.revision = self._hub.next_revision()
         self._hub.publish(run.view())
-
-    def _spawn(self, work: Coroutine[Any, Any, RunView | None]) -> asyncio.Task[Any]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-
-def _pinned(plan: RunPlan, digests: Mapping[str, str]) -> RunPlan:
-    """Return the plan with the digest of the code that was found: workers load that or nothing."""
-    roles = (
-        replace(role, digest=digests.get(role.name.partition("#")[0], role.digest))
-        for role in plan.roles
-    )
-    return replace(plan, roles=tuple(roles))
 
 
 async def _within(waiting: Awaitable[Any], timeout_s: float) -> bool:
