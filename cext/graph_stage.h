@@ -186,7 +186,7 @@ static inline int byteor_stage_at_fault(byteor_unit_runtime *u, uint32_t m, uint
     u->failed_sequence = u->work.member[m].received;
     g->failed_payload = (const uint8_t *)slot + BYTEOR_SLOT_HEADER_BYTES;
     g->failed_length = slot->length;
-    if (!u->skip_failed && gm->dead_letter == BYTEOR_NO_PORT) return -1;
+    if (!u->skip_failed) return -1;
     byteor_note_error(u->member[m].role, u->failure, u->failed_sequence, u->failure_text, strlen(u->failure_text));
     if (gm->dead_letter != BYTEOR_NO_PORT) (void)byteor_tx_offer(g, &g->tx[gm->dead_letter], slot);
     u->work.member[m].received++;

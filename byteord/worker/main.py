@@ -96,7 +96,8 @@ class Worker:
             unit.index,
             members=members,
             rerunnable=all(role.state != "private" for role in stages),
-            skip_failed=plan.failure_policy == "skip",
+            skip_failed=plan.failure_policy == "skip"
+            or (plan.failure_policy == "dead_letter" and is_graph_unit(plan, unit)),
             scan_live=any(role.drops or ":" in role.stage for role in stages),
             shard_key=plan.shard_key or (0, 0),
             doorbells=_doorbells(plan, unit, leader) if plan.wait == "park" else [],
