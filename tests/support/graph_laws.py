@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from byteord.deployment.plan import RolePlan, RunPlan
@@ -25,6 +25,8 @@ class Flow:
     exact: bool = True
     ordered: bool = True
     fixed: bool = True
+    timed: bool = True
+    """In the order of ingress times."""
 
 
 def key_hash(message: bytes, offset: int, length: int) -> int:
@@ -56,7 +58,7 @@ def _read(lanes: Mapping[int, list[Flow]], lane: int, *, lossy: bool) -> Flow:
     """Return what a consumer of a lane gets: all of its stripes, mingled."""
     flow = _mingled(lanes[lane])
     if lossy:
-        return Flow(flow.bag, exact=False, ordered=flow.ordered, fixed=False)
+        return replace(flow, exact=False, fixed=False)
     return flow
 
 
@@ -69,11 +71,13 @@ def _mingled(flows: Sequence[Flow], *, by_time: bool = False) -> Flow:
     sources = [{message[:1] for message in flow.bag} for flow in flows]
     apart = sum(map(len, sources)) == len(set().union(*sources))
     alone = len(set().union(*sources)) <= 1
+    by_time = by_time and all(flow.timed for flow in flows)
     return Flow(
         sum((flow.bag for flow in flows), Counter()),
         exact=all(flow.exact for flow in flows),
         ordered=all(flow.ordered for flow in flows) and (apart or by_time),
         fixed=by_time and alone and all(flow.fixed for flow in flows),
+        timed=by_time,
     )
 
 
@@ -81,7 +85,7 @@ def _passed(role: RolePlan, taken: Sequence[Flow]) -> list[tuple[int, Flow]]:
     flow = _mingled(taken, by_time=role.mode == "ordered")
     outputs = [tx.lane for tx in role.tx]
     if role.mode == "work_queue":
-        share = Flow(flow.bag, exact=False, ordered=flow.ordered, fixed=False)
+        share = replace(flow, exact=False, fixed=False)
         return [(lane, share) for lane in outputs]
     if role.mode == "key_hash":
         assert role.key is not None
@@ -89,7 +93,7 @@ def _passed(role: RolePlan, taken: Sequence[Flow]) -> list[tuple[int, Flow]]:
         for message, count in flow.bag.items():
             parts[key_hash(message, *role.key) % len(outputs)][message] += count
         return [
-            (lane, Flow(part, flow.exact, flow.ordered, flow.fixed))
+            (lane, replace(flow, bag=part))
             for lane, part in zip(outputs, parts, strict=True)
         ]
     return [(lane, flow) for lane in outputs]
