@@ -73,6 +73,7 @@ static inline int byteor_stage_over(byteor_unit_runtime *u, uint32_t m, uint8_t 
     byteor_member *member = &u->member[m];
     byteor_role *role = member->role;
     uint64_t mark, now = byteor_now_ns(u->clock), sequence = u->work.member[m].received;
+    u->turn_began_ns = now;
     byteor_graph_log_open(u);
     mark = u->unit->undo.log_used;
     byteor_batch batch = {.abi = BYTEOR_STAGE_ABI, .count = count, .slot_bytes = slot_bytes,

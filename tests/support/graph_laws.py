@@ -92,10 +92,7 @@ def _passed(role: RolePlan, taken: Sequence[Flow]) -> list[tuple[int, Flow]]:
         parts: list[Bag] = [Counter() for _ in outputs]
         for message, count in flow.bag.items():
             parts[key_hash(message, *role.key) % len(outputs)][message] += count
-        return [
-            (lane, replace(flow, bag=part))
-            for lane, part in zip(outputs, parts, strict=True)
-        ]
+        return [(lane, replace(flow, bag=part)) for lane, part in zip(outputs, parts, strict=True)]
     return [(lane, flow) for lane in outputs]
 
 
