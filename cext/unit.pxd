@@ -95,6 +95,7 @@ cdef extern from "unit_shards.h" nogil:
         uint64_t state_bytes
         byteor_source *source
         byteor_sink *sink
+        uint32_t builtin
     ctypedef struct byteor_unit_runtime:
         byteor_unit *unit
         byteor_run_block *run
@@ -115,6 +116,7 @@ cdef extern from "unit_shards.h" nogil:
         uint32_t rerunnable
         uint32_t skip_failed
         uint32_t scan_live
+        uint32_t all_live
         uint32_t save_headers
         uint32_t range_count
         byteor_range range[32]
