@@ -113,6 +113,7 @@ typedef struct byteor_unit_runtime {
     uint32_t shown_state;
     uint64_t turn_began_ns, turn_ended_ns; /* of the last turn that did something */
     uint64_t clock_ns;                     /* last reading of the clock */
+    uint32_t took;                         /* messages of the source's last batch */
     uint64_t source_rejects[2], sink_rejects[2]; /* how far each record has them */
     uint64_t source_shown, sink_shown;           /* rejections shown, plus 1 */
     byteor_wait wait;

@@ -303,6 +303,8 @@ static inline uint64_t byteor_ring_room(byteor_ring *ring, uint64_t position, ui
     return ring->capacity - (position - *gate);
 }
 
+#define BYTEOR_TOUCH_MIN 64u /* a reader that is close behind would only take the lines back */
+
 static inline int byteor_ingress_batch(byteor_unit_runtime *u, uint32_t command, uint32_t most, int timed, uint32_t *took) {
     byteor_ring *ring = &u->rings[0];
     uint64_t position = u->work.position;
@@ -312,6 +314,7 @@ static inline int byteor_ingress_batch(byteor_unit_runtime *u, uint32_t command,
     room = byteor_least(room, most);
     if (timed) byteor_turn_begin(u);
     byteor_ring_claim(ring, position + room);
+    if (u->took >= BYTEOR_TOUCH_MIN) byteor_ring_touch(ring, position, byteor_least(room, u->took));
     if (u->source->common.status == BYTEOR_ADAPTER_ENDED || command == BYTEOR_COMMAND_DRAIN) {
         u->work.time_last = u->clock_ns > u->work.time_last ? u->clock_ns : u->work.time_last + 1;
         byteor_end_slot(byteor_ring_slot(ring, position), u->work.time_last);
@@ -319,7 +322,7 @@ static inline int byteor_ingress_batch(byteor_unit_runtime *u, uint32_t command,
     }
     int count = byteor_source_take(u, (uint8_t *)byteor_ring_slot(ring, position), (uint32_t)room, timed, &outcome);
     if (count < 0) return outcome;
-    *took = (uint32_t)count;
+    *took = u->took = (uint32_t)count;
     return byteor_run_batch(u, position, (uint32_t)count, 0, timed);
 }
 
