@@ -112,7 +112,8 @@ enum byteor_failure {
     BYTEOR_FAILURE_ADAPTER = 4,
     BYTEOR_FAILURE_HANG = 5,     /* recorded by the shim */
     BYTEOR_FAILURE_DEATH = 6,    /* recorded by the shim */
-    BYTEOR_FAILURE_START = 7     /* a role could not be loaded or opened */
+    BYTEOR_FAILURE_START = 7,    /* a role could not be loaded or opened */
+    BYTEOR_FAILURE_REGION = 8    /* a page of a region was gone when it was touched */
 };
 
 /* Line 0 is written by the daemon and the shim, line 1 by the first role that fails, line 2 by the egress. */
@@ -228,7 +229,7 @@ typedef struct byteor_role {
     uint64_t busy_since_ns; /* 0: not in a stage */
     uint64_t busy_sequence;
     uint32_t restarts; /* the shim's, while no worker runs */
-    uint32_t pad1;
+    uint32_t busy_exact; /* 1: busy_sequence is the message that the stage took last; 0: the first of its batch */
     uint8_t pad2[24];
     uint64_t received;
     uint64_t published;

@@ -106,7 +106,7 @@ typedef struct byteor_unit_runtime {
     uint32_t outcome; /* last enum byteor_duty */
     uint32_t failed_member;
     uint32_t failure; /* enum byteor_failure */
-    uint32_t failed_unknown; /* which message of the batch is not known */
+    uint32_t failed_unknown; /* which message of the batch is not known: of how many, else 0 */
     uint64_t failed_sequence;
     const char *failure_text;
     uint32_t done;

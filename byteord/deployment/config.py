@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from byteord.deployment.config_keys import KEYS, KeyProblem, check_tables
-from byteord.deployment.model import Authority, Environment, SideEffects
+from byteord.deployment.model import Access, ApprovalRules, Authority, Environment, SideEffects
 from byteord.errors import InvalidDocumentError, NotFoundError
 
 SYSTEM_FILE = "/etc/byteor/byteord.toml"
@@ -61,6 +61,8 @@ class Config:
     listen: Listen
     paths: Paths
     authority: Authority = field(default_factory=Authority)
+    approvals: ApprovalRules = field(default_factory=ApprovalRules)
+    access: Access = field(default_factory=Access)
     metrics_address: str = ""
     """`host:port`; port 0: any free one; empty: none."""
     log: Log = field(default_factory=Log)
@@ -138,6 +140,7 @@ def private_config(
         write_dirs=tuple(write_dirs),
         listen=LOOPBACK,
         connect=LOOPBACK,
+        secrets_dir=default_secrets(),
     )
     return Config(
         listen=Listen(os.path.join(directory, "byteord.sock"), mode=0o600, reflection=False),
@@ -202,6 +205,14 @@ def default_state() -> str:
     return os.path.join(home, "byteor")
 
 
+def default_secrets() -> str:
+    """Return where secrets of this user's runs are unless told otherwise."""
+    if os.geteuid() == 0:
+        return "/etc/byteor/secrets"
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return os.path.join(home, "byteor", "secrets")
+
+
 def _read_toml(content: bytes, source: str) -> Mapping[str, Any]:
     if len(content) > CONFIG_BYTES_MAX:
         seen, wanted = f"more than {CONFIG_BYTES_MAX} bytes", f"at most {CONFIG_BYTES_MAX} bytes"
@@ -241,8 +252,11 @@ def _build(values: Mapping[str, Any], source: str) -> Config:
             environment=environment,
             side_effects=SideEffects(get("effects.side_effects")),
             dry_run=get("effects.dry_run"),
+            secrets_dir=get("paths.secrets") or default_secrets(),
             **allowed,
         ),
+        approvals=ApprovalRules(**{name: get(f"approvals.{name}") for name in _APPROVALS}),
+        access=Access(**{name: tuple(get(f"access.{name}")) for name in _ACCESS}),
         metrics_address=get("metrics.address"),
         log=Log(get("log.format"), get("log.level")),
         on_stop=get("on_stop"),
@@ -254,3 +268,5 @@ def _build(values: Mapping[str, Any], source: str) -> Config:
 
 _LISTS = ("code_dirs", "read_dirs", "write_dirs", "listen", "connect")
 _CEILINGS = ("runs_max", "workers_max", "region_bytes_max", "uploads_max", "watches_max")
+_APPROVALS = tuple(each.name for each in fields(ApprovalRules))
+_ACCESS = tuple(each.name for each in fields(Access))

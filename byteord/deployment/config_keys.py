@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from byteord.deployment.model import Authority
+from byteord.deployment.model import ApprovalRules, Authority
 
 SOCKET_PATH_BYTES_MAX = 107
 SHOWN_MAX = 120
 MODE_MAX = 0o770
 PORT_MAX = 0xFFFF
-_LIMITS = Authority()
+_LIMITS, _RULES = Authority(), ApprovalRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +144,17 @@ def _pattern(value: Any) -> str:
     return "" if right else "host:port, where either may be *, or unix:/directory"
 
 
+def _file(value: Any) -> str:
+    return "" if value == "" else _directory(value)
+
+
+def _text(pattern: str, wanted: str) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        return "" if isinstance(value, str) and re.fullmatch(pattern, value) else wanted
+
+    return check
+
+
 def _list_of(check: Callable[[Any], str]) -> Callable[[Any], str]:
     def check_all(value: Any) -> str:
         if not isinstance(value, list):
@@ -156,6 +167,11 @@ def _list_of(check: Callable[[Any], str]) -> Callable[[Any], str]:
 
 _DIRECTORIES = _list_of(_directory)
 _PATTERNS = _list_of(_pattern)
+_PEOPLE = _list_of(
+    _text(
+        r"[ug]id:\d{1,10}|(user|group):[A-Za-z0-9_.-]{1,32}", "uid:N, gid:N, user:NAME, group:NAME"
+    )
+)
 
 KEYS: dict[str, Key] = {
     key.path: key
@@ -170,6 +186,7 @@ KEYS: dict[str, Key] = {
         Key("metrics.address", "where Prometheus scrapes", "127.0.0.1:9469", _address),
         Key("paths.runtime", "directory of lock and socket", "", _directory),
         Key("paths.state", "directory of what must survive a restart", "", _directory),
+        Key("paths.secrets", "directory of secrets, a file for each `secret:NAME`", "", _directory),
         Key("paths.regions", "a tmpfs for regions", "/dev/shm", _directory),  # noqa: S108
         Key(
             "effects.side_effects",
@@ -178,6 +195,47 @@ KEYS: dict[str, Key] = {
             _one_of("allow", "require_approval", "deny_all"),
         ),
         Key("effects.dry_run", "write side effects down instead of doing them", False, _boolean),
+        Key("approvals.key_set", "file of the keys whose approvals count", "", _file),
+        Key(
+            "approvals.signers_staging",
+            "different people who must sign",
+            _RULES.signers_staging,
+            _integer(1, 16),
+        ),
+        Key(
+            "approvals.signers_prod",
+            "different people who must sign",
+            _RULES.signers_prod,
+            _integer(1, 16),
+        ),
+        Key(
+            "approvals.host",
+            "name of this host in approvals",
+            "",
+            _text(r"[A-Za-z0-9._-]{0,253}", "a host name"),
+        ),
+        Key(
+            "approvals.v1_scope",
+            "dotted approvals that staging takes",
+            "",
+            _text(r"|[!-.0-~]{1,128}(/[!-.0-~]{1,128}){2}", "ORG/PROJECT/ENVIRONMENT_ID, or empty"),
+        ),
+        Key(
+            "approvals.clock_skew_s",
+            "how far the clock of a signer may be ahead",
+            _RULES.clock_skew_s,
+            _integer(0, 3600),
+        ),
+        Key(
+            "approvals.validity_s_max",
+            "longest validity of an approval",
+            _RULES.validity_s_max,
+            _integer(60, 10 * 366 * 86_400),
+        ),
+        Key("access.viewers", "who may look", [], _PEOPLE),
+        Key("access.operators", "who may start and stop runs, and look", [], _PEOPLE),
+        Key("access.approvers", "who may read the audit log, and look", [], _PEOPLE),
+        Key("access.admins", "who may do everything", [], _PEOPLE),
         Key("allow.code_dirs", "where code of stages may come from", [], _DIRECTORIES),
         Key("allow.read_dirs", "where adapters may read files", [], _DIRECTORIES),
         Key("allow.write_dirs", "where adapters may write files", [], _DIRECTORIES),

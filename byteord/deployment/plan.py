@@ -131,6 +131,8 @@ class RolePlan:
     state: str = "stateless"
     state_bytes: int = 0
     digest: str = ""
+    report: tuple[str, ...] = ()
+    """Names of the counters that the stage keeps in its state area (`byteord.regions.report`)."""
     adapter: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     rx: tuple[RxPlan, ...] = ()
@@ -256,6 +258,11 @@ class RunPlan:
     write_dirs: tuple[str, ...]
     notes: tuple[str, ...] = ()
     """Why the plan is as it is, for `describe`."""
+    schemas: tuple[str, ...] = ()
+    """Contents of the schema files, as read when the run was admitted."""
+    hash_key: str = ""
+    """`secret:NAME` of the key of `hash` rules; the secret itself is never in a plan."""
+    secrets_dir: str = ""
     effects: tuple[EffectPlan, ...] = ()
     effects_policy: str = "hold"
     """What an effect does without a lease: `hold`, `dead_letter` or `stop`."""
@@ -284,6 +291,7 @@ class RunPlan:
         raw["shard_key"] = tuple(raw["shard_key"]) if raw["shard_key"] else None
         for key in ("code_dirs", "read_dirs", "write_dirs", "notes"):
             raw[key] = tuple(raw[key])
+        raw["schemas"] = tuple(raw.get("schemas", ()))
         raw["effects"] = tuple(EffectPlan(**effect) for effect in raw.get("effects", ()))
         tuning = raw.get("tuning", {})
         tuning["housekeeping"] = tuple(tuning.get("housekeeping", ()))
@@ -339,6 +347,7 @@ def undo_layout(plan: RunPlan, unit: UnitPlan) -> tuple[int, int, int]:
 
 def _role(raw: dict[str, Any]) -> RolePlan:
     raw["depends"] = tuple(raw["depends"])
+    raw["report"] = tuple(raw.get("report", ()))
     raw["mutates"] = tuple((offset, length) for offset, length in raw["mutates"])
     raw["rx"] = tuple(
         RxPlan(rx["lane"], rx["cell"], rx["lossy"], tuple(rx["depends"]))

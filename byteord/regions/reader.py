@@ -15,6 +15,7 @@ from byteord._cext import control, region
 from byteord.deployment.plan import RunPlan
 from byteord.errors import RegionError
 from byteord.regions.create import CONTROL, PLAN
+from byteord.regions.report import read_report
 
 _STATE_SHOWN = frozenset({"starting", "running", "idle", "blocked", "ended", "failed", "stopped"})
 
@@ -52,7 +53,7 @@ class RunReader:
         rings = [ring.read() for ring in self.rings]
         now = self.control.now_ns()
         run = self.control.run()
-        return {
+        read = {
             "clock_ns": now,
             "created_ns": run["created_ns"],
             "ready_ns": run["ready_ns"],
@@ -67,6 +68,19 @@ class RunReader:
                 for index in range(len(self.plan.units))
             ],
         }
+        self._believe()
+        return read
+
+    def _believe(self) -> None:
+        maps = {CONTROL: self.control}
+        maps.update((r.file, each) for r, each in zip(self.plan.rings, self.rings, strict=True))
+        for name, each in maps.items():
+            if each.lost:
+                message = (
+                    f"region {self.directory}/{name}: a page of it is gone: the file was truncated "
+                    "from outside, or its filesystem is full; nothing of it is believed"
+                )
+                raise RegionError(message, reason="REGION_LOST")
 
     def _failure(self, run: dict[str, Any]) -> dict[str, Any] | None:
         if run["failed_role"] is None:
@@ -136,6 +150,8 @@ class RunReader:
             service=self.control.summary(index, "service"),
             latency=self.control.summary(index, "latency"),
         )
+        if plan.report:
+            role["report"] = read_report(self.control.state_area(index), plan.report)
         return role
 
     def _progress(self, index: int, rings: list[dict[str, Any]]) -> tuple[int, int]:
