@@ -42,6 +42,7 @@ cdef extern from "layout.h" nogil:
         uint64_t claimed
         uint64_t end_sequence
         uint64_t progress_ns
+        uint64_t dropped[2]
     ctypedef struct byteor_cell:
         uint64_t sequence
     ctypedef struct byteor_run_block:

@@ -63,7 +63,7 @@ FAILURES = (
     "", "STAGE_FAILED", "STAGE_KEPT_VIEWS", "STAGE_NONSENSE", "ADAPTER_FAILED",
     "STAGE_HUNG", "WORKER_DIED", "START_FAILED", "REGION_LOST",
 )
-KINDS = ("", "ingress", "stage", "egress")
+KINDS = ("", "ingress", "stage", "egress", "bridge", "router", "merge")
 REJECTS = ("oversize", "malformed", "truncated", "filtered", "corrupt", "kernel")
 
 
@@ -275,7 +275,8 @@ cdef class Ring:
         byteor_region_unmap(&self.map)
 
     def read(self):
-        """Return capacity, slot_bytes, cursor, claimed, end_sequence (or None), progress_ns, the cells."""
+        """Return capacity, slot_bytes, cursor, claimed, end_sequence (or None), progress_ns, the cells, and what a
+        client dropped."""
         cells = [byteor_load_acquire64(&self.ring.cells[i].sequence) for i in range(self.ring.cell_count)]
         cdef byteor_ring_producer *producer = self.ring.producer
         end = byteor_load_acquire64(&producer.end_sequence)
@@ -287,6 +288,10 @@ cdef class Ring:
             "end_sequence": None if end == BYTEOR_NO_SEQUENCE else end,
             "progress_ns": byteor_load_acquire64(&producer.progress_ns),
             "cells": cells,
+            "dropped": {
+                "full": byteor_load_acquire64(&producer.dropped[0]),
+                "oversize": byteor_load_acquire64(&producer.dropped[1]),
+            },
         }
 
     def payload(self, uint64_t sequence):

@@ -25,7 +25,7 @@ enum byteor_duty {
     BYTEOR_DUTY_FAILED = 6
 };
 
-enum byteor_unit_kind { BYTEOR_UNIT_RING = 1, BYTEOR_UNIT_SCATTER = 2, BYTEOR_UNIT_GATHER = 3 };
+enum byteor_unit_kind { BYTEOR_UNIT_RING = 1, BYTEOR_UNIT_SCATTER = 2, BYTEOR_UNIT_GATHER = 3, BYTEOR_UNIT_GRAPH = 4 };
 
 typedef struct byteor_range {
     uint32_t offset;
@@ -118,6 +118,7 @@ typedef struct byteor_unit_runtime {
     uint64_t source_shown, sink_shown;           /* rejections shown, plus 1 */
     byteor_wait wait;
     byteor_pending pending[BYTEOR_MEMBERS_MAX];
+    struct byteor_graph *graph; /* of a unit of a LaneGraph: graph.h */
 } byteor_unit_runtime;
 
 static inline byteor_slot *byteor_staged(const byteor_unit_runtime *u, uint32_t index) {
@@ -217,16 +218,16 @@ static inline void byteor_undo_apply(byteor_unit_runtime *u) {
 
 /* Word by word: these words were stored a moment ago, and a wider load would have to wait until each has left the store
  * buffer, behind the stores to the ring. */
-static inline void byteor_words_store(uint64_t *to, const uint64_t *from, uint32_t words) {
+static inline void byteor_record_words(uint64_t *to, const uint64_t *from, uint32_t words) {
     for (uint32_t w = 0; w < words; w++) byteor_store_relaxed64(&to[w], from[w]);
 }
 
 static inline void byteor_adapter_record_store(byteor_adapter_record *record, const byteor_adapter_common *common, uint64_t *rejects) {
-    byteor_words_store(record->position, common->position, BYTEOR_POSITION_WORDS);
+    byteor_record_words(record->position, common->position, BYTEOR_POSITION_WORDS);
     byteor_store_relaxed64(&record->bytes_total, common->bytes_total);
     if (*rejects == common->rejects) return;
     *rejects = common->rejects;
-    byteor_words_store(record->rejected, common->rejected, BYTEOR_REJECT_MAX);
+    byteor_record_words(record->rejected, common->rejected, BYTEOR_REJECT_MAX);
 }
 
 /* Fill the inactive record from `work`, as far as this unit changes it, and make it the one in force. */
@@ -234,11 +235,11 @@ static inline void byteor_commit(byteor_unit_runtime *u) {
     uint32_t inactive = 1u - (u->unit->selector & 1u);
     byteor_record *record = &u->unit->record[inactive];
     u->work.commits++;
-    byteor_words_store(&record->position, &u->work.position, offsetof(byteor_record, member) / sizeof(uint64_t));
-    byteor_words_store(&record->member[0].received, &u->work.member[0].received, u->member_count * BYTEOR_MEMBER_WORDS);
+    byteor_record_words(&record->position, &u->work.position, offsetof(byteor_record, member) / sizeof(uint64_t));
+    byteor_record_words(&record->member[0].received, &u->work.member[0].received, u->member_count * BYTEOR_MEMBER_WORDS);
     if (u->source) byteor_adapter_record_store(&record->source, &u->source->common, &u->source_rejects[inactive]);
     if (u->sink) byteor_adapter_record_store(&record->sink, &u->sink->common, &u->sink_rejects[inactive]);
-    if (u->kind != BYTEOR_UNIT_RING) byteor_words_store(record->ring_position, u->work.ring_position, u->ring_count);
+    if (u->kind != BYTEOR_UNIT_RING) byteor_record_words(record->ring_position, u->work.ring_position, u->ring_count);
     BYTEOR_KILL_POINT(2);
     byteor_store_release32(&u->unit->selector, inactive); /* the commit point; read back by this process's successor only */
     byteor_fence_signal();

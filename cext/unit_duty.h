@@ -197,7 +197,7 @@ static inline void byteor_turn_begin(byteor_unit_runtime *u) { u->turn_began_ns 
 
 /* How many messages are there, `limit` at most. The clock is read beside the first look: while that look fetches the line
  * of a message that has just been published, reading it costs nothing. */
-static inline uint64_t byteor_stage_look(byteor_unit_runtime *u, const byteor_ring *ring, uint64_t limit, int timed) {
+static inline uint64_t byteor_follow_look(byteor_unit_runtime *u, const byteor_ring *ring, uint64_t limit, int timed) {
     uint64_t position = u->work.position;
     if (u->depends_count == 0) {
         int there = byteor_ring_published(ring, position);
@@ -210,10 +210,10 @@ static inline uint64_t byteor_stage_look(byteor_unit_runtime *u, const byteor_ri
 }
 
 /* Take what is there; `most` messages, and `took` says how many. */
-static inline int byteor_stage_batch(byteor_unit_runtime *u, uint32_t most, int timed, uint32_t *took) {
+static inline int byteor_follow_batch(byteor_unit_runtime *u, uint32_t most, int timed, uint32_t *took) {
     byteor_ring *ring = &u->rings[0];
     uint64_t position = u->work.position;
-    uint64_t count = byteor_stage_look(u, ring, byteor_least(most, byteor_ring_contiguous(ring, position)), timed);
+    uint64_t count = byteor_follow_look(u, ring, byteor_least(most, byteor_ring_contiguous(ring, position)), timed);
     if (count == 0) return BYTEOR_DUTY_IDLE;
     uint64_t to_end = byteor_load_acquire64(&ring->producer->end_sequence) - position; /* stored before the end slot's stamp */
     if (to_end == 0) return byteor_run_batch(u, position, 1, 1, 1);
@@ -330,7 +330,7 @@ static inline int byteor_ingress_batch(byteor_unit_runtime *u, uint32_t command,
 
 static inline int byteor_ring_batch(byteor_unit_runtime *u, uint32_t command, uint32_t most, int timed, uint32_t *took) {
     *took = 0;
-    return u->source ? byteor_ingress_batch(u, command, most, timed, took) : byteor_stage_batch(u, most, timed, took);
+    return u->source ? byteor_ingress_batch(u, command, most, timed, took) : byteor_follow_batch(u, most, timed, took);
 }
 
 /* Whether the turn goes on to another small batch without a look at the clock. */

@@ -21,7 +21,7 @@ from byteord._cext import control, region
 from byteord.deployment.plan import RunPlan
 from byteord.regions.create import CONTROL
 from byteord.regions.reader import attach, open_region, read_plan
-from byteord.shim import processes
+from byteord.shim import endpoints, processes
 from byteord.shim.channel import Channel
 from byteord.shim.in_hand import InHand, in_hand
 from byteord.shim.processes import Process
@@ -136,7 +136,7 @@ class Supervisor:
         return [role for unit in units for role in self.plan.units[unit].roles]
 
     def _hosts(self, process: Process, kind: str) -> bool:
-        return any(self.plan.roles[role].kind == kind for role in self._roles(process))
+        return endpoints.streams(self.plan, self._roles(process), kind)
 
     # --- what happens to it -----------------------------------------------------------------------
 
@@ -355,6 +355,10 @@ class Supervisor:
             if self.finishing < len(self.plan.units):
                 command = STOP if self.stop_requested == "abort" else FINISH
                 self.control.set_command(self.finishing, command)
+        if self.finishing < len(self.plan.units) and self.plan.model == "lane_graph":
+            states = [self.control.state(role.index) for role in self.plan.roles]
+            if endpoints.blocked_for_good(self.plan, self.finishing, states, OVER):
+                self.control.set_command(self.finishing, STOP)
 
     def _unit_over(self, index: int) -> bool:
         unit = self.plan.units[index]
@@ -371,8 +375,7 @@ class Supervisor:
 
         One that is there says so itself.
         """
-        role = self.plan.roles[0]
-        if role.adapter != "client" or self.rings[0].read()["end_sequence"] is not None:
+        if not endpoints.open_inputs(self.plan, self.rings):
             return
         from byteord.client import take_over_input
 
@@ -382,7 +385,7 @@ class Supervisor:
         """The time to drain or stop is over: end what is left, and say what was stuck."""
         self.deadline = 0.0
         if self.stop_requested == "drain" and self.failure is None:
-            stuck = ", ".join(self._stuck())
+            stuck = self._stuck()
             role = self._first_stuck()
             text = f"it did not drain in time: {stuck}"
             self.control.fail(
@@ -395,13 +398,15 @@ class Supervisor:
             processes.kill(process)
         self.finishing = max(self.finishing, 0)
 
-    def _stuck(self) -> list[str]:
+    def _stuck(self) -> str:
+        if self.plan.model == "lane_graph":
+            return endpoints.stuck_text(self.directory, OVER)
         found = []
         for role in self.plan.roles:
             state = self.control.state(role.index)
             if state not in OVER and role.adapter != "client":
                 found.append(f"{role.name} is {state}")
-        return found or ["a client has not taken everything"]
+        return ", ".join(found) or "a client has not taken everything"
 
     def _first_stuck(self) -> int:
         return next(
@@ -419,16 +424,12 @@ class Supervisor:
             self.state = "completed"
 
     def _client_done(self) -> bool:
-        """A client that is the egress has taken everything."""
-        egress = self.plan.roles[-1]
-        if egress.adapter != "client":
+        """Every client that is an egress has taken everything."""
+        if not endpoints.clients(self.plan, "egress"):
             return True
         if self.state == "running":
             self.state = "draining"
-        ring = self.rings[0].read()
-        return (
-            ring["end_sequence"] is not None and ring["cells"][egress.cell] > ring["end_sequence"]
-        )
+        return endpoints.outputs_taken(self.plan, self.rings)
 
     # --- reporting --------------------------------------------------------------------------------
 
