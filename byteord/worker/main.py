@@ -98,7 +98,7 @@ class Worker:
             rerunnable=all(role.state != "private" for role in stages),
             skip_failed=plan.failure_policy == "skip",
             scan_live=any(role.drops or ":" in role.stage for role in stages),
-            all_live=_all_live(plan),
+            all_live=not is_graph_unit(plan, unit) and _all_live(plan),
             shard_key=plan.shard_key or (0, 0),
             doorbells=_doorbells(plan, unit, leader) if plan.wait == "park" else [],
             own_doorbell=leader,
