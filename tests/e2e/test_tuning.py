@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.tuned_run import run_as, tuned_run
+from tests.support.tuned_run import GRAPH, run_as, tuned_run
 
 REAL_TIME = 'sched = "fifo"\npriority = 7\nwait = "backoff"\npin = "none"\n'
 """Real time that sleeps when idle, so that the machine stays usable."""
@@ -94,6 +94,16 @@ def test_isolated_core_on_a_host_without_isolation_is_degraded_for_that_alone() 
     assert knobs["prefault"]["state"] == "applied"
     assert seen["condition"]["status"] == "false"
     assert "isolation" in seen["condition"]["message"]
+
+
+@needs_two
+def test_roles_of_a_lane_graph_are_tuned_alike() -> None:
+    """Workers of a graph have CPUs, knobs and gaps as those of a ring do."""
+    seen = tuned_run('pin = "balanced"\nwait = "backoff"\nfuse = "never"', GRAPH)
+    _agrees(seen)
+    assert _short(seen) == {}
+    assert len(seen["workers"]) == 3
+    assert seen["state"] == "running"
 
 
 @needs_root
