@@ -119,6 +119,7 @@ class Supervisor:
             control_fd=self.control_fd,
             ring_fds=self.ring_fds,
             stream_fds=self.stream_fds,
+            directory=self.directory,
         )
         keep = {self.control_fd, *self.ring_fds}
         keep |= {

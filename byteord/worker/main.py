@@ -45,8 +45,9 @@ class Worker:
         control_fd: int,
         ring_fds: list[int],
         stream_fds: dict[str, int],
+        directory: str,
     ) -> None:
-        """Map the regions.
+        """Map the regions of the run in `directory`.
 
         `stream_fds` holds the descriptors of the run's client, `ingress` and `egress`.
         """
@@ -56,36 +57,58 @@ class Worker:
         self.host = Host(control_fd, ring_fds)
         self.stream_fds = stream_fds
         self.handles: list[Any] = []
+        self.directory = directory
+        self.confined = False
         self.failed = False
 
     def open(self) -> None:
         """Open every role and take over its unit.
 
-        A role that cannot be opened is recorded and raised.
+        Code that is to be confined is loaded last, when all else has been opened. A role that
+        cannot be opened is recorded and raised.
         """
+        indices = [index for thread in self.worker.threads for index in thread]
+        roles = [
+            (self.plan.roles[role], self.plan.units[index])
+            for index in indices
+            for role in self.plan.units[index].roles
+        ]
+        opened: dict[int, tuple[dict[str, Any], int]] = {}
+        for role, unit in roles:
+            if not role.confined:
+                opened[role.index] = self._open_recorded(role, unit)
+        for role, unit in roles:
+            if role.confined:
+                opened[role.index] = self._open_recorded(role, unit)
         for thread in self.worker.threads:
             for index in thread:
-                self._open_unit(self.plan.units[index], leader=thread[0])
-        for thread in self.worker.threads:
-            for index in thread:
-                self.host.recover(index, os.getpid())
+                self._add_unit(self.plan.units[index], leader=thread[0], opened=opened)
+        for index in indices:
+            self.host.recover(index, os.getpid())
 
-    def _open_unit(self, unit: UnitPlan, leader: int) -> None:
+    def _open_recorded(self, role: RolePlan, unit: UnitPlan) -> tuple[dict[str, Any], int]:
+        try:
+            if role.confined and not self.confined:
+                from byteord.worker.confine import confine_worker
+
+                confine_worker(self.plan, self.directory)
+                self.confined = True
+            return self._open_role(role, unit)
+        except Exception as error:
+            text = (
+                str(error)
+                if isinstance(error, ByteorError)
+                else f"{type(error).__name__}: {error}"
+            )
+            self.control.fail(role.index, "START_FAILED", None, b"", text)
+            raise
+
+    def _add_unit(
+        self, unit: UnitPlan, *, leader: int, opened: dict[int, tuple[dict[str, Any], int]]
+    ) -> None:
         plan, roles = self.plan, [self.plan.roles[role] for role in unit.roles]
-        members, touched = [], 0
-        for role in roles:
-            try:
-                member, touch = self._open_role(role, unit)
-            except Exception as error:
-                text = (
-                    str(error)
-                    if isinstance(error, ByteorError)
-                    else f"{type(error).__name__}: {error}"
-                )
-                self.control.fail(role.index, "START_FAILED", None, b"", text)
-                raise
-            members.append(member)
-            touched += touch
+        members = [opened[role.index][0] for role in roles]
+        touched = sum(opened[role.index][1] for role in roles)
         slots, log, stride = undo_layout(plan, unit)
         stages = [role for role in roles if role.kind == "stage"]
         self.host.add_unit(
@@ -251,6 +274,7 @@ def run_worker(
     control_fd: int,
     ring_fds: list[int],
     stream_fds: dict[str, int],
+    directory: str,
 ) -> int:
     """Be the worker: open, run, return the exit code.
 
@@ -259,7 +283,12 @@ def run_worker(
     prepare_process(worker)
     try:
         hosted = Worker(
-            plan, worker, control_fd=control_fd, ring_fds=ring_fds, stream_fds=stream_fds
+            plan,
+            worker,
+            control_fd=control_fd,
+            ring_fds=ring_fds,
+            stream_fds=stream_fds,
+            directory=directory,
         )
         hosted.open()
     except Exception as error:  # noqa: BLE001 - the boundary of the process
