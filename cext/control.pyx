@@ -33,6 +33,7 @@ from layout cimport (
     byteor_now_ns,
     byteor_record,
     byteor_region_header,
+    byteor_region_lost,
     byteor_region_open,
     byteor_region_unmap,
     byteor_role,
@@ -80,6 +81,11 @@ cdef class Control:
         if index >= self.role_count:
             raise IndexError(f"role {index} of {self.role_count}")
         return <byteor_role *> (self.map.base + self.header.section[2]) + index
+
+    @property
+    def lost(self):
+        """A page of the region turned out to be gone: what was read of it is not to be believed."""
+        return bool(byteor_region_lost(&self.map))
 
     def now_ns(self):
         """Return the run's clock."""

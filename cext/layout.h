@@ -112,7 +112,8 @@ enum byteor_failure {
     BYTEOR_FAILURE_ADAPTER = 4,
     BYTEOR_FAILURE_HANG = 5,     /* recorded by the shim */
     BYTEOR_FAILURE_DEATH = 6,    /* recorded by the shim */
-    BYTEOR_FAILURE_START = 7     /* a role could not be loaded or opened */
+    BYTEOR_FAILURE_START = 7,    /* a role could not be loaded or opened */
+    BYTEOR_FAILURE_REGION = 8    /* a page of a region was gone when it was touched */
 };
 
 /* Line 0 is written by the daemon and the shim, line 1 by the first role that fails, line 2 by the egress. */

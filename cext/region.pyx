@@ -31,6 +31,7 @@ from layout cimport (
     byteor_now_ns,
     byteor_region_allocate,
     byteor_region_header,
+    byteor_region_lost,
     byteor_region_open,
     byteor_region_ready,
     byteor_region_unmap,
@@ -55,7 +56,7 @@ ERRORS = {
 STATES = ("none", "starting", "running", "idle", "blocked", "ended", "failed", "stopped")
 FAILURES = (
     "", "STAGE_FAILED", "STAGE_KEPT_VIEWS", "STAGE_NONSENSE", "ADAPTER_FAILED",
-    "STAGE_HUNG", "WORKER_DIED", "START_FAILED",
+    "STAGE_HUNG", "WORKER_DIED", "START_FAILED", "REGION_LOST",
 )
 KINDS = ("", "ingress", "stage", "egress")
 REJECTS = ("oversize", "malformed", "truncated", "filtered", "corrupt", "kernel")
@@ -282,3 +283,8 @@ cdef class Ring:
             "progress_ns": byteor_load_acquire64(&producer.progress_ns),
             "cells": cells,
         }
+
+    @property
+    def lost(self):
+        """A page of the region turned out to be gone: what was read of it is not to be believed."""
+        return bool(byteor_region_lost(&self.map))

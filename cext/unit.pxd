@@ -170,4 +170,13 @@ cdef extern from "region.h" nogil:
         int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map, char *text, size_t text_bytes
     )
     void byteor_region_unmap(byteor_map *map)
+    int byteor_region_lost(const byteor_map *map)
     void byteor_ring_view(const byteor_map *map, byteor_ring *ring)
+
+cdef extern from "region_fault.h" nogil:
+    void *byteor_fault_enter()
+    void byteor_fault_leave(void *stack)
+
+cdef extern from "worker_fault.h" nogil:
+    void byteor_worker_fault_watch(byteor_unit_runtime **units, uint32_t count, int code)
+    void byteor_worker_fault_thread(byteor_unit_runtime **units, uint32_t count)

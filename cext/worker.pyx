@@ -38,6 +38,8 @@ from unit cimport (
     BYTEOR_WAIT_SPINS,
     _sized_role,
     _sized_unit,
+    byteor_fault_enter,
+    byteor_fault_leave,
     byteor_load_acquire32,
     byteor_load_relaxed64,
     byteor_map,
@@ -69,6 +71,8 @@ from unit cimport (
     byteor_wait,
     byteor_wait_reset,
     byteor_wait_turn,
+    byteor_worker_fault_thread,
+    byteor_worker_fault_watch,
 )
 
 KINDS = {"ring": 1, "scatter": 2, "gather": 3}
@@ -76,7 +80,7 @@ ROLE_KINDS = {"ingress": 1, "stage": 2, "egress": 3}
 WAITS = {"spin": 0, "backoff": 1, "park": 2}
 FAILURES = (
     "", "STAGE_FAILED", "STAGE_KEPT_VIEWS", "STAGE_NONSENSE", "ADAPTER_FAILED",
-    "STAGE_HUNG", "WORKER_DIED", "START_FAILED",
+    "STAGE_HUNG", "WORKER_DIED", "START_FAILED", "REGION_LOST",
 )
 
 
@@ -361,6 +365,10 @@ cdef class Host:
         if u.staging == NULL or u.staged_ring == NULL or u.staged_position == NULL:
             raise MemoryError
 
+    def end_at_lost_page(self, int code):
+        """From now on record a page of a region that is gone, and end this process with `code`."""
+        byteor_worker_fault_watch(self.units, self.unit_count, code)
+
     def recover(self, uint32_t index, uint32_t pid):
         """Take the unit over in this process: complete what was committed, take back what was not."""
         cdef byteor_unit_runtime *u = self.units[index]
@@ -379,13 +387,18 @@ cdef class Host:
         """
         cdef byteor_unit_runtime *mine[64]
         cdef uint32_t count = 0
+        cdef void *stack
         if len(units) > 64:
             raise ValueError("a thread runs at most 64 units")
         for index in units:
             mine[count] = self.units[<uint32_t> index]
             count += 1
+        stack = byteor_fault_enter()
+        byteor_worker_fault_thread(mine, count)
         with nogil:
             _run(mine, count)
+        byteor_worker_fault_thread(NULL, 0)
+        byteor_fault_leave(stack)
         return [self._failure(index) for index in units if self.units[<uint32_t> index].failure]
 
     def _failure(self, uint32_t index):

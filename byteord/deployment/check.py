@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from byteord.deployment.adapter_rules import AdapterCheck
+from byteord.deployment import graph_rules
+from byteord.deployment.adapter_rules import AdapterCheck, client_ends, takes_stdio
 from byteord.deployment.keys import (
     DEPLOYMENT_SCHEMA,
-    FAILURE_POLICIES,
-    FAILURE_POLICIES_LATER,
     VERSION,
 )
 from byteord.deployment.model import (
@@ -29,6 +28,7 @@ from byteord.deployment.model import (
     Environment,
     Failure,
     FailurePolicy,
+    Group,
     Limits,
     OnLeaseLost,
     SchemaFile,
@@ -38,14 +38,15 @@ from byteord.deployment.model import (
 from byteord.deployment.profiles import check_priority, resolve
 from byteord.errors import ByteorError
 from byteord.spec import kv
+from byteord.spec.canonical import FlatDocument, put_array
 from byteord.spec.document import KEY_PATTERN, NESTING_MAX, Bare, Document, Source, read
 from byteord.spec.findings import Collector, Finding, Path, Severity, shown
+from byteord.spec.lanegraph.draft import Draft
 from byteord.spec.model import EndpointKind
 from byteord.spec.nearest import did_you_mean
 from byteord.spec.rules import check_version
 from byteord.spec.schema import Reader
 from byteord.spec.secrets import check_secrets
-from byteord.spec.validate import FlatDocument, put_array
 
 _STRICTNESS = {Environment.DEV: 0, Environment.STAGING: 1, Environment.PROD: 2}
 _EFFECTS_STRICTNESS = {each: level for level, each in enumerate(SideEffects)}
@@ -192,7 +193,7 @@ class DeploymentCheck:
         catalogue: AdapterCatalogue,
         *,
         unknown: Severity,
-        payload_max: int,
+        payload_max: Callable[[str], int],
     ) -> bool:
         """Check every key and value by itself; tell whether the document could be read."""
         if not self.document.readable:
@@ -203,25 +204,36 @@ class DeploymentCheck:
         typed = Reader(found).table(DEPLOYMENT_SCHEMA, self.tree)
         check_version(typed, found)
         check_priority(typed["tuning"], found)
-        _check_later(typed["failure"]["policy"], _POLICY, found)
         self.typed = typed
         self._check_hash_key()
         adapters = AdapterCheck(catalogue, endpoints, self.client, found, payload_max)
         self.adapters = adapters.read(typed["adapters"], is_absent=self.is_absent)
         return True
 
-    def topology(self, endpoints: Mapping[str, EndpointKind]) -> bool:
+    def topology(self, endpoints: Mapping[str, EndpointKind], graph: Draft | None) -> bool:
         """Check that adapters are bound to exactly the endpoints of the spec.
 
-        Tell whether it ran.
+        And, with a LaneGraph, that journals, groups and dead letters have their place. Tell whether
+        it ran.
         """
         if self.typed is None:
             return False
-        if not endpoints:
-            return True
+        self._check_bound(endpoints)
+        graph_rules.check_clients(endpoints, self.client, self.typed["adapters"], self.found)
+        if graph is None:
+            graph_rules.check_ring(self.typed, self.found)
+        else:
+            graph_rules.check_graph(graph, self.typed, self.adapters, self.found)
+        return True
+
+    def _check_bound(self, endpoints: Mapping[str, EndpointKind]) -> None:
+        assert self.typed is not None  # noqa: S101  the level ran
         bound = self.typed["adapters"]
+        streams = client_ends(endpoints, self.client, bound)
         for name, kind in endpoints.items():
-            if name not in bound and not self.is_absent and not self.client[kind]:
+            stands_in = self.is_absent and takes_stdio(name, endpoints)
+            several = self.client[kind] and list(endpoints.values()).count(kind) > 1
+            if name not in bound and name not in streams and not stands_in and not several:
                 self.found.add(
                     "DEPLOYMENT_ENDPOINT_UNBOUND",
                     ("adapters", name),
@@ -229,7 +241,7 @@ class DeploymentCheck:
                     wanted=f"an adapter for the {kind} {shown(name)} of the spec",
                     fix=f"add [adapters.{name}] with its kind",
                 )
-        for name in bound:
+        for name in bound if endpoints else ():
             if name not in endpoints:
                 self.found.add(
                     "DEPLOYMENT_ENDPOINT_UNKNOWN",
@@ -238,7 +250,6 @@ class DeploymentCheck:
                     wanted=f"an endpoint of the spec: {', '.join(sorted(endpoints))}",
                     fix=did_you_mean(name, endpoints, otherwise="delete the table"),
                 )
-        return True
 
     def build(self) -> Deployment | None:
         """Return the deployment, or None while any finding is an error or a level did not run."""
@@ -255,6 +266,12 @@ class DeploymentCheck:
             effects=effects,
             dataguard=self.dataguard(),
         )
+        groups = tuple(Group(row["name"], row["roles"]) for row in self.typed["groups"])
+        for index, group in enumerate(groups):
+            flat[f"groups.{index}.name"] = group.name
+            put_array(flat, f"groups.{index}.roles", group.roles)
+        journals = {name: row["directory"] for name, row in self.typed["journals"].items()}
+        flat.update({f"journals.{name}.directory": path for name, path in journals.items()})
         text = kv.write(flat)
         return Deployment(
             environment=self.environment,
@@ -263,6 +280,8 @@ class DeploymentCheck:
             failure=failure,
             limits=limits,
             effects=effects,
+            groups=groups,
+            journals=journals,
             dataguard=self.dataguard(),
             kv=text,
             sha256=hashlib.sha256(text).hexdigest(),
@@ -271,14 +290,6 @@ class DeploymentCheck:
 
 def _path(text: str) -> Path:
     return tuple(text.split("."))
-
-
-_POLICY = (
-    ("failure", "policy"),
-    FAILURE_POLICIES,
-    FAILURE_POLICIES_LATER,
-    "DEPLOYMENT_POLICY_UNSUPPORTED",
-)
 
 
 def _check_later(

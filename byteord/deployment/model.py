@@ -14,6 +14,9 @@ from typing import Protocol
 from byteord.deployment.topology import Rights, Topology, flat_topology
 from byteord.spec.model import ConfigKey, ConfigProblem, Scalar, Stage
 
+CLIENT = "client"
+"""Kind of the adapter that is a process of its own, not one of the run's workers."""
+
 
 class Environment(enum.StrEnum):
     """Where a run happens; the daemon's configuration decides."""
@@ -57,6 +60,8 @@ class FailurePolicy(enum.StrEnum):
     STOP_PIPELINE = "stop_pipeline"
     SKIP = "skip"
     RESTART = "restart"
+    DEAD_LETTER = "dead_letter"
+    """To the lane that the stage names; LaneGraph only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,14 @@ class Adapter:
 
     kind: str
     options: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Roles of a LaneGraph that share a worker."""
+
+    name: str
+    roles: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +186,10 @@ class Deployment:
     kv: bytes
     sha256: str
     effects: Effects = field(default_factory=Effects)
+    groups: tuple[Group, ...] = ()
+    """Roles that share a worker, of a LaneGraph; each other unit has a worker of its own."""
+    journals: Mapping[str, str] = field(default_factory=dict)
+    """Directories of durable journals, by lane name."""
     dataguard: Dataguard = field(default_factory=Dataguard)
 
 

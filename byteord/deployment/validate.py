@@ -21,6 +21,7 @@ from byteord.deployment.model import (
 )
 from byteord.spec.document import Source
 from byteord.spec.findings import Collector, Finding, Level, Severity
+from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec, StageCatalogue
 from byteord.spec.validate import SpecCheck
 
@@ -45,7 +46,7 @@ class Report:
 
     findings: tuple[Finding, ...]
     levels: tuple[Level, ...]
-    spec: Spec | None
+    spec: Spec | LaneGraph | None
     """The spec, when it has no error, whatever the deployment has."""
     deployment: Deployment | None
     """The effective deployment (defaults and flags applied), when it has no error and the spec
@@ -167,20 +168,28 @@ class _Run:
         unknown = Severity.WARNING if self._environment is Environment.DEV else Severity.ERROR
         ran = self._spec.schema(stages, unknown=unknown)
         also = self._deployment.schema(
-            self._spec.endpoints(), adapters, unknown=unknown, payload_max=self._spec.payload_max()
+            self._spec.endpoints(), adapters, unknown=unknown, payload_max=self._spec.payload_max
         )
         return ran and also
 
     def _topology(self) -> bool:
         ran = self._spec.topology()
-        return self._deployment.topology(self._spec.endpoints()) and ran
+        graph = self._spec.graph
+        draft = graph.draft if graph is not None else None
+        return self._deployment.topology(self._spec.endpoints(), draft) and ran
 
     def _policy(self, adapters: AdapterCatalogue) -> bool:
         if not self._spec.is_read or self._deployment.typed is None:
             return False
         spec, deployment = self._spec.build(), self._deployment.build()
         authority_rules.check_code(
-            self._spec.stages, self._authority, self._spec.found, self._environment
+            self._spec.stages(), self._authority, self._spec.found, self._environment
+        )
+        graph = self._spec.graph
+        if graph is not None and self._environment is not Environment.DEV:
+            graph.check_gated(str(self._environment))
+        authority_rules.check_journals(
+            self._deployment.typed["journals"], self._authority, self._deployment.found
         )
         self._deployment.check_environment(self._authority.environment)
         self._deployment.check_effects()
@@ -205,13 +214,12 @@ class _Run:
         if self._deployment.has_errors:
             return
         dataguard = self._deployment.dataguard()
-        for index, stage in enumerate(self._spec.stages):
-            if stage is None:
-                continue
-            for problem in files.misfits(stage, dataguard, self._spec.payload_max()):
+        for path, stage in self._spec.stages():
+            payload_max = self._spec.stage_payload_max(stage)
+            for problem in files.misfits(stage, dataguard, payload_max):
                 self._spec.found.add(
                     problem.code,
-                    ("stages", str(index), "config", *problem.key.split(".")),
+                    (*path, "config", *problem.key.split(".")),
                     seen=problem.seen,
                     wanted=problem.wanted,
                     fix=problem.fix,

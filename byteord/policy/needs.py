@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from byteord.deployment.model import Adapter, Deployment
 from byteord.policy.decide import UNDECLARED
+from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec, Stage
 
 ACTING_ADAPTERS = {
@@ -35,15 +36,15 @@ class Need:
     target: str
 
 
-def needs(spec: Spec, deployment: Deployment) -> tuple[Need, ...]:
+def needs(spec: Spec | LaneGraph, deployment: Deployment) -> tuple[Need, ...]:
     """Return everything that the run would do outside, in the order of the spec."""
     return tuple(_needs(spec, deployment))
 
 
-def _needs(spec: Spec, deployment: Deployment) -> Iterator[Need]:
+def _needs(spec: Spec | LaneGraph, deployment: Deployment) -> Iterator[Need]:
     for stage in spec.stages:
         yield from _of_stage(stage)
-    for endpoint in (spec.egress,):
+    for endpoint in spec.egresses:
         adapter = deployment.adapters.get(endpoint.name)
         if adapter is not None:
             yield from _of_adapter(endpoint.name, adapter)

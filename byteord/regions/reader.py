@@ -53,7 +53,7 @@ class RunReader:
         rings = [ring.read() for ring in self.rings]
         now = self.control.now_ns()
         run = self.control.run()
-        return {
+        read = {
             "clock_ns": now,
             "created_ns": run["created_ns"],
             "ready_ns": run["ready_ns"],
@@ -68,6 +68,19 @@ class RunReader:
                 for index in range(len(self.plan.units))
             ],
         }
+        self._believe()
+        return read
+
+    def _believe(self) -> None:
+        maps = {CONTROL: self.control}
+        maps.update((r.file, each) for r, each in zip(self.plan.rings, self.rings, strict=True))
+        for name, each in maps.items():
+            if each.lost:
+                message = (
+                    f"region {self.directory}/{name}: a page of it is gone: the file was truncated "
+                    "from outside, or its filesystem is full; nothing of it is believed"
+                )
+                raise RegionError(message, reason="REGION_LOST")
 
     def _failure(self, run: dict[str, Any]) -> dict[str, Any] | None:
         if run["failed_role"] is None:

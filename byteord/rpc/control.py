@@ -27,6 +27,8 @@ from byteord.runs.view import Admission, RunView
 from byteord.spec.document import Source
 from byteord.spec.dot import to_dot
 from byteord.spec.findings import Finding, Severity
+from byteord.spec.lane_model import LaneGraph
+from byteord.spec.lanegraph.dot import to_dot as lane_graph_dot
 from byteord.spec.model import StageCatalogue
 from byteord.tuning.forecast import tuning_description
 
@@ -105,6 +107,8 @@ class Control:
         report = self._validate(StartWanted(spec), "topology")
         refuse([finding for finding in report.findings if finding.document == "spec"])
         assert report.spec is not None  # noqa: S101  it has no error
+        if isinstance(report.spec, LaneGraph):
+            return lane_graph_dot(report.spec)
         return to_dot(report.spec)
 
     def diff(self, old: Source, new: Source, kind: str) -> Diff:

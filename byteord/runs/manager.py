@@ -147,6 +147,12 @@ class RunManager:
             client_input=admission.client_input,
             client_output=admission.client_output,
         )
+        if plan.lanes:
+            raise WrongStateError(
+                f"{plan.name}: its model is lane_graph, which this build plans and describes and "
+                "does not execute yet; write it as single_ring, or run it on a later byteor",
+                reason="MODEL_NOT_EXECUTABLE",
+            )
         self._check_new(plan)
         self._check_ceilings(plan)
         facts = RunFacts(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from byteord.deployment.model import Deployment
 from byteord.runs.state import RunState
+from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec
 
 CHUNK_BYTES_MAX = 1 << 20
@@ -26,7 +27,7 @@ class Admission:
     Nothing of it is checked again, except for ceilings and code.
     """
 
-    spec: Spec
+    spec: Spec | LaneGraph
     deployment: Deployment
     single_process: bool = False
     client_input: bool = False

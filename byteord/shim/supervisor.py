@@ -24,7 +24,7 @@ from byteord.regions.reader import attach, open_region, read_plan
 from byteord.shim import processes
 from byteord.shim.channel import Channel
 from byteord.shim.processes import Process
-from byteord.worker.main import EXIT_FAILED, EXIT_OK, EXIT_RESTART, run_worker
+from byteord.worker.main import EXIT_FAILED, EXIT_OK, EXIT_REGION, EXIT_RESTART, run_worker
 
 RUN, DRAIN, FINISH, STOP = 1, 2, 3, 4
 STARTING_TICK_S, TICK_S = 0.001, 0.05
@@ -186,6 +186,8 @@ class Supervisor:
             self._fail_run()
         elif self.state == "stopping" or self.finishing >= 0:
             return
+        elif code == EXIT_REGION:
+            self._lost_region(process)
         elif code == EXIT_RESTART or self._restartable(process):
             self._restart(process)
         else:
@@ -228,6 +230,37 @@ class Supervisor:
         self.control.fail(role, "WORKER_DIED", sequence or None, b"", text)
         self._fail_run()
 
+    def _lost_region(self, process: Process) -> None:
+        """A worker found a page of a region gone, and said which if it still could."""
+        recorded = self.control.run()["failed_role"] is not None
+        self._fail_without_regions()
+        if not recorded and self.failure is None:
+            name = process.plan.name
+            text = f"worker {name} ended because a page of a region is gone; see shim.log"
+            self.control.fail(self._roles(process)[0], "REGION_LOST", None, b"", text)
+        self._fail_run()
+
+    def _fail_without_regions(self) -> None:
+        """What the shim itself reads is gone: end everything, believe nothing that lies there."""
+        maps = {CONTROL: self.control}
+        maps.update((r.file, each) for r, each in zip(self.plan.rings, self.rings, strict=True))
+        gone = [name for name, each in maps.items() if each.lost]
+        if not gone or self.finishing >= len(self.plan.units):
+            return
+        text = (
+            f"region {self.directory}/{gone[0]}: a page of it is gone: the file was truncated from "
+            "outside, or its filesystem is full; every worker was ended. Start the run again, and "
+            "find out who writes to its files"
+        )
+        empty = {"role": "", "stage": "", "sequence": None, "message_sha256": ""}
+        self.failure = self.failure or {**empty, "reason": "REGION_LOST", "message": text}
+        self._condition("Failed", "true", "RegionLost", text)
+        self.state = "stopping"
+        for process in self.workers:
+            process.restart_at = 0.0
+            processes.kill(process)
+        self.finishing = len(self.plan.units)
+
     def _fail_run(self) -> None:
         """The first failure decides.
 
@@ -266,6 +299,7 @@ class Supervisor:
 
     def _tick(self) -> None:
         now = time.monotonic()
+        self._fail_without_regions()
         for process in self.workers:
             if process.restart_at and process.restart_at <= now and not process.alive:
                 self._start(process)

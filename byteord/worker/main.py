@@ -1,8 +1,9 @@
 """A worker process: opens its roles, runs its units until they are done, says why it ends.
 
 Forked by the shim. Exit codes: 0 all units ended or were stopped; 1 a role failed (recorded in the
-control region); 3 a role failed and the run's policy is to restart. It must not import asyncio,
-grpc or the supervisor.
+control region); 3 a role failed and the run's policy is to restart; 4 a page of a region was gone
+(recorded too, if the control region was still there). It must not import asyncio, grpc or the
+supervisor.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from byteord.deployment.plan import (
 )
 from byteord.errors import ByteorError
 
-EXIT_OK, EXIT_FAILED, EXIT_RESTART = 0, 1, 3
+EXIT_OK, EXIT_FAILED, EXIT_RESTART, EXIT_REGION = 0, 1, 3, 4
 PR_SET_NAME, PR_SET_TIMERSLACK = 15, 29
 LOG_BYTES_PER_TOUCHED = 6
 """A touch of 4 bytes, the least there is, takes 24 bytes of the undo log and its entry."""
@@ -55,6 +56,7 @@ class Worker:
         self.worker = worker
         self.control = control.Control(control_fd, True)
         self.host = Host(control_fd, ring_fds)
+        self.host.end_at_lost_page(EXIT_REGION)
         self.stream_fds = stream_fds
         self.handles: list[Any] = []
         self.directory = directory

@@ -130,10 +130,14 @@ class LiveRun:
 
 @contextlib.contextmanager
 def running(
-    plan: RunPlan, *, bound: bool = False, stream_fds: dict[str, int] | None = None
+    plan: RunPlan,
+    *,
+    bound: bool = False,
+    stream_fds: dict[str, int] | None = None,
+    root: str = "/dev/shm",
 ) -> Iterator[LiveRun]:
-    """Start a run's shim on fresh regions; afterwards nothing of it is left."""
-    regions = tempfile.mkdtemp(prefix="byteor-test-", dir="/dev/shm")
+    """Start a run's shim on fresh regions beneath `root`; afterwards nothing of it is left."""
+    regions = tempfile.mkdtemp(prefix="byteor-test-", dir=root)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     process: subprocess.Popen[bytes] | None = None
     try:

@@ -40,7 +40,7 @@ DIAMOND = stages_spec(
 
 def _spec(text: str) -> Spec:
     report = check(text)
-    assert report.spec is not None, report.findings
+    assert isinstance(report.spec, Spec), report.findings
     return report.spec
 
 
