@@ -110,6 +110,7 @@ def show_workers(screen: Screen, run: Plain) -> None:
             duration(worker["cycle_ns_max"]),
             size(worker["rss_bytes"]) if worker["rss_bytes"] else "-",
             worker["exit"],
+            worker["confinement"],
         ]
         for worker in run["workers"]
     ]
@@ -123,7 +124,7 @@ def show_workers(screen: Screen, run: Plain) -> None:
         "#heartbeat",
         "#longest cycle",
     ]
-    _table(screen, [*columns, "#memory", "exit"], rows)
+    _table(screen, [*columns, "#memory", "exit", "confined by"], rows)
 
 
 def throughput(run: Plain) -> str:

@@ -198,6 +198,7 @@ def _worker(worker: WorkerView) -> pb.WorkerStatus:
         cycle_ns_max=worker.cycle_ns_max,
         exit=worker.exit,
         rss_bytes=worker.rss_bytes,
+        confinement=worker.confinement,
     )
 
 
@@ -213,6 +214,7 @@ def _worker_from_proto(worker: pb.WorkerStatus) -> WorkerView:
         cycle_ns_max=worker.cycle_ns_max,
         exit=worker.exit,
         rss_bytes=worker.rss_bytes,
+        confinement=worker.confinement,
     )
 
 

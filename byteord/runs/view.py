@@ -138,6 +138,8 @@ class WorkerView:
     cycle_ns_max: int = 0
     exit: str = ""
     rss_bytes: int = 0
+    confinement: str = ""
+    """What the kernel says its process is confined by; empty: it is not, and need not be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,9 +98,7 @@ class Worker:
             return self._open_role(role, unit)
         except Exception as error:
             text = (
-                str(error)
-                if isinstance(error, ByteorError)
-                else f"{type(error).__name__}: {error}"
+                str(error) if isinstance(error, ByteorError) else f"{type(error).__name__}: {error}"
             )
             self.control.fail(role.index, "START_FAILED", None, b"", text)
             raise
