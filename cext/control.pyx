@@ -201,6 +201,25 @@ cdef class Control:
             "sink_record": _adapter_record(&record.sink),
         }
 
+    def words(self, index, size_t count):
+        """Return `count` words of a LaneGraph's unit (see `deployment.ports`) as last committed, all of one moment."""
+        cdef byteor_unit *unit = self.unit_at(index)
+        cdef uint32_t selector
+        cdef uint64_t commits
+        cdef const uint64_t *words
+        if count * 16 > unit.undo_slot_bytes:
+            raise IndexError(f"{count} words of a unit that has room for {unit.undo_slot_bytes // 16}")
+        found = []
+        for _ in range(64):  # a unit that commits meanwhile: look again
+            selector = byteor_load_acquire32(&unit.selector) & 1
+            commits = byteor_load_acquire64(&unit.record[selector].commits)
+            words = <const uint64_t *> (self.map.base + unit.undo_offset) + selector * count
+            found = [byteor_load_acquire64(&words[i]) for i in range(count)]
+            if (byteor_load_acquire32(&unit.selector) & 1) == selector:
+                if byteor_load_acquire64(&unit.record[selector].commits) == commits:
+                    break
+        return found
+
     def role(self, index):
         """Return everything a role shows, but its histograms."""
         cdef byteor_role *role = self.role_at(index)
@@ -246,12 +265,15 @@ cdef class Control:
         return STATES[state] if state < 8 else "unknown"
 
     def busy(self, index):
-        """Return (busy_since_ns, busy_sequence, heartbeat_ns) of a role."""
+        """Return (busy_since_ns, busy_sequence, exact) of a role.
+
+        Not exact: the sequence is the first of the batch in hand, not the message that the stage took last.
+        """
         cdef byteor_role *role = self.role_at(index)
         return (
             byteor_load_relaxed64(&role.busy_since_ns),
             byteor_load_relaxed64(&role.busy_sequence),
-            byteor_load_relaxed64(&role.heartbeat_ns),
+            bool(role.busy_exact),
         )
 
     cdef byteor_histogram *histogram_at(self, size_t index, str which) except NULL:

@@ -61,8 +61,8 @@ static int check_ring(const byteor_region_header *h, char *text, size_t text_byt
                  BYTEOR_SLOT_BYTES_MIN, BYTEOR_SLOT_BYTES_MAX);
         return BYTEOR_REGION_CORRUPT;
     }
-    if (cells < 1 || cells > BYTEOR_CELLS_MAX) {
-        snprintf(text, text_bytes, "%u gating cells, wanted 1 to %u", cells, BYTEOR_CELLS_MAX);
+    if (cells > BYTEOR_CELLS_MAX) { /* none: every consumer is lossy */
+        snprintf(text, text_bytes, "%u gating cells, wanted up to %u", cells, BYTEOR_CELLS_MAX);
         return BYTEOR_REGION_CORRUPT;
     }
     if (!section_fits(h->section[0], sizeof(byteor_ring_producer), h->total_bytes) ||
@@ -86,7 +86,7 @@ static int check_unit(const byteor_region_header *h, const uint8_t *base, uint32
 static int check_role(const byteor_region_header *h, const uint8_t *base, uint32_t index, char *text, size_t text_bytes) {
     const byteor_role *role = (const byteor_role *)(const void *)(base + h->section[2] + index * h->size_b);
     uint64_t copies = role->state_bytes > BYTEOR_STATE_DOUBLE_BYTES_MAX ? 1 : 2;
-    int bad = role->kind < BYTEOR_ROLE_INGRESS || role->kind > BYTEOR_ROLE_EGRESS || role->unit >= h->counts[0] ||
+    int bad = role->kind < BYTEOR_ROLE_INGRESS || role->kind > BYTEOR_ROLE_MERGE || role->unit >= h->counts[0] ||
               role->member >= BYTEOR_MEMBERS_MAX || role->depends_count > BYTEOR_CELLS_MAX ||
               role->cell >= (int32_t)BYTEOR_CELLS_MAX || memchr(role->name, 0, sizeof role->name) == NULL ||
               memchr(role->stage, 0, sizeof role->stage) == NULL;

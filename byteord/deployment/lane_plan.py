@@ -57,6 +57,9 @@ class _Place:
     def in_place(self) -> bool:
         return self.role is not None and self.role.in_place
 
+    def writes(self, lane: str) -> bool:
+        return lane == self.dead_letter or (lane in self.tx and not self.in_place)
+
 
 def lay_out(graph: LaneGraph, deployment: Deployment) -> Layout:
     """Return lanes, rings and roles of a valid graph."""
@@ -99,7 +102,7 @@ def _lane(
     *,
     first_ring: int,
 ) -> tuple[LanePlan, list[RingPlan]]:
-    producers = [p for p in places if not p.in_place and lane.name in (*p.tx, p.dead_letter)]
+    producers = [place for place in places if place.writes(lane.name)]
     consumers = _consumers(lane, places)
     stripes = sum(_stripes(lane, producers).values())
     cells = sum(1 for consumer in consumers if consumer.cell >= 0)

@@ -310,13 +310,24 @@ def slot_payload_bytes(plan: RunPlan) -> int:
     return plan.rings[0].slot_bytes - 16
 
 
+def role_payload_bytes(plan: RunPlan, role: RolePlan) -> int:
+    """Return the most bytes that a payload can have where a role works: what it leaves, or takes.
+
+    For a stage of a LaneGraph the least of its outputs.
+    """
+    if plan.model != "lane_graph":
+        return slot_payload_bytes(plan)
+    ports: tuple[RxPlan | TxPlan, ...] = role.tx or role.rx
+    return min(plan.lanes[port.lane].slot_bytes for port in ports) - 16
+
+
 def unit_ranges(plan: RunPlan, unit: UnitPlan) -> tuple[tuple[int, int], ...]:
-    """Return the payload ranges that the stages of a SingleRing unit change.
+    """Return the payload ranges that the stages of a unit that works in place change.
 
     One range to the end when they overlap or any is open.
     """
     ranges = sorted({part for role in unit.roles for part in plan.roles[role].mutates})
-    payload = slot_payload_bytes(plan)
+    payload = role_payload_bytes(plan, plan.roles[unit.roles[0]])
     ends = [offset + (length or payload) for offset, length in ranges]
     if any(end > start for end, (start, _) in zip(ends, ranges[1:], strict=False)):
         return ((ranges[0][0], 0),)
@@ -324,14 +335,14 @@ def unit_ranges(plan: RunPlan, unit: UnitPlan) -> tuple[tuple[int, int], ...]:
 
 
 def undo_layout(plan: RunPlan, unit: UnitPlan) -> tuple[int, int, int]:
-    """Return the bytes of a SingleRing unit's undo area.
+    """Return the bytes of the undo area of a unit that works in place.
 
     They are those of all slot entries, of the log of touched state, and of one entry.
     Both parts are at most `undo_bytes`, which thereby bounds the batch; the second part is 0
     without large state.
     """
     roles = [plan.roles[role] for role in unit.roles]
-    payload = slot_payload_bytes(plan)
+    payload = role_payload_bytes(plan, roles[0])
     stride = 8 + sum(
         length or max(payload - offset, 0) for offset, length in unit_ranges(plan, unit)
     )
@@ -340,11 +351,15 @@ def undo_layout(plan: RunPlan, unit: UnitPlan) -> tuple[int, int, int]:
         role.mutates or role.drops or role.resizes for role in roles
     )
     slots = min(plan.max_batch * stride, max(plan.undo_bytes, stride)) if changes else 64
-    large = max(
-        (role.state_bytes for role in roles if role.state_bytes > STATE_DOUBLE_BYTES_MAX), default=0
-    )
-    log = max(plan.undo_bytes, large + 64) if large else 0
-    return (slots + 63) // 64 * 64, (log + 63) // 64 * 64, stride if changes else 0
+    return (slots + 63) // 64 * 64, undo_log_bytes(plan, unit), stride if changes else 0
+
+
+def undo_log_bytes(plan: RunPlan, unit: UnitPlan) -> int:
+    """Return the bytes of a unit's log of touched state: 0 when none of its state is large."""
+    sizes = [plan.roles[role].state_bytes for role in unit.roles]
+    large = [size for size in sizes if size > STATE_DOUBLE_BYTES_MAX]
+    log = max(plan.undo_bytes, *(size + 64 for size in large)) if large else 0
+    return (log + 63) // 64 * 64
 
 
 def _role(raw: dict[str, Any]) -> RolePlan:

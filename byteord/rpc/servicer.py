@@ -12,12 +12,22 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from byteor.v1 import bundles_pb2 as bundles_pb
 from byteor.v1 import control_service_pb2 as control_pb
 from byteor.v1 import control_service_pb2_grpc
 from byteor.v1 import documents_pb2 as documents_pb
 from byteor.v1 import runs_pb2 as runs_pb
 from byteord.errors import NotFoundError
-from byteord.rpc import convert_documents, convert_facts, convert_runs, facts, paging, streams
+from byteord.rpc import (
+    convert_bundles,
+    convert_documents,
+    convert_facts,
+    convert_runs,
+    facts,
+    paging,
+    streams,
+)
+from byteord.rpc.bundles import Bundles
 from byteord.rpc.control import Control, preview
 from byteord.rpc.requests import Request, RequestStore, check_request_id
 from byteord.runs.manager import new_run_id
@@ -30,10 +40,11 @@ PRINCIPAL = "local"
 class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
     """Serves `byteor.v1.ControlService`."""
 
-    def __init__(self, control: Control, requests: RequestStore) -> None:
+    def __init__(self, control: Control, requests: RequestStore, bundles: Bundles) -> None:
         self._control = control
         self._manager = control.manager
         self._requests = requests
+        self._bundles = bundles
 
     async def Validate(  # noqa: N802  name of the API
         self, request: documents_pb.ValidateRequest, _context: Context
@@ -157,6 +168,27 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         snapshot = await self._manager.snapshot(request.run_id)
         for chunk in streams.snapshot_chunks(snapshot):
             yield chunk
+
+    async def CreateBundle(  # noqa: N802  name of the API
+        self, request: bundles_pb.CreateBundleRequest, _context: Context
+    ) -> bundles_pb.CreateBundleResponse:
+        """Make a bundle of a run, once for each request id."""
+
+        async def create(effect_id: str) -> bundles_pb.CreateBundleResponse:
+            found = await self._bundles.facts(request.run_id)
+            made = await asyncio.to_thread(self._bundles.make, found, effect_id)
+            return convert_bundles.bundle_to_proto(made)
+
+        answer = await self._once("CreateBundle", request, create)
+        return bundles_pb.CreateBundleResponse.FromString(answer)
+
+    async def ReadBundle(  # noqa: N802  name of the API
+        self, request: bundles_pb.ReadBundleRequest, _context: Context
+    ) -> AsyncIterator[bundles_pb.ReadBundleResponse]:
+        """Stream the archive of a bundle."""
+        chunks = self._bundles.chunks(request.bundle_id, request.offset)
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+            yield convert_bundles.chunk_to_proto(*chunk)
 
     async def GetCapabilities(  # noqa: N802  name of the API
         self, _request: control_pb.GetCapabilitiesRequest, _context: Context

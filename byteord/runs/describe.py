@@ -40,8 +40,8 @@ def confinement_of(plan: RunPlan, worker: WorkerPlan, pid: int) -> str:
         return ""
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-            said = dict(line.rstrip().split(":\t", 1) for line in file if ":\t" in line)
-    except (OSError, ValueError):
+            said = {key: value.strip() for key, _, value in (line.partition(":") for line in file)}
+    except OSError:
         return "wanted; not running"
     held = [
         name
@@ -50,7 +50,7 @@ def confinement_of(plan: RunPlan, worker: WorkerPlan, pid: int) -> str:
             ("no capabilities", "CapEff", "0" * 16),
             ("seccomp", "Seccomp", "2"),
         )
-        if said.get(key, "").strip() == value
+        if said.get(key) == value
     ]
     return ", ".join(held) or "wanted; not applied yet"
 

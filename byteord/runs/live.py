@@ -19,10 +19,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from byteord.capture.files import RunDocuments
 from byteord.deployment.plan import RunPlan
 from byteord.errors import RegionError
 from byteord.regions.reader import RunReader
 from byteord.runs.describe import elapsed_ns, role_views, snapshot_json, worker_views
+from byteord.runs.documents import load_documents
 from byteord.runs.leftovers import stop_leftovers
 from byteord.runs.shim_client import (
     ProcessWatch,
@@ -91,6 +93,7 @@ class LiveRun:
         self.plan = plan
         self.facts = facts
         self.directory = ""
+        self.documents = RunDocuments()
         self.state = RunState.STARTING
         self.revision = 0
         self.ran = False
@@ -170,6 +173,7 @@ class LiveRun:
         Return False when none lives there any more.
         """
         self.directory = directory
+        self.documents = load_documents(directory)
         self.attach_reader()
         connected = connect_shim(directory)
         if connected is None:

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from byteord.capture.files import RunDocuments
 from byteord.deployment.model import Authority, HostFacts
 from byteord.deployment.plan import RunPlan
 from byteord.errors import (
@@ -30,8 +31,9 @@ from byteord.regions.create import create_run, remove_run
 from byteord.runs.adoption import find_runs
 from byteord.runs.ceilings import check_ceiling
 from byteord.runs.clients import RunClients
-from byteord.runs.code import code_digests
+from byteord.runs.code import code_digests, pin_code
 from byteord.runs.describe import stuck_roles
+from byteord.runs.documents import save_documents
 from byteord.runs.failures import run_error
 from byteord.runs.history import History
 from byteord.runs.host import read_host
@@ -191,8 +193,10 @@ class RunManager:
         authority = self._settings.authority
         digests = await asyncio.to_thread(code_digests, admission.spec.stages, authority.code_dirs)
         run.facts = replace(run.facts, code_digests=digests)
-        run.plan = _pinned(run.plan, digests)
+        run.plan = pin_code(run.plan, digests)
         run.directory = await asyncio.to_thread(create_run, self._settings.regions_root, run.plan)
+        run.documents = RunDocuments(admission.spec.kv, admission.deployment.kv)
+        await asyncio.to_thread(save_documents, run.directory, run.documents)
         run.launch(run.directory, bound=self._settings.bound)
         self._report(
             "run.started", {"run": run.id, "pipeline": run.name, "principal": run.facts.principal}
@@ -279,7 +283,7 @@ class RunManager:
         view = replace(view, revision=self._hub.next_revision())
         run.release()
         try:
-            await asyncio.to_thread(self._history.add, view, snapshot)
+            await asyncio.to_thread(self._history.add, view, snapshot, run.documents)
         except OSError as error:
             self._report("history.failed", {"run": run.id, "error": str(error)})
         try:
@@ -355,6 +359,11 @@ class RunManager:
                 f"the last snapshot of the run {view.id} is gone: its file was removed or damaged"
             )
         return kept
+
+    def documents(self, run_id: str) -> RunDocuments:
+        """Return the frozen documents of a run, live or ended; raises as `get`."""
+        run = self._lookup_live(run_id)
+        return run.documents if run is not None else self._history.documents(self.get(run_id).id)
 
     def live_runs(self) -> LiveRuns:
         """Return the live runs.
@@ -475,15 +484,6 @@ class RunManager:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _pinned(plan: RunPlan, digests: Mapping[str, str]) -> RunPlan:
-    """Return the plan with the digest of the code that was found: workers load that or nothing."""
-    roles = (
-        replace(role, digest=digests.get(role.name.partition("#")[0], role.digest))
-        for role in plan.roles
-    )
-    return replace(plan, roles=tuple(roles))
 
 
 async def _within(waiting: Awaitable[Any], timeout_s: float) -> bool:

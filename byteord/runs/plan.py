@@ -39,8 +39,8 @@ from byteord.deployment.plan import (
     RunPlan,
     UnitPlan,
     WorkerPlan,
-    undo_layout,
 )
+from byteord.deployment.ports import unit_areas
 from byteord.deployment.profiles import strict
 from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec, Stage
@@ -290,16 +290,9 @@ def plan_memory_bytes(plan: RunPlan) -> int:
         for lane in plan.lanes
         if lane.journal is not None and not lane.journal.durable
     )
-    units = [{"undo_bytes": _undo_bytes(plan, unit)} for unit in plan.units]
+    units = [{"undo_bytes": sum(unit_areas(plan, unit))} for unit in plan.units]
     roles = [{"state_bytes": role.state_bytes} for role in plan.roles]
     return int(rings + region.control_bytes(units, roles))
-
-
-def _undo_bytes(plan: RunPlan, unit: UnitPlan) -> int:
-    """Return the bytes of a unit's undo area; in a graph only what works in place has one."""
-    if not plan.lanes:
-        return sum(undo_layout(plan, unit)[:2])
-    return plan.undo_bytes if any(plan.roles[role].in_place for role in unit.roles) else 0
 
 
 def plan_description(plan: RunPlan) -> dict[str, Any]:

@@ -21,8 +21,9 @@ from byteord._cext import control, region
 from byteord.deployment.plan import RunPlan
 from byteord.regions.create import CONTROL
 from byteord.regions.reader import attach, open_region, read_plan
-from byteord.shim import processes
+from byteord.shim import endpoints, processes
 from byteord.shim.channel import Channel
+from byteord.shim.in_hand import InHand, in_hand
 from byteord.shim.processes import Process
 from byteord.worker.main import EXIT_FAILED, EXIT_OK, EXIT_REGION, EXIT_RESTART, run_worker
 
@@ -136,7 +137,7 @@ class Supervisor:
         return [role for unit in units for role in self.plan.units[unit].roles]
 
     def _hosts(self, process: Process, kind: str) -> bool:
-        return any(self.plan.roles[role].kind == kind for role in self._roles(process))
+        return endpoints.streams(self.plan, self._roles(process), kind)
 
     # --- what happens to it -----------------------------------------------------------------------
 
@@ -176,6 +177,7 @@ class Supervisor:
     def _ended(self, process: Process) -> None:
         self.selector.unregister(process.pidfd)
         processes.reap(process)
+        held = self._in_hand(process)
         for role in self._roles(process):
             if self.control.state(role) not in OVER:
                 self.control.set_state(role, "stopped", 0)
@@ -189,10 +191,11 @@ class Supervisor:
         elif code == EXIT_REGION:
             self._lost_region(process)
         elif code == EXIT_RESTART or self._restartable(process):
-            self._restart(process)
+            self._restart(process, held)
         else:
             self._died(
                 process,
+                held,
                 (
                     "its stage keeps private state, so it is not restarted: declare `state` "
                     "to make it restartable"
@@ -203,7 +206,10 @@ class Supervisor:
         """A worker killed or crashed can go on, unless a stage kept what it knew in the process."""
         return all(self.plan.roles[role].state != "private" for role in self._roles(process))
 
-    def _restart(self, process: Process) -> None:
+    def _in_hand(self, process: Process) -> InHand:
+        return in_hand(self.plan, self.control, self.rings, self._roles(process))
+
+    def _restart(self, process: Process, held: InHand) -> None:
         plan = self.plan
         if not processes.note_restart(
             process,
@@ -211,9 +217,8 @@ class Supervisor:
             window_s=plan.restart_window_s,
             backoff_ms=plan.restart_backoff_ms,
         ):
-            self._died(
-                process, f"more than {plan.restarts_max} restarts within {plan.restart_window_s} s"
-            )
+            why = f"more than {plan.restarts_max} restarts within {plan.restart_window_s} s"
+            self._died(process, held, why)
             return
         text = (
             f"worker {process.plan.name} ended with {process.exit_text} and is restarted "
@@ -221,13 +226,11 @@ class Supervisor:
         )
         self._condition("WorkerRestarted", "true", "WorkerEnded", text)
 
-    def _died(self, process: Process, why: str) -> None:
-        role = self._roles(process)[0]
-        errors = self.control.role(role)["errors"]
+    def _died(self, process: Process, held: InHand, why: str) -> None:
+        errors = self.control.role(held.role)["errors"]
         last = f"; last error: {errors[-1]['text']}" if errors else ""
-        text = f"worker {process.plan.name} ended with {process.exit_text}: {why}{last}"
-        _, sequence, _ = self.control.busy(role)
-        self.control.fail(role, "WORKER_DIED", sequence or None, b"", text)
+        text = f"worker {process.plan.name} ended with {process.exit_text}: {why}{held.words}{last}"
+        self.control.fail(held.role, "WORKER_DIED", held.sequence, held.digest, text)
         self._fail_run()
 
     def _lost_region(self, process: Process) -> None:
@@ -333,15 +336,18 @@ class Supervisor:
         now = self.control.now_ns()
         for process in self.workers:
             for role in self._roles(process) if process.alive else ():
-                since, sequence, _ = self.control.busy(role)
+                since, _, _ = self.control.busy(role)
                 if since and now > since + limit:
-                    text = (
-                        f"the stage has not returned for {self.plan.stage_timeout_s} s; its "
-                        "worker was killed"
-                    )
-                    self.control.fail(role, "STAGE_HUNG", sequence, b"", text)
-                    processes.kill(process)
-                    self._fail_run()
+                    self._hung(process, in_hand(self.plan, self.control, self.rings, [role]))
+
+    def _hung(self, process: Process, held: InHand) -> None:
+        text = (
+            f"the stage has not returned for {self.plan.stage_timeout_s} s; its worker was "
+            f"killed{held.words}"
+        )
+        self.control.fail(held.role, "STAGE_HUNG", held.sequence, held.digest, text)
+        processes.kill(process)
+        self._fail_run()
 
     def _finish_next(self) -> None:
         """Let units end in topological order, each when it has passed on what came before."""
@@ -350,6 +356,10 @@ class Supervisor:
             if self.finishing < len(self.plan.units):
                 command = STOP if self.stop_requested == "abort" else FINISH
                 self.control.set_command(self.finishing, command)
+        if self.finishing < len(self.plan.units) and self.plan.model == "lane_graph":
+            states = [self.control.state(role.index) for role in self.plan.roles]
+            if endpoints.blocked_for_good(self.plan, self.finishing, states, OVER):
+                self.control.set_command(self.finishing, STOP)
 
     def _unit_over(self, index: int) -> bool:
         unit = self.plan.units[index]
@@ -366,8 +376,7 @@ class Supervisor:
 
         One that is there says so itself.
         """
-        role = self.plan.roles[0]
-        if role.adapter != "client" or self.rings[0].read()["end_sequence"] is not None:
+        if not endpoints.open_inputs(self.plan, self.rings):
             return
         from byteord.client import take_over_input
 
@@ -377,7 +386,7 @@ class Supervisor:
         """The time to drain or stop is over: end what is left, and say what was stuck."""
         self.deadline = 0.0
         if self.stop_requested == "drain" and self.failure is None:
-            stuck = ", ".join(self._stuck())
+            stuck = self._stuck()
             role = self._first_stuck()
             text = f"it did not drain in time: {stuck}"
             self.control.fail(
@@ -390,13 +399,15 @@ class Supervisor:
             processes.kill(process)
         self.finishing = max(self.finishing, 0)
 
-    def _stuck(self) -> list[str]:
+    def _stuck(self) -> str:
+        if self.plan.model == "lane_graph":
+            return endpoints.stuck_text(self.directory, OVER)
         found = []
         for role in self.plan.roles:
             state = self.control.state(role.index)
             if state not in OVER and role.adapter != "client":
                 found.append(f"{role.name} is {state}")
-        return found or ["a client has not taken everything"]
+        return ", ".join(found) or "a client has not taken everything"
 
     def _first_stuck(self) -> int:
         return next(
@@ -414,16 +425,12 @@ class Supervisor:
             self.state = "completed"
 
     def _client_done(self) -> bool:
-        """A client that is the egress has taken everything."""
-        egress = self.plan.roles[-1]
-        if egress.adapter != "client":
+        """Every client that is an egress has taken everything."""
+        if not endpoints.clients(self.plan, "egress"):
             return True
         if self.state == "running":
             self.state = "draining"
-        ring = self.rings[0].read()
-        return (
-            ring["end_sequence"] is not None and ring["cells"][egress.cell] > ring["end_sequence"]
-        )
+        return endpoints.outputs_taken(self.plan, self.rings)
 
     # --- reporting --------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from byteord.spec import kv, rules
@@ -100,7 +101,9 @@ class LaneGraphCheck:
             name=rows["name"],
             on_full=OnFull(rows["on_full"]),
             allow_lanes=tuple(LaneKind(kind) for kind in sorted(set(rows["allow_lanes"]))),
-            lanes=tuple(draft.lanes.values()),
+            lanes=tuple(
+                replace(lane, lossy=tuple(sorted(set(lane.lossy)))) for lane in draft.lanes.values()
+            ),
             roles=tuple(topological(draft.roles)),
             endpoints=tuple(sorted_ends(draft.endpoints)),
             inserted=draft.inserted,
