@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from byteor.v1 import runs_pb2 as pb
 from byteord.errors import InvalidArgumentError
 from byteord.rpc.convert_documents import optional_source, required_source
+from byteord.rpc.convert_tuning import (
+    jitter_from_proto,
+    jitter_to_proto,
+    knob_from_proto,
+    knob_to_proto,
+)
+from byteord.rpc.times import timestamp, unix_ns
 from byteord.rpc.wanted import StartWanted
 from byteord.runs.state import RunState
 from byteord.runs.view import (
@@ -32,7 +37,6 @@ STOP_MODES = {
     pb.STOP_MODE_DRAIN: "drain",
     pb.STOP_MODE_ABORT: "abort",
 }
-_SECOND_NS = 1_000_000_000
 
 
 def wanted_from_start(request: pb.StartRunRequest) -> StartWanted:
@@ -55,18 +59,6 @@ def stop_mode_from_proto(mode: int) -> Any:
     raise InvalidArgumentError(
         f"mode: seen {mode}; wanted a StopMode of this API version", reason="MODE_UNKNOWN"
     )
-
-
-def timestamp(unix_ns: int) -> Timestamp | None:
-    """Return a time, or None for 0: it has not come."""
-    if not unix_ns:
-        return None
-    return Timestamp(seconds=unix_ns // _SECOND_NS, nanos=unix_ns % _SECOND_NS)
-
-
-def unix_ns(time: Timestamp) -> int:
-    """Return nanoseconds since the epoch."""
-    return time.seconds * _SECOND_NS + time.nanos
 
 
 def run_to_proto(run: RunView) -> pb.Run:
@@ -199,6 +191,8 @@ def _worker(worker: WorkerView) -> pb.WorkerStatus:
         exit=worker.exit,
         rss_bytes=worker.rss_bytes,
         confinement=worker.confinement,
+        tuning=[knob_to_proto(knob) for knob in worker.tuning],
+        jitter=jitter_to_proto(worker.jitter) if worker.jitter else None,
     )
 
 
@@ -215,6 +209,8 @@ def _worker_from_proto(worker: pb.WorkerStatus) -> WorkerView:
         exit=worker.exit,
         rss_bytes=worker.rss_bytes,
         confinement=worker.confinement,
+        tuning=tuple(knob_from_proto(knob) for knob in worker.tuning),
+        jitter=jitter_from_proto(worker.jitter) if worker.HasField("jitter") else None,
     )
 
 
