@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from byteord._cext import control
@@ -70,11 +71,12 @@ class Worker:
         self.graphs: dict[int, tuple[Any, int]] = {}
         self.failed = False
 
-    def open(self) -> None:
-        """Open every role and take over its unit.
+    def open(self, tune: Callable[[], None]) -> None:
+        """Open every role and take over its unit; `tune` is called once all else is done.
 
-        Code that is to be confined is loaded last, when all else has been opened. A role that
-        cannot be opened is recorded and raised.
+        Code that is to be confined is loaded last, when all else has been opened and tuned:
+        confinement takes the rights to do either. A role that cannot be opened is recorded and
+        raised.
         """
         indices = [index for thread in self.worker.threads for index in thread]
         roles = [
@@ -91,18 +93,23 @@ class Worker:
                 self._open_graph(self.plan.units[index])
         for role, unit in roles:
             if role.confined:
-                opened[role.index] = self._open_recorded(role, unit)
+                opened[role.index] = self._open_recorded(role, unit, tune)
         for thread in self.worker.threads:
             for index in thread:
                 self._add_unit(self.plan.units[index], leader=thread[0], opened=opened)
         for index in indices:
             self.host.recover(index, os.getpid())
+        if not self.confined:
+            tune()
 
-    def _open_recorded(self, role: RolePlan, unit: UnitPlan) -> tuple[dict[str, Any], int]:
+    def _open_recorded(
+        self, role: RolePlan, unit: UnitPlan, tune: Callable[[], None] = lambda: None
+    ) -> tuple[dict[str, Any], int]:
         try:
             if role.confined and not self.confined:
                 from byteord.worker.confine import confine_worker
 
+                tune()
                 confine_worker(self.plan, self.directory)
                 self.confined = True
             return self._open_role(role, unit)
@@ -378,14 +385,17 @@ def run_worker(
             stream_fds=stream_fds,
             directory=directory,
         )
-        hosted.open()
+
+        def tune() -> None:
+            settle(plan.tuning, hosted.host.mappings(), done)
+            begin(plan.tuning, done)
+
+        hosted.open(tune)
     except Exception as error:  # noqa: BLE001 - the boundary of the process
         text = f"{type(error).__name__}: {error}"
         sys.stderr.write(f"worker {worker.index} ({worker.name}): {text}\n")
         sys.stderr.flush()
         return EXIT_FAILED
-    settle(plan.tuning, hosted.host.mappings(), done)
-    begin(plan.tuning, done)
     if not report_tuning(report_fd, done, wait=plan.tuning.strict):
         return EXIT_OK
     return hosted.run()
