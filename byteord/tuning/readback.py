@@ -181,8 +181,14 @@ class Reader:
         if not self.asked.tuning.mlock:
             return Knob("memory_lock", _NOT_ASKED, locked, evidence=evidence)
         ok = int(locked.split()[0]) > 0
+        whole = ok and "memory_lock" not in self.asked.refused
         return self._judged(
-            "memory_lock", "all", locked, ok=ok, evidence=evidence, fix=fixes.MEMLOCK_FIX
+            "memory_lock",
+            "all",
+            "all" if whole else locked,  # the amount moves with every mapping: evidence
+            ok=ok,
+            evidence=evidence,
+            fix=fixes.MEMLOCK_FIX,
         )
 
     def prefault(self) -> Knob:
