@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from byteord.deployment.config import Config
-from byteord.deployment.describe import describe
 from byteord.deployment.host_rules import cpu_list
 from byteord.doctor import attribute, history
 from byteord.doctor.asked import asked_of_plan, asked_of_profile
@@ -28,11 +27,14 @@ from byteord.rpc.control import Control
 from byteord.rpc.facts import byteor_version
 from byteord.rpc.wanted import StartWanted
 from byteord.runs.manager import new_run_id
-from byteord.runs.plan import make_plan
+from byteord.runs.plan import make_plan, plan_description
 from byteord.spec.document import Source
 from byteord.tuning.root import HostRoot
 
 TICK_S = 0.005
+PRIVATE = (
+    "a private daemon looked: limits and environment are those of this shell, and no report is kept"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class Doctor:
             host=host,
             authority=self._control.authority,
         )
-        memory = describe(report.spec, report.deployment)["memory"]["total_bytes"]
+        memory = plan_description(plan)["memory_bytes"]
         return asked_of_plan(
             plan,
             report.deployment,
@@ -188,7 +190,7 @@ class Doctor:
     ) -> tuple[list[str], history.Last | None, tuple[history.Change, ...]]:
         """Return what to say of the last run, that run, and what changed; keep this one."""
         if self._private:
-            return ["a private daemon keeps no report: nothing to compare with"], None, ()
+            return [PRIVATE], None, ()
         directory = self._config.paths.state
         last = history.load(directory, report.profile)
         try:
