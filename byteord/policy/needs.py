@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from byteord.deployment.model import Adapter, Deployment
 from byteord.policy.decide import UNDECLARED
-from byteord.spec.model import Spec, Stage
+from byteord.spec.lane_model import LaneGraph
+from byteord.spec.model import EndpointKind, Spec, Stage
 
 ACTING_ADAPTERS = {
     "udp": ("connect",),
@@ -35,29 +36,38 @@ class Need:
     target: str
 
 
-def needs(spec: Spec, deployment: Deployment) -> tuple[Need, ...]:
+AnySpec = Spec | LaneGraph
+
+
+def needs(spec: AnySpec, deployment: Deployment) -> tuple[Need, ...]:
     """Return everything that the run would do outside, in the order of the spec."""
     return tuple(_needs(spec, deployment))
 
 
-def _needs(spec: Spec, deployment: Deployment) -> Iterator[Need]:
-    for stage in spec.stages:
-        yield from _of_stage(stage)
-    for endpoint in (spec.egress,):
-        adapter = deployment.adapters.get(endpoint.name)
+def _needs(spec: AnySpec, deployment: Deployment) -> Iterator[Need]:
+    if isinstance(spec, LaneGraph):
+        stages = [(role.name, role.stage) for role in spec.roles if role.stage is not None]
+        egress = [each.name for each in spec.endpoints if each.kind is EndpointKind.EGRESS]
+    else:
+        stages = [(stage.name, stage) for stage in spec.stages]
+        egress = [spec.egress.name]
+    for name, stage in stages:
+        yield from _of_stage(name, stage)
+    for name in egress:
+        adapter = deployment.adapters.get(name)
         if adapter is not None:
-            yield from _of_adapter(endpoint.name, adapter)
+            yield from _of_adapter(name, adapter)
 
 
-def _of_stage(stage: Stage) -> Iterator[Need]:
+def _of_stage(name: str, stage: Stage) -> Iterator[Need]:
     kind, _, target = stage.stage.partition(":")
     if kind in ACTION_STAGES:
-        yield Need(stage.name, kind, target)
+        yield Need(name, kind, target)
     elif stage.effects is None:
-        yield Need(stage.name, UNDECLARED, stage.stage)
+        yield Need(name, UNDECLARED, stage.stage)
     else:
         for capability in stage.effects:
-            yield Need(stage.name, capability, stage.stage)
+            yield Need(name, capability, stage.stage)
 
 
 def _of_adapter(name: str, adapter: Adapter) -> Iterator[Need]:

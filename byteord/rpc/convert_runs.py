@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from byteor.v1 import runs_pb2 as pb
 from byteord.errors import InvalidArgumentError
+from byteord.rpc import convert_governance
 from byteord.rpc.convert_documents import optional_source, required_source
+from byteord.rpc.convert_times import timestamp, unix_ns
 from byteord.rpc.wanted import StartWanted
 from byteord.runs.state import RunState
 from byteord.runs.view import (
@@ -32,7 +32,6 @@ STOP_MODES = {
     pb.STOP_MODE_DRAIN: "drain",
     pb.STOP_MODE_ABORT: "abort",
 }
-_SECOND_NS = 1_000_000_000
 
 
 def wanted_from_start(request: pb.StartRunRequest) -> StartWanted:
@@ -44,6 +43,7 @@ def wanted_from_start(request: pb.StartRunRequest) -> StartWanted:
         client_output=request.client_output,
         single_process=request.single_process,
         overrides=dict(request.overrides),
+        approval=request.approval,
     )
 
 
@@ -55,18 +55,6 @@ def stop_mode_from_proto(mode: int) -> Any:
     raise InvalidArgumentError(
         f"mode: seen {mode}; wanted a StopMode of this API version", reason="MODE_UNKNOWN"
     )
-
-
-def timestamp(unix_ns: int) -> Timestamp | None:
-    """Return a time, or None for 0: it has not come."""
-    if not unix_ns:
-        return None
-    return Timestamp(seconds=unix_ns // _SECOND_NS, nanos=unix_ns % _SECOND_NS)
-
-
-def unix_ns(time: Timestamp) -> int:
-    """Return nanoseconds since the epoch."""
-    return time.seconds * _SECOND_NS + time.nanos
 
 
 def run_to_proto(run: RunView) -> pb.Run:
@@ -91,6 +79,7 @@ def run_to_proto(run: RunView) -> pb.Run:
         code_digests=run.code_digests,
         revision=run.revision,
         principal=run.principal,
+        effects=convert_governance.effects_to_proto(run.effects),
     )
 
 
@@ -119,6 +108,9 @@ def run_from_proto(run: pb.Run) -> RunView:
         code_digests=dict(run.code_digests),
         revision=run.revision,
         principal=run.principal,
+        effects=(
+            convert_governance.effects_from_proto(run.effects) if run.HasField("effects") else None
+        ),
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
@@ -26,17 +25,19 @@ from byteord.errors import (
     UnavailableError,
     WrongStateError,
 )
+from byteord.policy.governor import Governor
 from byteord.regions.create import create_run, remove_run
+from byteord.runs.admission import asked_of, check_ceilings, new_run_id, pinned
 from byteord.runs.adoption import find_runs
-from byteord.runs.ceilings import check_ceiling
 from byteord.runs.clients import RunClients
 from byteord.runs.code import code_digests
 from byteord.runs.describe import stuck_roles
+from byteord.runs.effects import LeaseKeeper, encode_credential, with_effects
 from byteord.runs.failures import run_error
 from byteord.runs.history import History
 from byteord.runs.host import read_host
 from byteord.runs.live import LiveRun, RunFacts
-from byteord.runs.plan import make_plan, plan_memory_bytes
+from byteord.runs.plan import make_plan
 from byteord.runs.view import Admission, FailureView, InputChunk, OutputChunk, RunView
 from byteord.runs.watch import Watch, WatchHub
 
@@ -67,11 +68,6 @@ class RunSettings:
     attach_timeout_s: float = 30.0
 
 
-def new_run_id() -> str:
-    """Return an id that sorts by time: 11 hex digits of milliseconds, 6 random ones."""
-    return f"{time.time_ns() // 1_000_000:011x}-{secrets.token_hex(3)}"
-
-
 def _silent(event: str, data: Mapping[str, object]) -> None:
     """Report nothing."""
 
@@ -86,11 +82,13 @@ class RunManager:
         self,
         settings: RunSettings,
         *,
+        governor: Governor,
         host: Callable[[], HostFacts] = read_host,
         report: Report = _silent,
     ) -> None:
-        """Read the history; nothing else happens yet."""
+        """Read the history; nothing else happens yet. `governor` is open."""
         self._settings = settings
+        self.governor = governor
         self._host = host
         self._report = report
         self._live: dict[str, LiveRun] = {}
@@ -103,6 +101,14 @@ class RunManager:
             report=report,
         )
         self._closing = False
+        self._leases = LeaseKeeper(
+            governor,
+            runs=self.live_runs,
+            changed=self._publish,
+            stop=self._stop_for,
+            report=report,
+        )
+        self._keeping: asyncio.Task[None] | None = None
         for problem in self._history.unreadable:
             report("history.skipped", {"problem": problem})
 
@@ -148,7 +154,7 @@ class RunManager:
             client_output=admission.client_output,
         )
         self._check_new(plan)
-        self._check_ceilings(plan)
+        check_ceilings(plan, [each.plan for each in self._live.values()], self._settings.authority)
         facts = RunFacts(
             created_unix_ns=time.time_ns(),
             principal=admission.principal,
@@ -163,30 +169,21 @@ class RunManager:
         if plan.run_id in self._live or self._history.get(plan.run_id) is not None:
             raise AlreadyExistsError(f"the run {plan.run_id} exists already: take another id")
 
-    def _check_ceilings(self, plan: RunPlan) -> None:
-        allowed, live = self._settings.authority, self._live.values()
-        region_bytes = sum(plan_memory_bytes(run.plan) for run in live)
-        workers = sum(len(run.plan.workers) for run in live)
-        more_bytes = plan_memory_bytes(plan)
-        for key, what, seen, more, limit in (
-            ("runs_max", "runs", len(live), 1, allowed.runs_max),
-            ("workers_max", "workers", workers, len(plan.workers), allowed.workers_max),
-            (
-                "region_bytes_max",
-                "region bytes",
-                region_bytes,
-                more_bytes,
-                allowed.region_bytes_max,
-            ),
-        ):
-            check_ceiling(key, what, seen=seen, more=more, allowed=limit)
-
     async def _launch(self, run: LiveRun, admission: Admission) -> None:
         authority = self._settings.authority
         digests = await asyncio.to_thread(code_digests, admission.spec.stages, authority.code_dirs)
-        run.facts = replace(run.facts, code_digests=digests)
-        run.plan = _pinned(run.plan, digests)
+        asked = asked_of(admission, run.id, digests)
+        grant = await asyncio.to_thread(self.governor.admit, asked)
+        run.facts = replace(
+            run.facts,
+            code_digests=digests,
+            credential=encode_credential(admission.approval),
+            side_effects=str(admission.deployment.effects.side_effects),
+        )
+        run.plan = with_effects(pinned(run.plan, digests), grant, admission.deployment)
         run.directory = await asyncio.to_thread(create_run, self._settings.regions_root, run.plan)
+        if grant.acting:
+            await self._leases.renew(run)
         run.launch(run.directory, bound=self._settings.bound)
         self._report(
             "run.started", {"run": run.id, "pipeline": run.name, "principal": run.facts.principal}
@@ -255,6 +252,12 @@ class RunManager:
     def _tell_stop(self, run: LiveRun, mode: StopMode, timeout_s: float) -> None:
         if run.channel is not None:
             run.channel.stop(mode, max(1, int(timeout_s)))
+
+    async def _stop_for(self, run: LiveRun, reason: str, message: str) -> None:
+        """End a run because of its policy: it fails by that reason."""
+        run.client_gone = FailureView(reason, message=message)
+        self._report("run.stopping", {"run": run.id, "mode": "abort", "reason": reason})
+        self._tell_stop(run, "abort", ABORT_TIMEOUT_S)
 
     async def _give_up(self, run: LiveRun, reason: str, message: str) -> None:
         """Kill a shim that does not answer; its workers are killed when it has gone."""
@@ -421,6 +424,7 @@ class RunManager:
                 )
             elif found.plan is not None and found.plan.run_id not in self._live:
                 await self._adopt(found.plan, found.directory)
+        self._keeping = asyncio.get_running_loop().create_task(self._leases.keep())
 
     async def _adopt(self, plan: RunPlan, directory: str) -> None:
         run = LiveRun(plan, RunFacts.load(directory), changed=self._publish, exited=self._exited)
@@ -435,10 +439,19 @@ class RunManager:
             return
         await self._put_away(run)
 
+    async def check(self, admission: Admission) -> None:
+        """Raise what `start` would raise about code and policy; nothing is counted."""
+        authority = self._settings.authority
+        digests = await asyncio.to_thread(code_digests, admission.spec.stages, authority.code_dirs)
+        await asyncio.to_thread(self.governor.check, asked_of(admission, "", digests))
+
     async def close(self) -> None:
         """Let go: runs live on for the next daemon; `bound` ones are aborted and waited for."""
         self._closing = True
         self._hub.going_down()
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
         if self._settings.bound:
             await asyncio.gather(*(self._end_bound(run) for run in self.live_runs()))
         self._clients.close()
@@ -469,15 +482,6 @@ class RunManager:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _pinned(plan: RunPlan, digests: Mapping[str, str]) -> RunPlan:
-    """Return the plan with the digest of the code that was found: workers load that or nothing."""
-    roles = (
-        replace(role, digest=digests.get(role.name.partition("#")[0], role.digest))
-        for role in plan.roles
-    )
-    return replace(plan, roles=tuple(roles))
 
 
 async def _within(waiting: Awaitable[Any], timeout_s: float) -> bool:
