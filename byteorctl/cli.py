@@ -30,13 +30,15 @@ VERBS = {
     "status": "Show one run.",
     "watch": "Follow the changes of runs.",
     "snapshot": "Read the state of a run's rings from shared memory.",
+    "incident-bundle": "Take an incident bundle of a run, live or ended.",
+    "bundle": "Make, check and read incident bundles.",
     "test": "Run the golden cases beside a spec.",
     "capabilities": "Show what the daemon can run.",
     "compatibility": "Show which versions work together.",
     "version": "Show the versions of client and daemon.",
     "completion": "Print the completion script of a shell.",
 }
-"""Each is `byteorctl.commands.VERB:command`; the text is the first line of its help (tested)."""
+"""Each is `byteorctl.commands.VERB:command`, `-` as `_`; the text begins its help (tested)."""
 
 EPILOG = """\b
 Example:
@@ -65,7 +67,8 @@ class Verbs(click.Group):
         """Import the verb."""
         if cmd_name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(f"byteorctl.commands.{cmd_name}").command
+        module = importlib.import_module(f"byteorctl.commands.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -18,10 +18,17 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from byteor.v1 import control_service_pb2, control_service_pb2_grpc, documents_pb2, runs_pb2
+from byteor.v1 import (
+    bundles_pb2,
+    control_service_pb2,
+    control_service_pb2_grpc,
+    documents_pb2,
+    runs_pb2,
+)
 from byteorctl.address import Address
-from byteorctl.errors import CallError, Plain
-from byteorctl.exit_codes import exit_for
+from byteorctl.checksum import Running
+from byteorctl.errors import CallError, CliError, Plain
+from byteorctl.exit_codes import Exit, exit_for
 from byteorctl.feed import InputChunk
 from byteorctl.files import DocumentFile
 from byteorctl.plain import to_plain
@@ -257,6 +264,18 @@ class Client:
         call = self._stub.SnapshotRun(runs_pb2.SnapshotRunRequest(run_id=run_id), timeout=timeout_s)
         return self._stream("SnapshotRun", call, _snapshot_chunk)
 
+    def create_bundle(self, run_id: str, *, plan: bool, timeout_s: float) -> Plain:
+        """Have a bundle of a run made, or with `plan` only told what it would hold."""
+        request = bundles_pb2.CreateBundleRequest(
+            request_id=str(uuid.uuid4()), validate_only=plan, run_id=run_id
+        )
+        return self._unary("CreateBundle", request, timeout_s)
+
+    def read_bundle(self, bundle_id: str, offset: int) -> Stream[bytes]:
+        """Return the pieces of a bundle's archive, each checked, from `offset` on."""
+        request = bundles_pb2.ReadBundleRequest(bundle_id=bundle_id, offset=offset)
+        return self._stream("ReadBundle", self._stub.ReadBundle(request), _bundle_chunk)
+
     def feed_input(self, run_id: str, chunks: Iterable[InputChunk]) -> Upload:
         """Feed the run's ingress from a thread of gRPC's own, which iterates over `chunks`."""
         call = self._stub.FeedInput.future(_feed_requests(run_id, chunks))
@@ -379,3 +398,15 @@ def _output_chunk(answer: runs_pb2.TakeOutputResponse) -> OutputChunk:
 
 def _snapshot_chunk(answer: runs_pb2.SnapshotRunResponse) -> SnapshotChunk:
     return SnapshotChunk(answer.data, answer.crc32c, answer.sha256)
+
+
+def _bundle_chunk(answer: bundles_pb2.ReadBundleResponse) -> bytes:
+    running = Running()
+    running.add(answer.data)
+    if running.crc32c != answer.crc32c:
+        raise CliError(
+            f"bundle: damaged at offset {answer.offset}: seen CRC32C {running.crc32c:08x}; "
+            f"wanted {answer.crc32c:08x}; fetch it again",
+            Exit.DATA,
+        )
+    return answer.data

@@ -20,10 +20,12 @@ import uvloop
 from structlog.typing import FilteringBoundLogger
 
 from byteord.adapters.catalogue import CATALOGUE as ADAPTERS
+from byteord.capture.store import BundleStore
 from byteord.deployment.config import Config
 from byteord.deployment.model import HostFacts
 from byteord.errors import ByteorError
 from byteord.policy.governor import Governor
+from byteord.rpc.bundles import Bundles
 from byteord.rpc.control import Catalogues, Control
 from byteord.rpc.door import LocalDoor
 from byteord.rpc.facts import byteor_version
@@ -31,6 +33,7 @@ from byteord.rpc.identity import Grants
 from byteord.rpc.requests import RequestStore
 from byteord.rpc.server import ApiServer
 from byteord.rpc.servicer import ControlServicer
+from byteord.runs.events import EventLog
 from byteord.runs.host import read_host
 from byteord.runs.manager import RunManager, RunSettings
 from byteord.stages.catalogue import CATALOGUE as STAGES
@@ -70,6 +73,8 @@ class Daemon:
         self._stop = asyncio.Event()
         self._why = ""
         self._calls = GrpcCalls()
+        self._events = EventLog()
+        self._collector: Collector | None = None
 
     async def serve(self) -> None:
         """Start everything, wait for a reason to stop, stop everything."""
@@ -81,7 +86,7 @@ class Daemon:
             self._config.authority, manager, Catalogues(STAGES, ADAPTERS), self._read_host
         )
         door = self._make_door(governor)
-        servicer = ControlServicer(control, requests, door)
+        servicer = ControlServicer(control, requests, self._make_bundles(control), door)
         server = ApiServer(
             self._config.listen, servicer, door=door, log=self._log, calls=self._calls
         )
@@ -104,9 +109,7 @@ class Daemon:
         self._log.info("daemon.stopped", reason=self._why)
 
     def _serve_metrics(self, manager: RunManager, stack: contextlib.ExitStack) -> str:
-        """Serve metrics until `stack` is left; return where, empty for nowhere."""
-        if not self._config.metrics_address:
-            return ""
+        """Collect metrics until `stack` is left, and serve them; return where, empty: nowhere."""
         collector = Collector(
             version=byteor_version(),
             runs=manager.live_runs,
@@ -114,6 +117,9 @@ class Daemon:
             watches=lambda: manager.watches,
         )
         stack.callback(collector.close)
+        self._collector = collector
+        if not self._config.metrics_address:
+            return ""
         exporter = Exporter(self._config.metrics_address, collector.text)
         stack.callback(exporter.close)
         return exporter.address
@@ -148,6 +154,20 @@ class Daemon:
         requests.open()
         return requests
 
+    def _make_bundles(self, control: Control) -> Bundles:
+        store = BundleStore(os.path.join(self._config.paths.state, "bundles"))
+        return Bundles(
+            control, store, events=self._events.of, extras={"metrics.prom": self._metrics_of}
+        )
+
+    def _metrics_of(self, run_id: str) -> bytes:
+        """Return the metrics that name a run, as a scrape would have shown them now."""
+        if self._collector is None:
+            return b""
+        mark = f'run="{run_id}"'
+        lines = [line for line in self._collector.text().splitlines() if mark in line]
+        return "".join(f"{line}\n" for line in lines).encode()
+
     async def _let_go(self, manager: RunManager) -> None:
         """Drain runs if so configured, end watches, let go of what lives."""
         if self._config.on_stop == "drain":
@@ -166,6 +186,7 @@ class Daemon:
         return read_host(self._config.paths.regions)
 
     def _report(self, event: str, data: Mapping[str, object]) -> None:
+        self._events.add(event, data)
         self._log.info(event, **data)
 
     def _listen_for_reasons(self) -> None:

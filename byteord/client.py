@@ -127,14 +127,43 @@ def _client_role(plan: RunPlan, endpoint: str) -> RolePlan:
     raise NotFoundError(message, reason="ENDPOINT_NOT_FOUND")
 
 
+def _places(plan: RunPlan, role: RolePlan) -> list[tuple[int, int, int]]:
+    """Return where a client may play a role: (ring, gating cell, byte to lock)."""
+    if plan.model != "lane_graph":
+        return [(0, role.cell, 0 if role.kind == "ingress" else 1 + role.cell)]
+    if role.kind == "ingress":
+        (tx,) = role.tx
+        rings = plan.lanes[tx.lane].rings[tx.stripe : tx.stripe + tx.stripes]
+        return [(ring, -1, 0) for ring in rings]
+    (rx,) = role.rx
+    return [(ring, rx.cell, 1 + rx.cell) for ring in plan.lanes[rx.lane].rings]
+
+
 def _session(directory: Path, plan: RunPlan, role: RolePlan, wait: str) -> Session[Any]:
-    lock_byte = 0 if role.kind == "ingress" else 1 + role.cell
-    ring_fd = open_region(directory / plan.rings[0].file, writable=True)
+    """Take the first place that is free; of an ingress with several publishers any will do."""
+    places = _places(plan, role)
+    if role.kind == "egress" and len(places) != 1:
+        message = (
+            f"endpoint {role.name} of run {plan.run_id}: its lane has {len(places)} rings, a "
+            "client consumes one; put a merge before it"
+        )
+        raise DeniedError(message, reason="ENDPOINT_STRIPED")
+    for place in places[:-1]:
+        with contextlib.suppress(UnavailableError, ClosedError):
+            return _session_at(directory, plan, role, wait, place)
+    return _session_at(directory, plan, role, wait, places[-1])
+
+
+def _session_at(
+    directory: Path, plan: RunPlan, role: RolePlan, wait: str, place: tuple[int, int, int]
+) -> Session[Any]:
+    ring, cell, lock_byte = place
+    ring_fd = open_region(directory / plan.rings[ring].file, writable=True)
     control_fd = -1
     try:
         _lock(ring_fd, lock_byte, f"endpoint {role.name} of run {plan.run_id}")
         control_fd = open_region(directory / CONTROL, writable=True)
-        handle = _handle(plan, role, wait, ring_fd=ring_fd, control_fd=control_fd)
+        handle = _handle(plan, role, wait, cell=cell, ring_fd=ring_fd, control_fd=control_fd)
         handle._show(os.getpid(), True)  # noqa: SLF001
     except BaseException:
         os.close(ring_fd)
@@ -145,7 +174,9 @@ def _session(directory: Path, plan: RunPlan, role: RolePlan, wait: str) -> Sessi
     return Session(handle, ring_fd)
 
 
-def _handle(plan: RunPlan, role: RolePlan, wait: str, *, ring_fd: int, control_fd: int) -> Any:
+def _handle(
+    plan: RunPlan, role: RolePlan, wait: str, *, cell: int, ring_fd: int, control_fd: int
+) -> Any:
     unit = next(unit.index for unit in plan.units if role.index in unit.roles)
     leaders = [thread[0] for worker in plan.workers for thread in worker.threads]
     common: dict[str, Any] = {
@@ -156,7 +187,8 @@ def _handle(plan: RunPlan, role: RolePlan, wait: str, *, ring_fd: int, control_f
     }
     if role.kind == "ingress":
         return Publisher(ring_fd, control_fd, **common)
-    return Consumer(ring_fd, control_fd, cell=role.cell, depends=role.depends, **common)
+    depends = role.depends if plan.model != "lane_graph" else role.rx[0].depends
+    return Consumer(ring_fd, control_fd, cell=cell, depends=depends, **common)
 
 
 def _lock(descriptor: int, byte: int, what: str) -> None:
@@ -172,17 +204,28 @@ def _lock(descriptor: int, byte: int, what: str) -> None:
 
 
 def take_over_input(directory: str) -> bool:
-    """End the input of a run on behalf of a client that has left.
+    """End the inputs of a run on behalf of clients that have left, or never came.
 
     False while one is still there.
     """
     plan = read_plan(directory)
-    with (
-        contextlib.suppress(UnavailableError, ClosedError),
-        _session(Path(directory), plan, plan.roles[0], "backoff") as publisher,
-    ):
-        return bool(publisher._end_for_client())  # noqa: SLF001
-    return False
+    ended = [
+        _end_place(Path(directory), plan, role, place)
+        for role in plan.roles
+        if role.kind == "ingress" and role.adapter == "client"
+        for place in _places(plan, role)
+    ]
+    return all(ended)
+
+
+def _end_place(directory: Path, plan: RunPlan, role: RolePlan, place: tuple[int, int, int]) -> bool:
+    try:
+        with _session_at(directory, plan, role, "backoff", place) as publisher:
+            return bool(publisher._end_for_client())  # noqa: SLF001
+    except ClosedError:
+        return True
+    except UnavailableError:
+        return False
 
 
 def create_ring(path: str, *, capacity: int = 1024, slot_bytes: int = 256, cells: int = 1) -> None:

@@ -54,6 +54,10 @@ cdef extern from "unit_stages.h" nogil:
         uint32_t touch_bytes_max
         int (*process)(void *self, byteor_batch *batch) noexcept
         int (*end)(void *self, byteor_batch *batch) noexcept
+    ctypedef struct byteor_role:
+        uint64_t busy_sequence
+        uint32_t busy_exact
+    void byteor_store_relaxed64(uint64_t *address, uint64_t value)
     ctypedef struct byteor_stage_handle:
         const byteor_stage_vtable *vtable
         void *self
@@ -85,6 +89,7 @@ cdef class Batch:
     cdef Py_ssize_t exports
     cdef object view
     cdef dict slot_dtypes
+    cdef byteor_role *role  # NULL, or where it is shown which message the stage took last
     cdef readonly uint64_t gathered
 
     def __cinit__(self):
@@ -111,6 +116,8 @@ cdef class Batch:
         self.batch = batch
         self.flags = flags
         self.touched = BYTEOR_INDEX_UNKNOWN
+        if self.role != NULL:
+            self.role.busy_exact = 0
         self.view = memoryview(self)
         return 0
 
@@ -152,6 +159,9 @@ cdef class Batch:
         if index < 0 or index >= self.live_count:
             raise IndexError(f"message {index} of a batch of {self.live_count}")
         self.touched = self.live[index]
+        if self.role != NULL:
+            byteor_store_relaxed64(&self.role.busy_sequence, self.batch.first_sequence + self.touched)
+            self.role.busy_exact = 1
         return byteor_slot_at(self.batch, self.touched)
 
     def __len__(self):
@@ -316,6 +326,10 @@ cdef class PythonStage:
         self.vtable.end = _end
         self.handle.vtable = &self.vtable
         self.handle.self = <void *> self
+
+    def show_progress(self, uintptr_t role):
+        """Show in the `byteor_role` at that address which message the stage took last; it must outlive the stage."""
+        self.batch.role = <byteor_role *> role
 
     def bind(self, instance):
         """Give it the object to call."""

@@ -12,6 +12,7 @@ from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
 from byteord._cext.batch import Batch
+from byteord._cext.region import RegionFault
 
 from client_ring cimport (
     BYTEOR_NO_SEQUENCE,
@@ -45,6 +46,7 @@ from client_ring cimport (
     byteor_monotonic_ns,
     byteor_payload,
     byteor_region_header,
+    byteor_region_lost,
     byteor_region_open,
     byteor_region_unmap,
     byteor_ring_claim,
@@ -138,12 +140,20 @@ cdef class _Client:
         """Next sequence."""
         return self.c.position
 
+    cdef int believe(self) except -1:
+        """Refuse to go on with a ring of which a page is gone."""
+        if byteor_region_lost(&self.ring_map) or byteor_region_lost(&self.control_map):
+            raise RegionFault("LOST", "a page of the ring or of its control region is gone: its file was truncated "
+                "from outside, or its filesystem is full; the run is lost, attach to another")
+        return 0
+
     cdef bint wait_for(self, bint consumer, uint64_t deadline) except -1:
         """Wait in slices; False when the deadline has passed or the run says stop."""
         cdef int late
         while True:
             with nogil:
                 late = byteor_client_wait(&self.c, consumer, SLICE_NS)
+            self.believe()
             if not late:
                 return True
             PyErr_CheckSignals()
@@ -165,6 +175,7 @@ cdef class Publisher(_Client):
 
     cdef int room(self, uint64_t deadline) except -1:
         """Wait for a free slot; 0 when the deadline has passed."""
+        self.believe()
         if self.c.ended:
             raise ClosedError("the publisher has ended its input")
         if self.commanded():
@@ -356,9 +367,10 @@ cdef class Consumer(_Client):
     cdef bint some(self, uint64_t deadline) except -1:
         if self.c.ended:
             return False
-        if byteor_client_available(&self.c, 1):
-            return True
-        return self.wait_for(True, deadline)
+        if not byteor_client_available(&self.c, 1) and not self.wait_for(True, deadline):
+            return False
+        self.believe()
+        return True
 
     def take(self, timeout_s=None):
         """Return the next message as bytes; None at the end of input (see `ended`) or after `timeout_s` seconds."""

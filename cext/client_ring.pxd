@@ -103,4 +103,5 @@ cdef extern from "region.h" nogil:
         int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map, char *text, size_t text_bytes
     )
     void byteor_region_unmap(byteor_map *map)
+    int byteor_region_lost(const byteor_map *map)
     void byteor_ring_view(const byteor_map *map, byteor_ring *ring)

@@ -18,6 +18,7 @@ from layout cimport (
     BYTEOR_NO_SEQUENCE,
     BYTEOR_REGION_CONTROL,
     BYTEOR_SAMPLE_BYTES,
+    BYTEOR_STATE_DOUBLE_BYTES_MAX,
     byteor_adapter_record,
     byteor_compare_exchange32,
     byteor_doorbell_ring,
@@ -32,6 +33,7 @@ from layout cimport (
     byteor_now_ns,
     byteor_record,
     byteor_region_header,
+    byteor_region_lost,
     byteor_region_open,
     byteor_region_unmap,
     byteor_role,
@@ -79,6 +81,11 @@ cdef class Control:
         if index >= self.role_count:
             raise IndexError(f"role {index} of {self.role_count}")
         return <byteor_role *> (self.map.base + self.header.section[2]) + index
+
+    @property
+    def lost(self):
+        """A page of the region turned out to be gone: what was read of it is not to be believed."""
+        return bool(byteor_region_lost(&self.map))
 
     def now_ns(self):
         """Return the run's clock."""
@@ -194,6 +201,25 @@ cdef class Control:
             "sink_record": _adapter_record(&record.sink),
         }
 
+    def words(self, index, size_t count):
+        """Return `count` words of a LaneGraph's unit (see `deployment.ports`) as last committed, all of one moment."""
+        cdef byteor_unit *unit = self.unit_at(index)
+        cdef uint32_t selector
+        cdef uint64_t commits
+        cdef const uint64_t *words
+        if count * 16 > unit.undo_slot_bytes:
+            raise IndexError(f"{count} words of a unit that has room for {unit.undo_slot_bytes // 16}")
+        found = []
+        for _ in range(64):  # a unit that commits meanwhile: look again
+            selector = byteor_load_acquire32(&unit.selector) & 1
+            commits = byteor_load_acquire64(&unit.record[selector].commits)
+            words = <const uint64_t *> (self.map.base + unit.undo_offset) + selector * count
+            found = [byteor_load_acquire64(&words[i]) for i in range(count)]
+            if (byteor_load_acquire32(&unit.selector) & 1) == selector:
+                if byteor_load_acquire64(&unit.record[selector].commits) == commits:
+                    break
+        return found
+
     def role(self, index):
         """Return everything a role shows, but its histograms."""
         cdef byteor_role *role = self.role_at(index)
@@ -225,18 +251,29 @@ cdef class Control:
             "errors": _errors(role),
         }
 
+    def state_area(self, index):
+        """Return a copy of a role's large state (one buffer, above 4,096 bytes); empty: it has none such."""
+        cdef byteor_role *role = self.role_at(index)
+        cdef uint64_t offset = role.state_offset, size = role.state_bytes, whole = self.map.bytes
+        if size <= BYTEOR_STATE_DOUBLE_BYTES_MAX or offset > whole or size > whole - offset:
+            return b""
+        return PyBytes_FromStringAndSize(<const char *> self.map.base + offset, size)
+
     def state(self, index):
         """Return a role's state word alone: cheap, for supervision."""
         cdef uint32_t state = byteor_load_acquire32(&self.role_at(index).state)
         return STATES[state] if state < 8 else "unknown"
 
     def busy(self, index):
-        """Return (busy_since_ns, busy_sequence, heartbeat_ns) of a role."""
+        """Return (busy_since_ns, busy_sequence, exact) of a role.
+
+        Not exact: the sequence is the first of the batch in hand, not the message that the stage took last.
+        """
         cdef byteor_role *role = self.role_at(index)
         return (
             byteor_load_relaxed64(&role.busy_since_ns),
             byteor_load_relaxed64(&role.busy_sequence),
-            byteor_load_relaxed64(&role.heartbeat_ns),
+            bool(role.busy_exact),
         )
 
     cdef byteor_histogram *histogram_at(self, size_t index, str which) except NULL:

@@ -76,7 +76,8 @@ typedef struct byteor_ring_producer {
     uint64_t cursor;  /* next sequence to publish; stored after the stamps */
     uint64_t claimed; /* no sequence at or above it has been written to; stored before the first payload store */
     uint64_t progress_ns; /* every message up to this time is published */
-    uint8_t pad0[40];
+    uint64_t dropped[2];  /* by a client, which keeps no record: the lane was full, the message too long */
+    uint8_t pad0[24];
     uint64_t end_sequence; /* of the end slot, BYTEOR_NO_SEQUENCE until there is one. Followers read it for every batch,
                             * so its line is one that nobody writes while messages flow */
     uint8_t pad1[56];
@@ -102,7 +103,14 @@ enum byteor_state {
     BYTEOR_STATE_STOPPED = 7
 };
 
-enum byteor_role_kind { BYTEOR_ROLE_INGRESS = 1, BYTEOR_ROLE_STAGE = 2, BYTEOR_ROLE_EGRESS = 3 };
+enum byteor_role_kind {
+    BYTEOR_ROLE_INGRESS = 1,
+    BYTEOR_ROLE_STAGE = 2,
+    BYTEOR_ROLE_EGRESS = 3,
+    BYTEOR_ROLE_BRIDGE = 4,
+    BYTEOR_ROLE_ROUTER = 5,
+    BYTEOR_ROLE_MERGE = 6
+};
 
 enum byteor_failure {
     BYTEOR_FAILURE_NONE = 0,
@@ -112,7 +120,8 @@ enum byteor_failure {
     BYTEOR_FAILURE_ADAPTER = 4,
     BYTEOR_FAILURE_HANG = 5,     /* recorded by the shim */
     BYTEOR_FAILURE_DEATH = 6,    /* recorded by the shim */
-    BYTEOR_FAILURE_START = 7     /* a role could not be loaded or opened */
+    BYTEOR_FAILURE_START = 7,    /* a role could not be loaded or opened */
+    BYTEOR_FAILURE_REGION = 8    /* a page of a region was gone when it was touched */
 };
 
 /* Line 0 is written by the daemon and the shim, line 1 by the first role that fails, line 2 by the egress. */
@@ -228,7 +237,7 @@ typedef struct byteor_role {
     uint64_t busy_since_ns; /* 0: not in a stage */
     uint64_t busy_sequence;
     uint32_t restarts; /* the shim's, while no worker runs */
-    uint32_t pad1;
+    uint32_t busy_exact; /* 1: busy_sequence is the message that the stage took last; 0: the first of its batch */
     uint8_t pad2[24];
     uint64_t received;
     uint64_t published;

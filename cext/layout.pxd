@@ -1,6 +1,6 @@
 """The shared layout and the functions over it, as region.pyx and control.pyx see them: extern only."""
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "layout.h" nogil:
     enum:
@@ -42,6 +42,7 @@ cdef extern from "layout.h" nogil:
         uint64_t claimed
         uint64_t end_sequence
         uint64_t progress_ns
+        uint64_t dropped[2]
     ctypedef struct byteor_cell:
         uint64_t sequence
     ctypedef struct byteor_run_block:
@@ -112,6 +113,7 @@ cdef extern from "layout.h" nogil:
         uint64_t busy_since_ns
         uint64_t busy_sequence
         uint32_t restarts
+        uint32_t busy_exact
         uint64_t received
         uint64_t published
         uint64_t dropped
@@ -161,6 +163,12 @@ cdef extern from "region.h" nogil:
         uint64_t capacity
         uint32_t slot_bytes
         uint32_t cell_count
+        uint32_t payload_max
+    ctypedef struct byteor_slot:
+        uint16_t length
+    byteor_slot *byteor_ring_slot(const byteor_ring *ring, uint64_t sequence)
+    uint8_t *byteor_payload(byteor_slot *slot)
+    int byteor_ring_published(const byteor_ring *ring, uint64_t sequence)
     void byteor_header_seal(byteor_region_header *header)
     int byteor_region_allocate(int fd, uint64_t size, byteor_map *map, char *text, size_t text_bytes)
     void byteor_region_ready(byteor_map *map)
@@ -168,4 +176,5 @@ cdef extern from "region.h" nogil:
         int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map, char *text, size_t text_bytes
     )
     void byteor_region_unmap(byteor_map *map)
+    int byteor_region_lost(const byteor_map *map)
     void byteor_ring_view(const byteor_map *map, byteor_ring *ring)

@@ -24,6 +24,7 @@ enum byteor_region_error {
 typedef struct byteor_map {
     uint8_t *base;
     uint64_t bytes;
+    uint32_t watch; /* of region_fault.h */
 } byteor_map;
 
 /* Fill the header of a new region. The caller has set kind, counts, sizes, sections, total_bytes, ids, clock. */
@@ -39,6 +40,9 @@ void byteor_region_ready(byteor_map *map);
 int byteor_region_open(int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map, char *text, size_t text_bytes);
 
 void byteor_region_unmap(byteor_map *map);
+
+/* Whether a page of it turned out to be gone: what was read since is not to be believed. */
+int byteor_region_lost(const byteor_map *map);
 
 /* Views over a validated region. */
 void byteor_ring_view(const byteor_map *map, byteor_ring *ring);

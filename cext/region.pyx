@@ -6,7 +6,8 @@ Owns no layout: every offset comes from `layout.h`. Must not contain a loop over
 """
 
 cimport cython
-from libc.stdint cimport uint64_t
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from layout cimport (
@@ -31,12 +32,17 @@ from layout cimport (
     byteor_now_ns,
     byteor_region_allocate,
     byteor_region_header,
+    byteor_region_lost,
     byteor_region_open,
     byteor_region_ready,
     byteor_region_unmap,
     byteor_ring,
     byteor_ring_producer,
+    byteor_payload,
+    byteor_ring_published,
+    byteor_ring_slot,
     byteor_ring_view,
+    byteor_slot,
     byteor_role,
     byteor_run_block,
     byteor_unit,
@@ -55,9 +61,9 @@ ERRORS = {
 STATES = ("none", "starting", "running", "idle", "blocked", "ended", "failed", "stopped")
 FAILURES = (
     "", "STAGE_FAILED", "STAGE_KEPT_VIEWS", "STAGE_NONSENSE", "ADAPTER_FAILED",
-    "STAGE_HUNG", "WORKER_DIED", "START_FAILED",
+    "STAGE_HUNG", "WORKER_DIED", "START_FAILED", "REGION_LOST",
 )
-KINDS = ("", "ingress", "stage", "egress")
+KINDS = ("", "ingress", "stage", "egress", "bridge", "router", "merge")
 REJECTS = ("oversize", "malformed", "truncated", "filtered", "corrupt", "kernel")
 
 
@@ -269,7 +275,8 @@ cdef class Ring:
         byteor_region_unmap(&self.map)
 
     def read(self):
-        """Return capacity, slot_bytes, cursor, claimed, end_sequence (or None), progress_ns, the cells."""
+        """Return capacity, slot_bytes, cursor, claimed, end_sequence (or None), progress_ns, the cells, and what a
+        client dropped."""
         cells = [byteor_load_acquire64(&self.ring.cells[i].sequence) for i in range(self.ring.cell_count)]
         cdef byteor_ring_producer *producer = self.ring.producer
         end = byteor_load_acquire64(&producer.end_sequence)
@@ -281,4 +288,21 @@ cdef class Ring:
             "end_sequence": None if end == BYTEOR_NO_SEQUENCE else end,
             "progress_ns": byteor_load_acquire64(&producer.progress_ns),
             "cells": cells,
+            "dropped": {
+                "full": byteor_load_acquire64(&producer.dropped[0]),
+                "oversize": byteor_load_acquire64(&producer.dropped[1]),
+            },
         }
+
+    def payload(self, uint64_t sequence):
+        """Return a copy of the payload of `sequence` as its slot holds it now; None if that has another message."""
+        cdef byteor_slot *slot = byteor_ring_slot(&self.ring, sequence)
+        if not byteor_ring_published(&self.ring, sequence):
+            return None
+        size = min(<uint32_t> slot.length, self.ring.payload_max)
+        return PyBytes_FromStringAndSize(<const char *> byteor_payload(slot), <Py_ssize_t> size)
+
+    @property
+    def lost(self):
+        """A page of the region turned out to be gone: what was read of it is not to be believed."""
+        return bool(byteor_region_lost(&self.map))

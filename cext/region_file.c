@@ -12,6 +12,7 @@
 
 #include "atomics.h"
 #include "crc32c.h"
+#include "region_fault.h"
 
 #define HEADER_CRC_BYTES offsetof(byteor_region_header, header_crc32c)
 
@@ -36,6 +37,7 @@ int byteor_region_allocate(int fd, uint64_t bytes, byteor_map *map, char *text, 
     }
     map->base = base;
     map->bytes = bytes;
+    map->watch = byteor_fault_watch(base, bytes, fd);
     byteor_store_release32(init_word(map), BYTEOR_INIT_BUSY);
     return 0;
 }
@@ -59,8 +61,8 @@ static int check_ring(const byteor_region_header *h, char *text, size_t text_byt
                  BYTEOR_SLOT_BYTES_MIN, BYTEOR_SLOT_BYTES_MAX);
         return BYTEOR_REGION_CORRUPT;
     }
-    if (cells < 1 || cells > BYTEOR_CELLS_MAX) {
-        snprintf(text, text_bytes, "%u gating cells, wanted 1 to %u", cells, BYTEOR_CELLS_MAX);
+    if (cells > BYTEOR_CELLS_MAX) { /* none: every consumer is lossy */
+        snprintf(text, text_bytes, "%u gating cells, wanted up to %u", cells, BYTEOR_CELLS_MAX);
         return BYTEOR_REGION_CORRUPT;
     }
     if (!section_fits(h->section[0], sizeof(byteor_ring_producer), h->total_bytes) ||
@@ -84,7 +86,7 @@ static int check_unit(const byteor_region_header *h, const uint8_t *base, uint32
 static int check_role(const byteor_region_header *h, const uint8_t *base, uint32_t index, char *text, size_t text_bytes) {
     const byteor_role *role = (const byteor_role *)(const void *)(base + h->section[2] + index * h->size_b);
     uint64_t copies = role->state_bytes > BYTEOR_STATE_DOUBLE_BYTES_MAX ? 1 : 2;
-    int bad = role->kind < BYTEOR_ROLE_INGRESS || role->kind > BYTEOR_ROLE_EGRESS || role->unit >= h->counts[0] ||
+    int bad = role->kind < BYTEOR_ROLE_INGRESS || role->kind > BYTEOR_ROLE_MERGE || role->unit >= h->counts[0] ||
               role->member >= BYTEOR_MEMBERS_MAX || role->depends_count > BYTEOR_CELLS_MAX ||
               role->cell >= (int32_t)BYTEOR_CELLS_MAX || memchr(role->name, 0, sizeof role->name) == NULL ||
               memchr(role->stage, 0, sizeof role->stage) == NULL;
@@ -182,19 +184,28 @@ int byteor_region_open(int fd, uint32_t kind, int writable, unsigned wait_ms, by
     }
     map->base = base;
     map->bytes = (uint64_t)info.st_size;
+    map->watch = byteor_fault_watch(base, map->bytes, fd);
     /* A foreign or torn file has no init word to wait for: look at the mark first. */
     int status = memcmp(base, BYTEOR_MAGIC, 8) == 0 || *init_word(map) == BYTEOR_INIT_BUSY
                      ? wait_ready(map, wait_ms, text, text_bytes) : 0;
     if (status == 0) status = check_header(map, kind, text, text_bytes);
+    if (byteor_region_lost(map)) {
+        snprintf(text, text_bytes, "a page of it is gone: it was truncated while it was opened, or its filesystem is full");
+        status = BYTEOR_REGION_TRUNCATED;
+    }
     if (status != 0) byteor_region_unmap(map);
     return status;
 }
 
 void byteor_region_unmap(byteor_map *map) {
+    byteor_fault_forget(map->watch);
+    map->watch = 0;
     if (map->base) munmap(map->base, map->bytes);
     map->base = NULL;
     map->bytes = 0;
 }
+
+int byteor_region_lost(const byteor_map *map) { return byteor_fault_lost(map->watch); }
 
 void byteor_ring_view(const byteor_map *map, byteor_ring *ring) {
     const byteor_region_header *h = (const byteor_region_header *)(const void *)map->base;

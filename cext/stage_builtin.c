@@ -25,7 +25,16 @@ const byteor_builtin byteor_builtin_identity = {
 };
 
 const byteor_builtin *const byteor_builtins[] = {
-    &byteor_builtin_count,  &byteor_builtin_crc32c,   &byteor_builtin_dedupe,
-    &byteor_builtin_filter, &byteor_builtin_identity, &byteor_builtin_rate_limit,
-    &byteor_builtin_sample, &byteor_builtin_select,   NULL,
+    &byteor_builtin_count,
+    &byteor_builtin_crc32c,
+    &byteor_builtin_dataguard_check,
+    &byteor_builtin_dataguard_fused,
+    &byteor_builtin_dataguard_redact,
+    &byteor_builtin_dedupe,
+    &byteor_builtin_filter,
+    &byteor_builtin_identity,
+    &byteor_builtin_rate_limit,
+    &byteor_builtin_sample,
+    &byteor_builtin_select,
+    NULL,
 };

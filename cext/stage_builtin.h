@@ -16,6 +16,9 @@ typedef struct byteor_builtin {
 
 extern const byteor_builtin byteor_builtin_count;
 extern const byteor_builtin byteor_builtin_crc32c;
+extern const byteor_builtin byteor_builtin_dataguard_check;
+extern const byteor_builtin byteor_builtin_dataguard_fused;
+extern const byteor_builtin byteor_builtin_dataguard_redact;
 extern const byteor_builtin byteor_builtin_dedupe;
 extern const byteor_builtin byteor_builtin_filter;
 extern const byteor_builtin byteor_builtin_identity;

@@ -25,7 +25,7 @@ enum byteor_duty {
     BYTEOR_DUTY_FAILED = 6
 };
 
-enum byteor_unit_kind { BYTEOR_UNIT_RING = 1, BYTEOR_UNIT_SCATTER = 2, BYTEOR_UNIT_GATHER = 3 };
+enum byteor_unit_kind { BYTEOR_UNIT_RING = 1, BYTEOR_UNIT_SCATTER = 2, BYTEOR_UNIT_GATHER = 3, BYTEOR_UNIT_GRAPH = 4 };
 
 typedef struct byteor_range {
     uint32_t offset;
@@ -90,13 +90,14 @@ typedef struct byteor_unit_runtime {
     uint32_t outcome; /* last enum byteor_duty */
     uint32_t failed_member;
     uint32_t failure; /* enum byteor_failure */
-    uint32_t failed_unknown; /* which message of the batch is not known */
+    uint32_t failed_unknown; /* which message of the batch is not known: of how many, else 0 */
     uint64_t failed_sequence;
     const char *failure_text;
     uint32_t done;
     uint32_t shown_state;
     uint64_t turn_began_ns, turn_ended_ns; /* of the last turn that did something */
     byteor_wait wait;
+    struct byteor_graph *graph; /* of a unit of a LaneGraph: graph.h */
 } byteor_unit_runtime;
 
 static inline byteor_slot *byteor_staged(const byteor_unit_runtime *u, uint32_t index) {

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-cdef extern from "unit_shards.h" nogil:
+cdef extern from "unit_graph.h" nogil:
     enum:
         BYTEOR_MEMBERS_MAX
         BYTEOR_CELLS_MAX
@@ -26,6 +26,7 @@ cdef extern from "unit_shards.h" nogil:
         BYTEOR_WAIT_SPINS
         BYTEOR_PARK_NS_MAX
         BYTEOR_UNIT_RING
+        BYTEOR_UNIT_GRAPH
         BYTEOR_RUN_MEMBARRIER
         BYTEOR_REGION_RING
         BYTEOR_REGION_CONTROL
@@ -95,6 +96,9 @@ cdef extern from "unit_shards.h" nogil:
         uint64_t state_bytes
         byteor_source *source
         byteor_sink *sink
+    ctypedef struct byteor_graph:
+        const uint8_t *failed_payload
+        uint32_t failed_length
     ctypedef struct byteor_unit_runtime:
         byteor_unit *unit
         byteor_run_block *run
@@ -133,6 +137,7 @@ cdef extern from "unit_shards.h" nogil:
         uint32_t outcome
         uint32_t failed_member
         uint32_t failure
+        uint32_t failed_unknown
         uint64_t failed_sequence
         const char *failure_text
         uint32_t done
@@ -140,13 +145,14 @@ cdef extern from "unit_shards.h" nogil:
         uint64_t turn_began_ns
         uint64_t turn_ended_ns
         byteor_wait wait
+        byteor_graph *graph
     uint64_t byteor_now_ns(const byteor_clock *clock)
     uint32_t byteor_load_acquire32(const uint32_t *address)
     uint64_t byteor_load_relaxed64(const uint64_t *address)
     void byteor_store_relaxed64(uint64_t *address, uint64_t value)
     void byteor_store_release32(uint32_t *address, uint32_t value)
-    int byteor_unit_duty(byteor_unit_runtime *u, uint32_t command)
-    void byteor_recover(byteor_unit_runtime *u)
+    int byteor_any_duty(byteor_unit_runtime *u, uint32_t command)
+    void byteor_any_recover(byteor_unit_runtime *u)
     void byteor_wait_reset(byteor_wait *wait)
     int byteor_wait_turn(byteor_wait *wait, int fd, int16_t events)
     void byteor_park_announce(byteor_wait *wait)
@@ -170,4 +176,13 @@ cdef extern from "region.h" nogil:
         int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map, char *text, size_t text_bytes
     )
     void byteor_region_unmap(byteor_map *map)
+    int byteor_region_lost(const byteor_map *map)
     void byteor_ring_view(const byteor_map *map, byteor_ring *ring)
+
+cdef extern from "region_fault.h" nogil:
+    void *byteor_fault_enter()
+    void byteor_fault_leave(void *stack)
+
+cdef extern from "worker_fault.h" nogil:
+    void byteor_worker_fault_watch(byteor_unit_runtime **units, uint32_t count, int code)
+    void byteor_worker_fault_thread(byteor_unit_runtime **units, uint32_t count)

@@ -93,7 +93,8 @@ static inline int byteor_stage_failed(byteor_unit_runtime *u, uint32_t m, const 
     if (outcome == BYTEOR_STAGE_ERROR) failure = BYTEOR_FAILURE_STAGE;
     else if (outcome == BYTEOR_STAGE_VIEWS_KEPT) failure = BYTEOR_FAILURE_VIEWS;
     else if (outcome != BYTEOR_STAGE_NONSENSE) text = "the stage returned an outcome that does not exist";
-    u->failed_unknown = outcome == BYTEOR_STAGE_ERROR && batch->error_index == BYTEOR_INDEX_UNKNOWN && batch->count > 1;
+    int unknown = outcome == BYTEOR_STAGE_ERROR && batch->error_index == BYTEOR_INDEX_UNKNOWN && batch->count > 1;
+    u->failed_unknown = unknown ? batch->count : 0;
     uint32_t index = batch->error_index < batch->count ? batch->error_index : 0;
     byteor_unit_fail(u, m, failure, batch->first_sequence + index, text);
     return -1;

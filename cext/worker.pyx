@@ -34,10 +34,16 @@ from unit cimport (
     BYTEOR_STATE_IDLE,
     BYTEOR_STATE_RUNNING,
     BYTEOR_STATE_STOPPED,
+    BYTEOR_UNIT_GRAPH,
     BYTEOR_UNIT_RING,
     BYTEOR_WAIT_SPINS,
     _sized_role,
     _sized_unit,
+    byteor_any_duty,
+    byteor_any_recover,
+    byteor_graph,
+    byteor_fault_enter,
+    byteor_fault_leave,
     byteor_load_acquire32,
     byteor_load_relaxed64,
     byteor_map,
@@ -47,7 +53,6 @@ from unit cimport (
     byteor_park,
     byteor_park_announce,
     byteor_payload,
-    byteor_recover,
     byteor_region_header,
     byteor_region_open,
     byteor_region_unmap,
@@ -63,20 +68,27 @@ from unit cimport (
     byteor_store_relaxed64,
     byteor_store_release32,
     byteor_unit,
-    byteor_unit_duty,
     byteor_unit_runtime,
     byteor_unpark,
     byteor_wait,
     byteor_wait_reset,
     byteor_wait_turn,
+    byteor_worker_fault_thread,
+    byteor_worker_fault_watch,
 )
 
-KINDS = {"ring": 1, "scatter": 2, "gather": 3}
-ROLE_KINDS = {"ingress": 1, "stage": 2, "egress": 3}
+KINDS = {"ring": 1, "scatter": 2, "gather": 3, "graph": 4}
+ROLE_KINDS = {"ingress": 1, "stage": 2, "egress": 3, "bridge": 4, "router": 5, "merge": 6}
 WAITS = {"spin": 0, "backoff": 1, "park": 2}
 FAILURES = (
     "", "STAGE_FAILED", "STAGE_KEPT_VIEWS", "STAGE_NONSENSE", "ADAPTER_FAILED",
-    "STAGE_HUNG", "WORKER_DIED", "START_FAILED",
+    "STAGE_HUNG", "WORKER_DIED", "START_FAILED", "REGION_LOST",
+)
+
+
+_UNKNOWN = (
+    " (at one of {} messages that it took as a whole; which is not known, since it keeps private state and cannot be "
+    "called again: sequence and digest are those of the first)"
 )
 
 
@@ -123,7 +135,7 @@ cdef int _turn(byteor_unit_runtime **units, uint32_t count, int *fd, int16_t *ev
             u.done = 1
             _show_state(u, BYTEOR_STATE_STOPPED)
             continue
-        outcome = byteor_unit_duty(u, command)
+        outcome = byteor_any_duty(u, command)
         u.outcome = outcome
         if outcome == BYTEOR_DUTY_WORKED:
             worked = 1
@@ -258,15 +270,28 @@ cdef class Host:
         header = <byteor_region_header *> self.control.base
         return <byteor_role *> (self.control.base + header.section[2] + <size_t> index * sizeof(_sized_role))
 
+    def ring_address(self, size_t index):
+        """Address of a ring's view, for a Graph; valid as long as this host."""
+        if index >= self.ring_count:
+            raise IndexError(f"ring {index} of {self.ring_count}")
+        return <uintptr_t> &self.rings[index]
+
+    def area_address(self, uint32_t index):
+        """Address of the first part of a unit's area in the control region, where a graph keeps its words."""
+        if index >= self.unit_count:
+            raise IndexError(f"unit {index} of {self.unit_count}")
+        return <uintptr_t> (self.control.base + self._unit(index).undo_offset)
+
     def add_unit(
         self, uint32_t index, *, str kind, rings, members, depends, ranges, bint save_headers, uint32_t slot_stride,
         uint32_t max_batch, bint rerunnable, bint skip_failed, bint scan_live, shard_key, doorbells,
-        uint32_t own_doorbell, str wait, uint64_t sleep_ns_max
+        uint32_t own_doorbell, str wait, uint64_t sleep_ns_max, graph=0
     ):
         """Make a unit ready to run.
 
         `members`: dicts with role, kind, cell and stage, source or sink (addresses, 0 for none). `ranges`: (offset,
-        length) of payload bytes that its stages change. `doorbells`: units to wake after each publication.
+        length) of payload bytes that its stages change. `doorbells`: units to wake after each publication. `graph`:
+        address of a Graph, for kind `graph`.
         """
         if index >= self.unit_count or self.units[index] != NULL:
             raise ValueError(f"unit {index} of {self.unit_count} cannot be added")
@@ -281,7 +306,7 @@ cdef class Host:
         u.run = <byteor_run_block *> (self.control.base + header.section[0])
         u.control = self.control.base
         u.clock = &header.clock
-        u.rings = &self.rings[<size_t> rings[0]]
+        u.rings = &self.rings[<size_t> rings[0]] if rings else NULL
         u.ring_count = len(rings)
         u.kind = KINDS[kind]
         u.max_batch = max_batch
@@ -301,7 +326,10 @@ cdef class Host:
             u.range[<size_t> i].length = length
         self._add_members(u, members)
         self._add_waiting(u, doorbells, own_doorbell, WAITS[wait], sleep_ns_max)
-        if u.kind != BYTEOR_UNIT_RING:
+        if u.kind == BYTEOR_UNIT_GRAPH:
+            u.graph = <byteor_graph *> <uintptr_t> graph
+            u.ring_count = 0
+        elif u.kind != BYTEOR_UNIT_RING:
             self._add_staging(u)
 
     cdef _add_members(self, byteor_unit_runtime *u, members):
@@ -321,7 +349,7 @@ cdef class Host:
                 member.source = u.source = <byteor_source *> <uintptr_t> source["source"]
             elif member.kind == 3:
                 member.sink = u.sink = <byteor_sink *> <uintptr_t> source["sink"]
-            else:
+            elif member.kind == 2:
                 handle = <byteor_stage_handle *> <uintptr_t> source["stage"]
                 member.vtable = handle.vtable
                 member.self = handle.self
@@ -361,11 +389,19 @@ cdef class Host:
         if u.staging == NULL or u.staged_ring == NULL or u.staged_position == NULL:
             raise MemoryError
 
+    def role_address(self, uint32_t index):
+        """Return where a role lies in this process, while the host lives."""
+        return <uintptr_t> self._role(index)
+
+    def end_at_lost_page(self, int code):
+        """From now on record a page of a region that is gone, and end this process with `code`."""
+        byteor_worker_fault_watch(self.units, self.unit_count, code)
+
     def recover(self, uint32_t index, uint32_t pid):
         """Take the unit over in this process: complete what was committed, take back what was not."""
         cdef byteor_unit_runtime *u = self.units[index]
         cdef uint32_t m
-        byteor_recover(u)
+        byteor_any_recover(u)
         for m in range(u.member_count):
             u.member[m].role.pid = pid
             byteor_store_relaxed64(&u.member[m].role.busy_since_ns, 0)
@@ -379,13 +415,18 @@ cdef class Host:
         """
         cdef byteor_unit_runtime *mine[64]
         cdef uint32_t count = 0
+        cdef void *stack
         if len(units) > 64:
             raise ValueError("a thread runs at most 64 units")
         for index in units:
             mine[count] = self.units[<uint32_t> index]
             count += 1
+        stack = byteor_fault_enter()
+        byteor_worker_fault_thread(mine, count)
         with nogil:
             _run(mine, count)
+        byteor_worker_fault_thread(NULL, 0)
+        byteor_fault_leave(stack)
         return [self._failure(index) for index in units if self.units[<uint32_t> index].failure]
 
     def _failure(self, uint32_t index):
@@ -393,16 +434,19 @@ cdef class Host:
         cdef byteor_slot *slot
         cdef bytes payload = None
         cdef size_t length
-        if u.kind == BYTEOR_UNIT_RING and u.failure < 4:
+        if u.kind == BYTEOR_UNIT_GRAPH and u.graph.failed_payload != NULL:
+            payload = PyBytes_FromStringAndSize(<char *> u.graph.failed_payload, u.graph.failed_length)
+        elif u.kind == BYTEOR_UNIT_RING and u.failure < 4:
             slot = byteor_ring_slot(u.rings, u.failed_sequence)
             length = min(slot.length & 0xFFFF, u.rings.payload_max)
             payload = PyBytes_FromStringAndSize(<char *> byteor_payload(slot), length)
         text = PyBytes_FromStringAndSize(u.failure_text, strlen(u.failure_text))
+        about = _UNKNOWN.format(u.failed_unknown) if u.failed_unknown else ""
         return {
             "unit": index,
             "role": u.member[u.failed_member].index,
             "failure": FAILURES[u.failure],
             "sequence": u.failed_sequence,
-            "text": text.decode("utf-8", "replace"),
+            "text": text.decode("utf-8", "replace")[:480 - len(about)] + about,
             "payload": payload,
         }

@@ -17,6 +17,7 @@ def show_run(screen: Screen, run: Plain) -> None:
     show_failure(screen, run)
     show_conditions(screen, run)
     show_roles(screen, run)
+    show_reports(screen, run)
     show_workers(screen, run)
 
 
@@ -34,6 +35,7 @@ def show_figures(
         ]
     )
     show_roles(screen, run)
+    show_reports(screen, run)
 
 
 def show_failure(screen: Screen, run: Plain) -> None:
@@ -82,6 +84,16 @@ def show_roles(screen: Screen, run: Plain) -> None:
         for each in role["errors"]
     ]
     _table(screen, ["role", "error", "#count", "#first sequence", "text"], errors)
+
+
+def show_reports(screen: Screen, run: Plain) -> None:
+    """Draw what stages count themselves: data protection, actions."""
+    rows = [
+        [role["name"], each["name"], count(each["value"])]
+        for role in run["roles"]
+        for each in role["report"]
+    ]
+    _table(screen, ["role", "counter", "#count"], rows)
 
 
 def show_workers(screen: Screen, run: Plain) -> None:

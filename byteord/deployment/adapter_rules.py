@@ -6,7 +6,7 @@ their catalogue.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from byteord.deployment.model import Adapter, AdapterCatalogue, AdapterInfo
@@ -19,6 +19,34 @@ STREAM = "stream"
 """Kind of the adapter that a client's `--input` or `--output` is read or written by."""
 _ABSENT = {EndpointKind.INGRESS: "stdin", EndpointKind.EGRESS: "stdout"}
 
+STDIO = ("stdin", "stdout", STREAM)
+"""Kinds of which a run has one, since it has one such stream."""
+
+
+def client_ends(
+    endpoints: Mapping[str, EndpointKind],
+    client: Mapping[EndpointKind, bool],
+    rows: Mapping[str, Mapping[str, Any]],
+) -> frozenset[str]:
+    """Return the endpoints that a client streams itself.
+
+    Of several in one direction it is the one that has no adapter, or standard input or output; none
+    when that does not settle it.
+    """
+    chosen = []
+    for kind in EndpointKind:
+        names = [name for name, each in endpoints.items() if each is kind]
+        if len(names) > 1:
+            names = [name for name in names if name not in rows or rows[name]["kind"] in STDIO]
+        if client[kind] and len(names) == 1:
+            chosen += names
+    return frozenset(chosen)
+
+
+def takes_stdio(name: str, endpoints: Mapping[str, EndpointKind]) -> bool:
+    """Tell whether an endpoint without deployment is standard input or output: the only one."""
+    return list(endpoints.values()).count(endpoints[name]) == 1
+
 
 class AdapterCheck:
     """Reads the adapters of one deployment against the endpoints of its spec."""
@@ -29,7 +57,7 @@ class AdapterCheck:
         endpoints: Mapping[str, EndpointKind],
         client: Mapping[EndpointKind, bool],
         found: Collector,
-        payload_max: int,
+        payload_max: Callable[[str], int],
     ) -> None:
         """Remember what to read against; `client` says which directions a client streams itself."""
         self._catalogue, self._endpoints, self._client = catalogue, endpoints, client
@@ -45,12 +73,12 @@ class AdapterCheck:
             adapter = self._one(name, row)
             if adapter is not None:
                 adapters[name] = adapter
+        streams = client_ends(self._endpoints, self._client, rows)
         for name, kind in self._endpoints.items():
-            written = adapters.get(name)
-            if self._client[kind]:
-                adapters[name] = self._stream(written, kind)
-            elif is_absent and name not in rows:
-                adapters[name] = self._stdio(kind)
+            if name in streams:
+                adapters[name] = self._stream(name, adapters.get(name), kind)
+            elif is_absent and takes_stdio(name, self._endpoints):
+                adapters[name] = self._stdio(name, kind)
         return adapters
 
     def _one(self, name: str, row: Mapping[str, Any]) -> Adapter | None:
@@ -77,7 +105,7 @@ class AdapterCheck:
 
         def check(options: Mapping[str, Scalar]) -> list[ConfigProblem]:
             return self._catalogue.check(
-                kind, options, ingress=ingress, payload_max=self._payload_max
+                kind, options, ingress=ingress, payload_max=self._payload_max(name)
             )
 
         options = settle(raw, info.keys, check, path, self._found)
@@ -106,22 +134,26 @@ class AdapterCheck:
         )
         return False
 
-    def _stream(self, written: Adapter | None, kind: EndpointKind) -> Adapter:
+    def _stream(self, name: str, written: Adapter | None, kind: EndpointKind) -> Adapter:
         """Return the client's stream in the framing of the adapter that it stands in for."""
         ingress = kind is EndpointKind.INGRESS
         options: Mapping[str, Scalar] = {}
         if written is not None:
             options = self._catalogue.as_stream(written.kind, written.options, ingress=ingress)
-        return self._plain(STREAM, options, ingress=ingress)
+        return self._plain(name, STREAM, options, ingress=ingress)
 
-    def _stdio(self, kind: EndpointKind) -> Adapter:
-        return self._plain(_ABSENT[kind], {}, ingress=kind is EndpointKind.INGRESS)
+    def _stdio(self, name: str, kind: EndpointKind) -> Adapter:
+        return self._plain(name, _ABSENT[kind], {}, ingress=kind is EndpointKind.INGRESS)
 
-    def _plain(self, kind: str, options: Mapping[str, Scalar], *, ingress: bool) -> Adapter:
+    def _plain(
+        self, name: str, kind: str, options: Mapping[str, Scalar], *, ingress: bool
+    ) -> Adapter:
         info = self._catalogue.info(kind)
         keys = info.keys if info is not None else ()
 
         def check(full: Mapping[str, Scalar]) -> list[ConfigProblem]:
-            return self._catalogue.check(kind, full, ingress=ingress, payload_max=self._payload_max)
+            return self._catalogue.check(
+                kind, full, ingress=ingress, payload_max=self._payload_max(name)
+            )
 
         return Adapter(kind, with_defaults(options, keys, check))

@@ -18,19 +18,22 @@ from byteord.deployment.model import (
     Environment,
 )
 from byteord.spec.findings import Collector, Path, Severity, shown
+from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import EndpointKind, Spec, Stage
 from byteord.spec.stage_key import parse_key
 
 
 def check_code(
-    stages: Iterable[Stage | None], authority: Authority, found: Collector, environment: Environment
+    stages: Iterable[tuple[Path, Stage]],
+    authority: Authority,
+    found: Collector,
+    environment: Environment,
 ) -> None:
     """Report stages whose code may come from nowhere, is not pinned, or declares no effects."""
     strict = environment is not Environment.DEV
-    for index, stage in enumerate(stages):
-        if stage is None or parse_key(stage.stage).is_builtin:
+    for path, stage in stages:
+        if parse_key(stage.stage).is_builtin:
             continue
-        path = ("stages", str(index))
         if not authority.code_dirs:
             found.add(
                 "POLICY_NO_CODE_DIRS",
@@ -103,6 +106,26 @@ def check_adapters(
             place.check_address(text, "listen", authority.listen)
         for text in needs.connects:
             place.check_address(text, "connect", authority.connect)
+
+
+def check_journals(
+    journals: Mapping[str, Mapping[str, object]], authority: Authority, found: Collector
+) -> None:
+    """Report journal directories outside those that the daemon allows writing to."""
+    for name, row in journals.items():
+        directory = row["directory"]
+        if not isinstance(directory, str) or path_allowed(directory, authority.write_dirs):
+            continue
+        allowed = ", ".join(authority.write_dirs)
+        found.add(
+            "POLICY_PATH_DENIED",
+            ("journals", name, "directory"),
+            seen=shown(directory),
+            wanted=f"a directory beneath one of {allowed}"
+            if allowed
+            else "no directory: the daemon's configuration has no write_dirs",
+            fix="move it, or add its parent to write_dirs in the daemon's configuration",
+        )
 
 
 class _Place:
@@ -184,7 +207,7 @@ def _plain_host(host: str) -> str:
 
 
 def check_ceilings(
-    spec: Spec, deployment: Deployment, authority: Authority, found: Collector
+    spec: Spec | LaneGraph, deployment: Deployment, authority: Authority, found: Collector
 ) -> None:
     """Report a run that would take more than the daemon gives one run."""
     workers = workers_of(spec, deployment)
@@ -193,7 +216,7 @@ def check_ceilings(
             "POLICY_WORKERS_MAX",
             seen=f"{workers} workers",
             wanted=f"at most {authority.workers_max}, the daemon's workers_max",
-            fix='use fewer shards, or tuning.fuse = "always"',
+            fix='use fewer shards, groups, or tuning.fuse = "always"',
         )
     memory = estimate_memory(spec, deployment)
     if memory.total_bytes > authority.region_bytes_max:
@@ -201,5 +224,5 @@ def check_ceilings(
             "POLICY_REGION_BYTES_MAX",
             seen=f"{memory.total_bytes} bytes of shared memory",
             wanted=f"at most {authority.region_bytes_max}, the daemon's region_bytes_max",
-            fix="lower ring.capacity, ring.slot_bytes or ring.shards",
+            fix="lower capacity, slot_bytes or shards",
         )

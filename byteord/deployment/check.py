@@ -8,40 +8,45 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from byteord.deployment.adapter_rules import AdapterCheck
+from byteord.deployment import graph_rules
+from byteord.deployment.adapter_rules import AdapterCheck, client_ends, takes_stdio
 from byteord.deployment.keys import (
     DEPLOYMENT_SCHEMA,
-    FAILURE_POLICIES,
-    FAILURE_POLICIES_LATER,
     VERSION,
 )
 from byteord.deployment.model import (
     Adapter,
     AdapterCatalogue,
     Authority,
+    Dataguard,
     Deployment,
+    DocumentFiles,
     Effects,
     Environment,
     Failure,
     FailurePolicy,
+    Group,
     Limits,
     OnLeaseLost,
+    SchemaFile,
     SideEffects,
     Tuning,
 )
 from byteord.deployment.profiles import check_priority, resolve
+from byteord.errors import ByteorError
 from byteord.spec import kv
+from byteord.spec.canonical import FlatDocument, put_array
 from byteord.spec.document import KEY_PATTERN, NESTING_MAX, Bare, Document, Source, read
 from byteord.spec.findings import Collector, Finding, Path, Severity, shown
+from byteord.spec.lanegraph.draft import Draft
 from byteord.spec.model import EndpointKind
 from byteord.spec.nearest import did_you_mean
 from byteord.spec.rules import check_version
 from byteord.spec.schema import Reader
 from byteord.spec.secrets import check_secrets
-from byteord.spec.validate import FlatDocument, put_array
 
 _STRICTNESS = {Environment.DEV: 0, Environment.STAGING: 1, Environment.PROD: 2}
 _EFFECTS_STRICTNESS = {each: level for level, each in enumerate(SideEffects)}
@@ -76,6 +81,7 @@ class DeploymentCheck:
         self.environment = Environment.DEV
         self.authority = Authority()
         self.typed: dict[str, Any] | None = None
+        self.files: tuple[SchemaFile, ...] = ()
 
     def _override(self, key: str, value: str) -> None:
         path = _path(key)
@@ -148,13 +154,46 @@ class DeploymentCheck:
                 fix="delete the key, or send the run to a daemon that allows it",
             )
 
+    def read_files(self, files: DocumentFiles) -> None:
+        """Read the files that the document names, so that its hash covers them."""
+        paths = list(self.typed["dataguard"]["schemas"] or ()) if self.typed else []
+        try:
+            self.files = files.schemas(paths)
+        except ByteorError as error:
+            self.found.add(
+                "POLICY_SCHEMA_FILE",
+                ("dataguard", "schemas"),
+                seen=shown(error.message),
+                wanted="schema files that can be read and are right",
+                fix="correct the path, its permissions or the file",
+            )
+
+    def dataguard(self) -> Dataguard:
+        """Return what data protection goes by, as far as files were read."""
+        if self.typed is None:
+            return Dataguard()
+        typed = self.typed["dataguard"]
+        files = self.files or tuple(SchemaFile(path) for path in typed["schemas"] or ())
+        return Dataguard(files, typed["hash_key"] or "")
+
+    def _check_hash_key(self) -> None:
+        key = self.typed["dataguard"]["hash_key"] if self.typed else ""
+        if key and not key.startswith("secret:"):
+            self.found.add(
+                "SECRET_IN_CLEAR",
+                ("dataguard", "hash_key"),
+                seen="a value in the clear",
+                wanted="a reference, secret:NAME",
+                fix="store it where the daemon finds its secrets and write secret:NAME here",
+            )
+
     def schema(
         self,
         endpoints: Mapping[str, EndpointKind],
         catalogue: AdapterCatalogue,
         *,
         unknown: Severity,
-        payload_max: int,
+        payload_max: Callable[[str], int],
     ) -> bool:
         """Check every key and value by itself; tell whether the document could be read."""
         if not self.document.readable:
@@ -165,24 +204,36 @@ class DeploymentCheck:
         typed = Reader(found).table(DEPLOYMENT_SCHEMA, self.tree)
         check_version(typed, found)
         check_priority(typed["tuning"], found)
-        _check_later(typed["failure"]["policy"], _POLICY, found)
         self.typed = typed
+        self._check_hash_key()
         adapters = AdapterCheck(catalogue, endpoints, self.client, found, payload_max)
         self.adapters = adapters.read(typed["adapters"], is_absent=self.is_absent)
         return True
 
-    def topology(self, endpoints: Mapping[str, EndpointKind]) -> bool:
+    def topology(self, endpoints: Mapping[str, EndpointKind], graph: Draft | None) -> bool:
         """Check that adapters are bound to exactly the endpoints of the spec.
 
-        Tell whether it ran.
+        And, with a LaneGraph, that journals, groups and dead letters have their place. Tell whether
+        it ran.
         """
         if self.typed is None:
             return False
-        if not endpoints:
-            return True
+        self._check_bound(endpoints)
+        graph_rules.check_clients(endpoints, self.client, self.typed["adapters"], self.found)
+        if graph is None:
+            graph_rules.check_ring(self.typed, self.found)
+        else:
+            graph_rules.check_graph(graph, self.typed, self.adapters, self.found)
+        return True
+
+    def _check_bound(self, endpoints: Mapping[str, EndpointKind]) -> None:
+        assert self.typed is not None  # noqa: S101  the level ran
         bound = self.typed["adapters"]
+        streams = client_ends(endpoints, self.client, bound)
         for name, kind in endpoints.items():
-            if name not in bound and not self.is_absent and not self.client[kind]:
+            stands_in = self.is_absent and takes_stdio(name, endpoints)
+            several = self.client[kind] and list(endpoints.values()).count(kind) > 1
+            if name not in bound and name not in streams and not stands_in and not several:
                 self.found.add(
                     "DEPLOYMENT_ENDPOINT_UNBOUND",
                     ("adapters", name),
@@ -190,7 +241,7 @@ class DeploymentCheck:
                     wanted=f"an adapter for the {kind} {shown(name)} of the spec",
                     fix=f"add [adapters.{name}] with its kind",
                 )
-        for name in bound:
+        for name in bound if endpoints else ():
             if name not in endpoints:
                 self.found.add(
                     "DEPLOYMENT_ENDPOINT_UNKNOWN",
@@ -199,7 +250,6 @@ class DeploymentCheck:
                     wanted=f"an endpoint of the spec: {', '.join(sorted(endpoints))}",
                     fix=did_you_mean(name, endpoints, otherwise="delete the table"),
                 )
-        return True
 
     def build(self) -> Deployment | None:
         """Return the deployment, or None while any finding is an error or a level did not run."""
@@ -214,7 +264,14 @@ class DeploymentCheck:
             failure=failure,
             limits=limits,
             effects=effects,
+            dataguard=self.dataguard(),
         )
+        groups = tuple(Group(row["name"], row["roles"]) for row in self.typed["groups"])
+        for index, group in enumerate(groups):
+            flat[f"groups.{index}.name"] = group.name
+            put_array(flat, f"groups.{index}.roles", group.roles)
+        journals = {name: row["directory"] for name, row in self.typed["journals"].items()}
+        flat.update({f"journals.{name}.directory": path for name, path in journals.items()})
         text = kv.write(flat)
         return Deployment(
             environment=self.environment,
@@ -223,6 +280,9 @@ class DeploymentCheck:
             failure=failure,
             limits=limits,
             effects=effects,
+            groups=groups,
+            journals=journals,
+            dataguard=self.dataguard(),
             kv=text,
             sha256=hashlib.sha256(text).hexdigest(),
         )
@@ -230,14 +290,6 @@ class DeploymentCheck:
 
 def _path(text: str) -> Path:
     return tuple(text.split("."))
-
-
-_POLICY = (
-    ("failure", "policy"),
-    FAILURE_POLICIES,
-    FAILURE_POLICIES_LATER,
-    "DEPLOYMENT_POLICY_UNSUPPORTED",
-)
 
 
 def _check_later(
@@ -302,6 +354,7 @@ def flatten(
     failure: Failure,
     limits: Limits,
     effects: Effects,
+    dataguard: Dataguard,
 ) -> FlatDocument:
     """Return the canonical keys and values of a deployment, every default spelled out."""
     flat: FlatDocument = {"version": VERSION, "environment": str(environment)}
@@ -316,6 +369,13 @@ def flatten(
     flat["effects.side_effects"] = str(effects.side_effects)
     flat["effects.dry_run"] = effects.dry_run
     flat["effects.on_lease_lost"] = str(effects.on_lease_lost)
+    if dataguard.schemas:
+        put_array(flat, "dataguard.schemas", [file.path for file in dataguard.schemas])
+    for index, file in enumerate(dataguard.schemas):
+        if file.sha256:
+            flat[f"dataguard.digests.{index}"] = f"sha256:{file.sha256}"
+    if dataguard.hash_key:
+        flat["dataguard.hash_key"] = dataguard.hash_key
     flat["limits.max_batch"] = limits.max_batch
     flat["limits.undo_bytes"] = limits.undo_bytes
     return flat

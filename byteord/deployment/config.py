@@ -140,6 +140,7 @@ def private_config(
         write_dirs=tuple(write_dirs),
         listen=LOOPBACK,
         connect=LOOPBACK,
+        secrets_dir=default_secrets(),
     )
     return Config(
         listen=Listen(os.path.join(directory, "byteord.sock"), mode=0o600, reflection=False),
@@ -204,6 +205,14 @@ def default_state() -> str:
     return os.path.join(home, "byteor")
 
 
+def default_secrets() -> str:
+    """Return where secrets of this user's runs are unless told otherwise."""
+    if os.geteuid() == 0:
+        return "/etc/byteor/secrets"
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return os.path.join(home, "byteor", "secrets")
+
+
 def _read_toml(content: bytes, source: str) -> Mapping[str, Any]:
     if len(content) > CONFIG_BYTES_MAX:
         seen, wanted = f"more than {CONFIG_BYTES_MAX} bytes", f"at most {CONFIG_BYTES_MAX} bytes"
@@ -243,6 +252,7 @@ def _build(values: Mapping[str, Any], source: str) -> Config:
             environment=environment,
             side_effects=SideEffects(get("effects.side_effects")),
             dry_run=get("effects.dry_run"),
+            secrets_dir=get("paths.secrets") or default_secrets(),
             **allowed,
         ),
         approvals=ApprovalRules(**{name: get(f"approvals.{name}") for name in _APPROVALS}),

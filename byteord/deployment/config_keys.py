@@ -186,6 +186,7 @@ KEYS: dict[str, Key] = {
         Key("metrics.address", "where Prometheus scrapes", "127.0.0.1:9469", _address),
         Key("paths.runtime", "directory of lock and socket", "", _directory),
         Key("paths.state", "directory of what must survive a restart", "", _directory),
+        Key("paths.secrets", "directory of secrets, a file for each `secret:NAME`", "", _directory),
         Key("paths.regions", "a tmpfs for regions", "/dev/shm", _directory),  # noqa: S108
         Key(
             "effects.side_effects",

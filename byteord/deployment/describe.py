@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from byteord.deployment import describe_graph
 from byteord.deployment.memory import estimate_memory, workers_of
 from byteord.deployment.model import SLEEP_NS_MAX, Adapter, Deployment, Wait
+from byteord.spec.lane_model import LaneEndpoint, LaneGraph
 from byteord.spec.model import SLOT_HEADER_BYTES, ByteRange, Endpoint, Spec, Stage
 from byteord.spec.stage_key import parse_key
 
@@ -21,7 +23,7 @@ WAKE_UP = {
 """Expected cost of waking a waiting role, by wait strategy."""
 
 
-def describe(spec: Spec, deployment: Deployment) -> dict[str, Any]:
+def describe(spec: Spec | LaneGraph, deployment: Deployment) -> dict[str, Any]:
     """Return the run as a JSON-ready object.
 
     Every limit, default and capability, memory and wake-up cost.
@@ -33,12 +35,7 @@ def describe(spec: Spec, deployment: Deployment) -> dict[str, Any]:
         "spec_sha256": spec.sha256,
         "deployment_sha256": deployment.sha256,
         "environment": str(deployment.environment),
-        "ring": _ring(spec),
-        "stages": [_stage(spec, index) for index in range(len(spec.stages))],
-        "endpoints": [
-            _endpoint(spec.ingress, deployment.adapters.get(spec.ingress.name)),
-            _endpoint(spec.egress, deployment.adapters.get(spec.egress.name)),
-        ],
+        **_topology(spec, deployment),
         "workers_min": workers_of(spec, deployment),
         "memory": {
             "rings_bytes": memory.rings_bytes,
@@ -58,6 +55,7 @@ def describe(spec: Spec, deployment: Deployment) -> dict[str, Any]:
             for key in deployment.tuning.__slots__
             for value in (getattr(deployment.tuning, key),)
         },
+        "groups": {group.name: list(group.roles) for group in deployment.groups},
         "failure": {
             key: str(value) if key == "policy" else value
             for key in deployment.failure.__slots__
@@ -66,10 +64,55 @@ def describe(spec: Spec, deployment: Deployment) -> dict[str, Any]:
         "limits": {
             "max_batch": deployment.limits.max_batch,
             "undo_bytes": deployment.limits.undo_bytes,
-            "message_bytes_max": spec.ring.slot_bytes - SLOT_HEADER_BYTES,
+            "message_bytes_max": _slot_bytes_max(spec) - SLOT_HEADER_BYTES,
         },
         "capabilities": sorted({effect for stage in spec.stages for effect in stage.effects or ()}),
         "notes": _notes(spec),
+    }
+
+
+def _slot_bytes_max(spec: Spec | LaneGraph) -> int:
+    if isinstance(spec, LaneGraph):
+        return max(lane.slot_bytes for lane in spec.lanes)
+    return spec.ring.slot_bytes
+
+
+def _topology(spec: Spec | LaneGraph, deployment: Deployment) -> dict[str, Any]:
+    if isinstance(spec, LaneGraph):
+        return _graph(spec, deployment)
+    return _whole_ring(spec, deployment)
+
+
+def _whole_ring(spec: Spec, deployment: Deployment) -> dict[str, Any]:
+    follows = [
+        [spec.stages[ref].name for ref in stage.depends_on] or [spec.ingress.name]
+        for stage in spec.stages
+    ]
+    return {
+        "ring": _ring(spec),
+        "stages": [_stage(index, stage, follows[index]) for index, stage in enumerate(spec.stages)],
+        "endpoints": [
+            _endpoint(spec.ingress, deployment.adapters.get(spec.ingress.name)),
+            _endpoint(spec.egress, deployment.adapters.get(spec.egress.name)),
+        ],
+    }
+
+
+def _graph(graph: LaneGraph, deployment: Deployment) -> dict[str, Any]:
+    sources = {role.stage.name: list(role.rx) for role in graph.roles if role.stage is not None}
+    return {
+        "on_full": str(graph.on_full),
+        "allow_lanes": [str(kind) for kind in graph.allow_lanes],
+        "lanes": describe_graph.describe_lanes(graph, deployment),
+        "wiring": describe_graph.describe_wiring(graph),
+        "inserted": describe_graph.describe_inserted(graph),
+        "stages": [
+            _stage(index, stage, sources[stage.name]) for index, stage in enumerate(graph.stages)
+        ],
+        "endpoints": [
+            {**_endpoint(end, deployment.adapters.get(end.name)), "lane": end.lane}
+            for end in graph.endpoints
+        ],
     }
 
 
@@ -91,14 +134,13 @@ def _range(item: ByteRange) -> dict[str, int]:
     return {"offset": item.offset, "length": item.length}
 
 
-def _stage(spec: Spec, index: int) -> dict[str, Any]:
-    stage = spec.stages[index]
+def _stage(index: int, stage: Stage, follows: list[str]) -> dict[str, Any]:
     return {
         "index": index,
         "name": stage.name,
         "stage": stage.stage,
         "kind": parse_key(stage.stage).kind,
-        "follows": [spec.stages[ref].name for ref in stage.depends_on] or [spec.ingress.name],
+        "follows": follows,
         "config": dict(stage.config),
         "mutates": [_range(item) for item in stage.mutates],
         "drops": stage.drops,
@@ -112,7 +154,7 @@ def _stage(spec: Spec, index: int) -> dict[str, Any]:
     }
 
 
-def _endpoint(endpoint: Endpoint, adapter: Adapter | None) -> dict[str, Any]:
+def _endpoint(endpoint: Endpoint | LaneEndpoint, adapter: Adapter | None) -> dict[str, Any]:
     return {
         "name": endpoint.name,
         "kind": str(endpoint.kind),
@@ -121,19 +163,23 @@ def _endpoint(endpoint: Endpoint, adapter: Adapter | None) -> dict[str, Any]:
     }
 
 
-def _notes(spec: Spec) -> list[str]:
-    notes = [
-        f"the final stage, {spec.stages[-1].name}, is the release boundary: the egress runs in "
-        "its worker"
-        if spec.ring.shards == 1
-        else "with several shards the egress is a role of its own and writes in ingress-time order"
-    ]
+def _notes(spec: Spec | LaneGraph) -> list[str]:
+    notes = describe_graph.graph_notes(spec) if isinstance(spec, LaneGraph) else [_release(spec)]
     notes.extend(
         _stage_notes(stage)
         for stage in spec.stages
         if stage.effects is None or stage.state == "private"
     )
     return notes
+
+
+def _release(spec: Spec) -> str:
+    return (
+        f"the final stage, {spec.stages[-1].name}, is the release boundary: the egress runs in "
+        "its worker"
+        if spec.ring.shards == 1
+        else "with several shards the egress is a role of its own and writes in ingress-time order"
+    )
 
 
 def _stage_notes(stage: Stage) -> str:

@@ -11,12 +11,12 @@ from byteord.errors import InvalidDocumentError
 from byteord.spec.diff import Change, diff_kv, takes_of
 from byteord.spec.document import Source, read
 from byteord.spec.findings import Collector, Finding, Severity
-from byteord.spec.keys import SPEC_KEYS
+from byteord.spec.lanegraph.keys import ALL_SPEC_KEYS
 from byteord.spec.model import StageCatalogue
 from byteord.spec.validate import SpecCheck
 
 KINDS = ("spec", "deployment")
-_SPEC_ONLY = ("model", "stages", "ring", "endpoints", "name")
+_SPEC_ONLY = ("model", "stages", "ring", "endpoints", "name", "lanes", "roles", "plan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def diff(
     read_one = _read_spec if kinds[0] == "spec" else _read_deployment
     before = read_one(old, authority, stages, adapters)
     after = read_one(new, authority, stages, adapters)
-    keys = SPEC_KEYS if kinds[0] == "spec" else DEPLOYMENT_KEYS
+    keys = ALL_SPEC_KEYS if kinds[0] == "spec" else DEPLOYMENT_KEYS
     both = before[1] and after[1]
     changes = diff_kv(before[0], after[0], keys) if both else []
     return Diff(
@@ -118,7 +118,7 @@ def _read_deployment(
     del stages
     check = DeploymentCheck(source, {}, client_input=False, client_output=False)
     decided = check.decide_environment(authority)
-    check.schema({}, adapters, unknown=_unknown(decided), payload_max=65_520)
+    check.schema({}, adapters, unknown=_unknown(decided), payload_max=lambda _: 65_520)
     made = check.build()
     return (
         (made.kv, made.sha256, tuple(check.findings)) if made else (b"", "", tuple(check.findings))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from byteord.deployment.memory import estimate_memory, workers_of
 from byteord.deployment.model import Deployment, HostFacts, Wait
 from byteord.spec.findings import Collector, Severity
+from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec
 
 _PIN = ("tuning", "pin")
@@ -44,7 +45,9 @@ def check_cpus(pin: object, host: HostFacts, found: Collector) -> None:
             )
 
 
-def check_spinning(spec: Spec, deployment: Deployment, host: HostFacts, found: Collector) -> None:
+def check_spinning(
+    spec: Spec | LaneGraph, deployment: Deployment, host: HostFacts, found: Collector
+) -> None:
     """Report more spinning workers than CPUs: they would starve each other for good.
 
     Also real-time ones that spin on every CPU, which would leave none to stop them from.
@@ -62,7 +65,7 @@ def check_spinning(spec: Spec, deployment: Deployment, host: HostFacts, found: C
             ("tuning", "wait"),
             seen=f"{workers} spinning workers on {cpus} CPUs",
             wanted='a CPU for each worker with wait = "spin"',
-            fix='write wait = "backoff", or fuse = "always", or use fewer shards',
+            fix='write wait = "backoff", or fuse = "always", or share workers by groups',
         )
     elif tuning.realtime and workers >= len(host.cpus_online):
         found.add(
@@ -71,12 +74,14 @@ def check_spinning(spec: Spec, deployment: Deployment, host: HostFacts, found: C
             seen=f'{workers} spinning workers with sched = "{tuning.sched}" on a host of '
             f"{len(host.cpus_online)} CPUs",
             wanted="a CPU that is left to everything else",
-            fix='write sched = "other" or wait = "backoff", or fuse = "always", or use fewer '
-            "shards",
+            fix='write sched = "other" or wait = "backoff", or fuse = "always", or share workers '
+            "by groups",
         )
 
 
-def check_memory(spec: Spec, deployment: Deployment, host: HostFacts, found: Collector) -> None:
+def check_memory(
+    spec: Spec | LaneGraph, deployment: Deployment, host: HostFacts, found: Collector
+) -> None:
     """Report shared memory that the host does not have free."""
     memory = estimate_memory(spec, deployment)
     if memory.total_bytes > host.shm_free_bytes:
@@ -84,15 +89,14 @@ def check_memory(spec: Spec, deployment: Deployment, host: HostFacts, found: Col
             "HOST_SHM_FULL",
             seen=f"{host.shm_free_bytes} bytes free",
             wanted=f"{memory.total_bytes} bytes of shared memory for this run",
-            fix="end other runs, enlarge the tmpfs, or lower ring.capacity, ring.slot_bytes or "
-            "ring.shards",
+            fix="end other runs, enlarge the tmpfs, or lower capacity, slot_bytes or shards",
         )
     elif memory.total_bytes > host.memory_available_bytes:
         found.add(
             "HOST_MEMORY_LOW",
             seen=f"{host.memory_available_bytes} bytes of memory available",
             wanted=f"{memory.total_bytes} bytes for this run",
-            fix="end other programs, or lower ring.capacity, ring.slot_bytes or ring.shards",
+            fix="end other programs, or lower capacity, slot_bytes or shards",
         )
 
 

@@ -22,7 +22,6 @@ from byteord.spec.schema import Key, compile_keys
 
 VERSION = 1
 PINS = ("none", "balanced", "physical")
-FAILURE_POLICIES_LATER = ("dead_letter",)
 
 _BY_PROFILE = "{}; with `low-latency` and `isolated-core` {}"
 _TUNING, _FAILURE, _LIMITS, _EFFECTS = Tuning(), Failure(), Limits(), Effects()
@@ -81,6 +80,26 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
         choices=tuple(str(item) for item in Fuse),
     ),
     Key(
+        "groups.*.name",
+        "string",
+        "LaneGraph: name of a worker that several roles share, each native one as a thread.",
+        required=True,
+    ),
+    Key(
+        "groups.*.roles",
+        "strings",
+        "Roles and endpoints that it hosts.",
+        required=True,
+        default=(),
+    ),
+    Key(
+        "journals.NAME.directory",
+        "string",
+        "Directory of the durable journal lane NAME, beneath one that the daemon allows writing "
+        "to; it is made where it is missing.",
+        required=True,
+    ),
+    Key(
         "tuning.sched",
         "string",
         "Scheduling policy of the workers' loops; `fifo` and `rr` are real time and need a "
@@ -133,8 +152,10 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
     Key(
         "failure.policy",
         "string",
-        "What a stage error does: stop the pipeline, skip the message, or restart the worker.",
+        "What a stage error does: stop the pipeline, skip the message, restart the worker, or give "
+        "the message to the lane that the stage of a LaneGraph names as `dead_letter`.",
         default=str(_FAILURE.policy),
+        choices=tuple(str(item) for item in FailurePolicy),
     ),
     Key(
         "failure.restarts_max",
@@ -200,6 +221,19 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
         choices=tuple(str(item) for item in OnLeaseLost),
     ),
     Key(
+        "dataguard.schemas",
+        "strings",
+        "Schema files of the `dataguard_*` stages, beneath the daemon's read_dirs; their digests "
+        "are part of the deployment's hash.",
+        default=(),
+    ),
+    Key(
+        "dataguard.hash_key",
+        "string",
+        "Key of `hash` rules, as `secret:NAME`: equal values have equal hashes under one key.",
+        default="",
+    ),
+    Key(
         "limits.max_batch",
         "integer",
         "Most messages of one batch.",
@@ -217,5 +251,4 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
     ),
 )
 
-FAILURE_POLICIES = tuple(str(item) for item in FailurePolicy)
 DEPLOYMENT_SCHEMA = compile_keys(DEPLOYMENT_KEYS)

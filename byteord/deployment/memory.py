@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from byteord.deployment.model import Deployment, FailurePolicy, Fuse
+from byteord.deployment.fusion import staff, unite
+from byteord.deployment.lane_plan import lay_out
+from byteord.deployment.model import CLIENT, Deployment, FailurePolicy, Fuse
 from byteord.deployment.plan import STATE_DOUBLE_BYTES_MAX
+from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import SLOT_HEADER_BYTES, Spec, Stage
 
 REGION_HEADER_BYTES = 4096
@@ -17,8 +20,6 @@ ROLE_BYTES = 56 << 10
 _ENTRY_BYTES = 64
 """Header and padding of one save in an undo area, rounded up."""
 _PAGE = 4096
-CLIENT = "client"
-"""Kind of the adapter that is a process of its own, not one of the run's workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Memory:
     """Shared memory of a run, an upper estimate."""
 
     rings_bytes: int
+    """Rings and journals."""
     control_bytes: int
     state_bytes: int
 
@@ -35,14 +37,36 @@ class Memory:
         return self.rings_bytes + self.control_bytes + self.state_bytes
 
 
-def estimate_memory(spec: Spec, deployment: Deployment) -> Memory:
+def estimate_memory(spec: Spec | LaneGraph, deployment: Deployment) -> Memory:
     """Return the shared memory that rings, control region and stage state take, in bytes."""
+    if isinstance(spec, LaneGraph):
+        return _graph_memory(spec, deployment)
     ring, shards = spec.ring, spec.ring.shards
     per_ring = ring.capacity * ring.slot_bytes + REGION_HEADER_BYTES * 2
     roles = 2 + len(spec.stages) * shards
     undo = sum(_undo_bytes(spec, stage, deployment) for stage in spec.stages) * shards
     state = sum(_pages(stage.state_bytes) * 2 for stage in spec.stages) * shards
     return Memory(per_ring * shards, REGION_HEADER_BYTES + roles * ROLE_BYTES + undo, state)
+
+
+def _graph_memory(graph: LaneGraph, deployment: Deployment) -> Memory:
+    layout = lay_out(graph, deployment)
+    rings = sum(ring.capacity * ring.slot_bytes + REGION_HEADER_BYTES * 2 for ring in layout.rings)
+    kept = [lane.journal for lane in layout.lanes if lane.journal is not None]
+    rings += sum(
+        journal.retention_bytes + REGION_HEADER_BYTES for journal in kept if not journal.durable
+    )
+    changing = [
+        role
+        for role in layout.roles
+        if role.in_place and (role.mutates or role.drops or role.resizes)
+    ]
+    large = [role for role in layout.roles if role.state_bytes > STATE_DOUBLE_BYTES_MAX]
+    undo = (len(changing) + len(large)) * deployment.limits.undo_bytes
+    undo += sum(role.state_bytes for role in large)
+    state = sum(_pages(role.state_bytes) * 2 for role in layout.roles)
+    control = REGION_HEADER_BYTES + len(layout.roles) * ROLE_BYTES + undo
+    return Memory(rings, control, state)
 
 
 def _undo_bytes(spec: Spec, stage: Stage, deployment: Deployment) -> int:
@@ -62,8 +86,13 @@ def _pages(size: int) -> int:
     return (size + _PAGE - 1) // _PAGE * _PAGE
 
 
-def workers_of(spec: Spec, deployment: Deployment) -> int:
+def workers_of(spec: Spec | LaneGraph, deployment: Deployment) -> int:
     """Return the fewest worker processes that the run can have with this way of fusing."""
+    if isinstance(spec, LaneGraph):
+        layout, tuning = lay_out(spec, deployment), deployment.tuning
+        fuse = tuning.fuse is not Fuse.NEVER
+        units = unite(layout.roles, layout.lanes, deployment, fuse=fuse, notes=[])
+        return len(staff(units, layout.roles, deployment.groups, single_process=False))
     shards = spec.ring.shards
     ingress = deployment.adapters.get(spec.ingress.name)
     egress = deployment.adapters.get(spec.egress.name)

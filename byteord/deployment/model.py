@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from byteord.deployment.topology import Rights, Topology, flat_topology
-from byteord.spec.model import ConfigKey, ConfigProblem, Scalar
+from byteord.spec.model import ConfigKey, ConfigProblem, Scalar, Stage
+
+CLIENT = "client"
+"""Kind of the adapter that is a process of its own, not one of the run's workers."""
 
 
 class Environment(enum.StrEnum):
@@ -57,6 +60,8 @@ class FailurePolicy(enum.StrEnum):
     STOP_PIPELINE = "stop_pipeline"
     SKIP = "skip"
     RESTART = "restart"
+    DEAD_LETTER = "dead_letter"
+    """To the lane that the stage names; LaneGraph only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,14 @@ class Adapter:
 
     kind: str
     options: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Roles of a LaneGraph that share a worker."""
+
+    name: str
+    roles: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +118,25 @@ class Failure:
     stage_timeout_s: int = 30
     """A stage call that takes longer is a hang: its worker is killed and the stage named."""
     drain_timeout_s: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaFile:
+    """A schema file as it was read when the deployment was validated."""
+
+    path: str
+    sha256: str = ""
+    """Lower-case hex; empty: not read."""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataguard:
+    """What the data protection stages of a run go by."""
+
+    schemas: tuple[SchemaFile, ...] = ()
+    hash_key: str = ""
+    """A `secret:NAME` reference, or empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +186,11 @@ class Deployment:
     kv: bytes
     sha256: str
     effects: Effects = field(default_factory=Effects)
+    groups: tuple[Group, ...] = ()
+    """Roles that share a worker, of a LaneGraph; each other unit has a worker of its own."""
+    journals: Mapping[str, str] = field(default_factory=dict)
+    """Directories of durable journals, by lane name."""
+    dataguard: Dataguard = field(default_factory=Dataguard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +228,16 @@ class AdapterNeeds(Protocol):
         """Return the addresses that it connects or sends to."""
 
 
+class DocumentFiles(Protocol):
+    """Files that a deployment names; implemented by `byteord.runs.files`."""
+
+    def schemas(self, paths: Sequence[str]) -> tuple[SchemaFile, ...]:
+        """Return schema files as read; raise a ByteorError that names what is wrong."""
+
+    def misfits(self, stage: Stage, dataguard: Dataguard, payload_max: int) -> list[ConfigProblem]:
+        """Return what keeps a stage from working with these files; nothing for most stages."""
+
+
 class AdapterCatalogue(Protocol):
     """What validation asks about adapters; implemented by `byteord.adapters.catalogue`."""
 
@@ -222,6 +269,8 @@ class Authority:
     side_effects: SideEffects = SideEffects.ALLOW
     dry_run: bool = False
     """Nothing is done outside, whatever a deployment says."""
+    secrets_dir: str = ""
+    """Where `secret:NAME` is found: a file NAME, which workers read when they need it."""
     code_dirs: tuple[str, ...] = ()
     """Directories that `python:`, `cabi:` and `numba:` code may come from, searched in order."""
     read_dirs: tuple[str, ...] = ()

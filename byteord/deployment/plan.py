@@ -131,6 +131,8 @@ class RolePlan:
     state: str = "stateless"
     state_bytes: int = 0
     digest: str = ""
+    report: tuple[str, ...] = ()
+    """Names of the counters that the stage keeps in its state area (`byteord.regions.report`)."""
     adapter: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     rx: tuple[RxPlan, ...] = ()
@@ -256,6 +258,11 @@ class RunPlan:
     write_dirs: tuple[str, ...]
     notes: tuple[str, ...] = ()
     """Why the plan is as it is, for `describe`."""
+    schemas: tuple[str, ...] = ()
+    """Contents of the schema files, as read when the run was admitted."""
+    hash_key: str = ""
+    """`secret:NAME` of the key of `hash` rules; the secret itself is never in a plan."""
+    secrets_dir: str = ""
     effects: tuple[EffectPlan, ...] = ()
     effects_policy: str = "hold"
     """What an effect does without a lease: `hold`, `dead_letter` or `stop`."""
@@ -284,6 +291,7 @@ class RunPlan:
         raw["shard_key"] = tuple(raw["shard_key"]) if raw["shard_key"] else None
         for key in ("code_dirs", "read_dirs", "write_dirs", "notes"):
             raw[key] = tuple(raw[key])
+        raw["schemas"] = tuple(raw.get("schemas", ()))
         raw["effects"] = tuple(EffectPlan(**effect) for effect in raw.get("effects", ()))
         tuning = raw.get("tuning", {})
         tuning["housekeeping"] = tuple(tuning.get("housekeeping", ()))
@@ -300,13 +308,24 @@ def slot_payload_bytes(plan: RunPlan) -> int:
     return plan.rings[0].slot_bytes - 16
 
 
+def role_payload_bytes(plan: RunPlan, role: RolePlan) -> int:
+    """Return the most bytes that a payload can have where a role works: what it leaves, or takes.
+
+    For a stage of a LaneGraph the least of its outputs.
+    """
+    if plan.model != "lane_graph":
+        return slot_payload_bytes(plan)
+    ports: tuple[RxPlan | TxPlan, ...] = role.tx or role.rx
+    return min(plan.lanes[port.lane].slot_bytes for port in ports) - 16
+
+
 def unit_ranges(plan: RunPlan, unit: UnitPlan) -> tuple[tuple[int, int], ...]:
-    """Return the payload ranges that the stages of a SingleRing unit change.
+    """Return the payload ranges that the stages of a unit that works in place change.
 
     One range to the end when they overlap or any is open.
     """
     ranges = sorted({part for role in unit.roles for part in plan.roles[role].mutates})
-    payload = slot_payload_bytes(plan)
+    payload = role_payload_bytes(plan, plan.roles[unit.roles[0]])
     ends = [offset + (length or payload) for offset, length in ranges]
     if any(end > start for end, (start, _) in zip(ends, ranges[1:], strict=False)):
         return ((ranges[0][0], 0),)
@@ -314,14 +333,14 @@ def unit_ranges(plan: RunPlan, unit: UnitPlan) -> tuple[tuple[int, int], ...]:
 
 
 def undo_layout(plan: RunPlan, unit: UnitPlan) -> tuple[int, int, int]:
-    """Return the bytes of a SingleRing unit's undo area.
+    """Return the bytes of the undo area of a unit that works in place.
 
     They are those of all slot entries, of the log of touched state, and of one entry.
     Both parts are at most `undo_bytes`, which thereby bounds the batch; the second part is 0
     without large state.
     """
     roles = [plan.roles[role] for role in unit.roles]
-    payload = slot_payload_bytes(plan)
+    payload = role_payload_bytes(plan, roles[0])
     stride = 8 + sum(
         length or max(payload - offset, 0) for offset, length in unit_ranges(plan, unit)
     )
@@ -330,15 +349,20 @@ def undo_layout(plan: RunPlan, unit: UnitPlan) -> tuple[int, int, int]:
         role.mutates or role.drops or role.resizes for role in roles
     )
     slots = min(plan.max_batch * stride, max(plan.undo_bytes, stride)) if changes else 64
-    large = max(
-        (role.state_bytes for role in roles if role.state_bytes > STATE_DOUBLE_BYTES_MAX), default=0
-    )
-    log = max(plan.undo_bytes, large + 64) if large else 0
-    return (slots + 63) // 64 * 64, (log + 63) // 64 * 64, stride if changes else 0
+    return (slots + 63) // 64 * 64, undo_log_bytes(plan, unit), stride if changes else 0
+
+
+def undo_log_bytes(plan: RunPlan, unit: UnitPlan) -> int:
+    """Return the bytes of a unit's log of touched state: 0 when none of its state is large."""
+    sizes = [plan.roles[role].state_bytes for role in unit.roles]
+    large = [size for size in sizes if size > STATE_DOUBLE_BYTES_MAX]
+    log = max(plan.undo_bytes, *(size + 64 for size in large)) if large else 0
+    return (log + 63) // 64 * 64
 
 
 def _role(raw: dict[str, Any]) -> RolePlan:
     raw["depends"] = tuple(raw["depends"])
+    raw["report"] = tuple(raw.get("report", ()))
     raw["mutates"] = tuple((offset, length) for offset, length in raw["mutates"])
     raw["rx"] = tuple(
         RxPlan(rx["lane"], rx["cell"], rx["lossy"], tuple(rx["depends"]))

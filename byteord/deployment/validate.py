@@ -15,11 +15,13 @@ from byteord.deployment.model import (
     AdapterCatalogue,
     Authority,
     Deployment,
+    DocumentFiles,
     Environment,
     HostFacts,
 )
 from byteord.spec.document import Source
 from byteord.spec.findings import Collector, Finding, Level, Severity
+from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec, StageCatalogue
 from byteord.spec.validate import SpecCheck
 
@@ -44,7 +46,7 @@ class Report:
 
     findings: tuple[Finding, ...]
     levels: tuple[Level, ...]
-    spec: Spec | None
+    spec: Spec | LaneGraph | None
     """The spec, when it has no error, whatever the deployment has."""
     deployment: Deployment | None
     """The effective deployment (defaults and flags applied), when it has no error and the spec
@@ -62,7 +64,7 @@ class Report:
         return self.spec.kv if self.spec is not None else b""
 
 
-def validate(  # the whole context of a run
+def validate(  # noqa: PLR0913 - the whole context of a run
     spec: Source,
     deployment: Source | None,
     *,
@@ -73,6 +75,7 @@ def validate(  # the whole context of a run
     overrides: Mapping[str, str] | None = None,
     client_input: bool = False,
     client_output: bool = False,
+    files: DocumentFiles | None = None,
     level: str = "host",
 ) -> Report:
     """Return every finding of a spec and its deployment up to a level.
@@ -89,6 +92,8 @@ def validate(  # the whole context of a run
         client_input: the client streams the input: the ingress becomes a `stream` in the framing of
             its adapter.
         client_output: the same for the egress.
+        files: reads the files that the deployment names, which its hash covers; None leaves them
+            out.
         level: last level to run, one of `LEVELS`.
 
     Raises:
@@ -103,6 +108,7 @@ def validate(  # the whole context of a run
         ),
         authority,
         host,
+        files,
     )
     return run.report(stages, adapters, LEVELS.index(level))
 
@@ -116,7 +122,9 @@ class _Run:
         deployment: DeploymentCheck,
         authority: Authority,
         host: HostFacts | None,
+        files: DocumentFiles | None,
     ) -> None:
+        self._files = files
         self._spec, self._deployment = spec, deployment
         self._authority, self._host = authority, host
         self._on_host = Collector("host", {})
@@ -160,23 +168,34 @@ class _Run:
         unknown = Severity.WARNING if self._environment is Environment.DEV else Severity.ERROR
         ran = self._spec.schema(stages, unknown=unknown)
         also = self._deployment.schema(
-            self._spec.endpoints(), adapters, unknown=unknown, payload_max=self._spec.payload_max()
+            self._spec.endpoints(), adapters, unknown=unknown, payload_max=self._spec.payload_max
         )
         return ran and also
 
     def _topology(self) -> bool:
         ran = self._spec.topology()
-        return self._deployment.topology(self._spec.endpoints()) and ran
+        graph = self._spec.graph
+        draft = graph.draft if graph is not None else None
+        return self._deployment.topology(self._spec.endpoints(), draft) and ran
 
     def _policy(self, adapters: AdapterCatalogue) -> bool:
         if not self._spec.is_read or self._deployment.typed is None:
             return False
         spec, deployment = self._spec.build(), self._deployment.build()
         authority_rules.check_code(
-            self._spec.stages, self._authority, self._spec.found, self._environment
+            self._spec.stages(), self._authority, self._spec.found, self._environment
+        )
+        graph = self._spec.graph
+        if graph is not None and self._environment is not Environment.DEV:
+            graph.check_gated(str(self._environment))
+        authority_rules.check_journals(
+            self._deployment.typed["journals"], self._authority, self._deployment.found
         )
         self._deployment.check_environment(self._authority.environment)
         self._deployment.check_effects()
+        if self._files is not None:
+            self._check_files(self._files)
+            spec, deployment = self._spec.build(), self._deployment.build()
         authority_rules.check_adapters(
             self._deployment.adapters,
             self._spec.endpoints(),
@@ -189,6 +208,22 @@ class _Run:
             return True
         authority_rules.check_ceilings(spec, deployment, self._authority, self._deployment.found)
         return True
+
+    def _check_files(self, files: DocumentFiles) -> None:
+        self._deployment.read_files(files)
+        if self._deployment.has_errors:
+            return
+        dataguard = self._deployment.dataguard()
+        for path, stage in self._spec.stages():
+            payload_max = self._spec.stage_payload_max(stage)
+            for problem in files.misfits(stage, dataguard, payload_max):
+                self._spec.found.add(
+                    problem.code,
+                    (*path, "config", *problem.key.split(".")),
+                    seen=problem.seen,
+                    wanted=problem.wanted,
+                    fix=problem.fix,
+                )
 
     def _host_level(self) -> bool:
         typed = self._deployment.typed

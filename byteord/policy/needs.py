@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from byteord.deployment.model import Adapter, Deployment
 from byteord.policy.decide import UNDECLARED
 from byteord.spec.lane_model import LaneGraph
-from byteord.spec.model import EndpointKind, Spec, Stage
+from byteord.spec.model import Spec, Stage
 
 ACTING_ADAPTERS = {
     "udp": ("connect",),
@@ -45,29 +45,23 @@ def needs(spec: AnySpec, deployment: Deployment) -> tuple[Need, ...]:
 
 
 def _needs(spec: AnySpec, deployment: Deployment) -> Iterator[Need]:
-    if isinstance(spec, LaneGraph):
-        stages = [(role.name, role.stage) for role in spec.roles if role.stage is not None]
-        egress = [each.name for each in spec.endpoints if each.kind is EndpointKind.EGRESS]
-    else:
-        stages = [(stage.name, stage) for stage in spec.stages]
-        egress = [spec.egress.name]
-    for name, stage in stages:
-        yield from _of_stage(name, stage)
-    for name in egress:
-        adapter = deployment.adapters.get(name)
+    for stage in spec.stages:
+        yield from _of_stage(stage)
+    for endpoint in spec.egresses:
+        adapter = deployment.adapters.get(endpoint.name)
         if adapter is not None:
-            yield from _of_adapter(name, adapter)
+            yield from _of_adapter(endpoint.name, adapter)
 
 
-def _of_stage(name: str, stage: Stage) -> Iterator[Need]:
+def _of_stage(stage: Stage) -> Iterator[Need]:
     kind, _, target = stage.stage.partition(":")
     if kind in ACTION_STAGES:
-        yield Need(name, kind, target)
+        yield Need(stage.name, kind, target)
     elif stage.effects is None:
-        yield Need(name, UNDECLARED, stage.stage)
+        yield Need(stage.name, UNDECLARED, stage.stage)
     else:
         for capability in stage.effects:
-            yield Need(name, capability, stage.stage)
+            yield Need(stage.name, capability, stage.stage)
 
 
 def _of_adapter(name: str, adapter: Adapter) -> Iterator[Need]:

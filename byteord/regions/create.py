@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from byteord._cext import region
-from byteord.deployment.plan import RunPlan, UnitPlan, undo_layout
+from byteord.deployment.plan import RunPlan, UnitPlan
+from byteord.deployment.ports import unit_areas
 from byteord.errors import AlreadyExistsError, ByteorError, DeniedError, ResourceError
 from byteord.regions.clock import clock_mult, membarrier_available
 
@@ -180,7 +181,7 @@ def control_tables(plan: RunPlan) -> tuple[list[dict[str, Any]], list[dict[str, 
 
 
 def _unit_row(plan: RunPlan, unit: UnitPlan, worker: int) -> dict[str, Any]:
-    slots, log, _ = undo_layout(plan, unit)
+    slots, log = unit_areas(plan, unit)
     return {
         "worker": worker,
         "roles": list(unit.roles),

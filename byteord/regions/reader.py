@@ -13,8 +13,11 @@ from typing import Any
 
 from byteord._cext import control, region
 from byteord.deployment.plan import RunPlan
+from byteord.deployment.ports import unit_ports
 from byteord.errors import RegionError
 from byteord.regions.create import CONTROL, PLAN
+from byteord.regions.lanes import LaneView, holds
+from byteord.regions.report import read_report
 
 _STATE_SHOWN = frozenset({"starting", "running", "idle", "blocked", "ended", "failed", "stopped"})
 
@@ -33,6 +36,7 @@ class RunReader:
         ):
             message = f"{directory}: its plan and its control region do not belong together"
             raise RegionError(message)
+        self._ports = [unit_ports(self.plan, unit) for unit in self.plan.units]
         self._workers = {
             u: w.index for w in self.plan.workers for thread in w.threads for u in thread
         }
@@ -47,12 +51,25 @@ class RunReader:
         """Return `service` or `latency` of a role: counts up to each bound, sum in ns, count."""
         return self.control.histogram(role, which, bounds_ns)  # type: ignore[no-any-return]
 
+    def read_lanes(self) -> list[dict[str, Any]]:
+        """Return the lanes of a LaneGraph alone: cheap, for who looks often."""
+        return self._view([ring.read() for ring in self.rings]).rows()
+
+    def _view(self, rings: list[dict[str, Any]]) -> LaneView:
+        words = {
+            index: self.control.words(index, ports.words) if ports.words else ()
+            for index, ports in enumerate(self._ports)
+        }
+        return LaneView(self.plan, self._ports, rings, words)
+
     def read(self) -> dict[str, Any]:
-        """Return the state of the run: clock, times, rings, roles, units."""
+        """Return the state of the run: clock, times, rings, lanes, roles, units."""
         rings = [ring.read() for ring in self.rings]
+        view = self._view(rings)
+        lanes = view.rows()
         now = self.control.now_ns()
         run = self.control.run()
-        return {
+        read = {
             "clock_ns": now,
             "created_ns": run["created_ns"],
             "ready_ns": run["ready_ns"],
@@ -61,12 +78,27 @@ class RunReader:
             "identity": self.control.identity(),
             "wait": self.plan.wait,
             "rings": [self._ring(index, ring) for index, ring in enumerate(rings)],
-            "roles": [self._role(index, rings, now) for index in range(len(self.plan.roles))],
+            "lanes": lanes,
+            "held": holds(self.plan, lanes),
+            "roles": [self._role(index, rings, now, view) for index in range(len(self.plan.roles))],
             "units": [
                 {"index": index, **self.control.unit(index)}
                 for index in range(len(self.plan.units))
             ],
         }
+        self._believe()
+        return read
+
+    def _believe(self) -> None:
+        maps = {CONTROL: self.control}
+        maps.update((r.file, each) for r, each in zip(self.plan.rings, self.rings, strict=True))
+        for name, each in maps.items():
+            if each.lost:
+                message = (
+                    f"region {self.directory}/{name}: a page of it is gone: the file was truncated "
+                    "from outside, or its filesystem is full; nothing of it is believed"
+                )
+                raise RegionError(message, reason="REGION_LOST")
 
     def _failure(self, run: dict[str, Any]) -> dict[str, Any] | None:
         if run["failed_role"] is None:
@@ -83,11 +115,7 @@ class RunReader:
         }
 
     def _ring(self, index: int, ring: dict[str, Any]) -> dict[str, Any]:
-        names = {
-            role.cell: role.name
-            for role in self.plan.roles
-            if role.cell >= 0 and role.shard in {index, -1}
-        }
+        names = self._cell_names(index)
         cursor = ring["cursor"]
         cells = [
             {
@@ -98,8 +126,9 @@ class RunReader:
             }
             for cell, sequence in enumerate(ring["cells"])
         ]
-        last = min(cells, key=lambda cell: cell["sequence"])
-        held = ring["claimed"] - last["sequence"] >= ring["capacity"]
+        nobody = {"sequence": cursor, "role": "", "lag_slots": 0}
+        last = min(cells, key=lambda cell: cell["sequence"], default=nobody)
+        held = bool(cells) and ring["claimed"] - last["sequence"] >= ring["capacity"]
         return {
             "index": index,
             "file": self.plan.rings[index].file,
@@ -120,10 +149,23 @@ class RunReader:
             "cells": cells,
         }
 
-    def _role(self, index: int, rings: list[dict[str, Any]], now: int) -> dict[str, Any]:
+    def _cell_names(self, ring: int) -> dict[int, str]:
+        """Return which role has each gating cell of a ring."""
+        roles = self.plan.roles
+        if self.plan.model == "lane_graph":
+            lane = self.plan.lanes[self.plan.rings[ring].lane]
+            return {each.cell: roles[each.role].name for each in lane.consumers if each.cell >= 0}
+        return {
+            role.cell: role.name for role in roles if role.cell >= 0 and role.shard in {ring, -1}
+        }
+
+    def _role(
+        self, index: int, rings: list[dict[str, Any]], now: int, view: LaneView
+    ) -> dict[str, Any]:
         plan = self.plan.roles[index]
         role: dict[str, Any] = self.control.role(index)
-        sequence, lag = self._progress(index, rings)
+        graph = self.plan.model == "lane_graph"
+        sequence, lag = view.role_progress(plan) if graph else self._progress(index, rings)
         heartbeat = role.pop("heartbeat_ns")
         role.update(
             index=index,
@@ -136,6 +178,8 @@ class RunReader:
             service=self.control.summary(index, "service"),
             latency=self.control.summary(index, "latency"),
         )
+        if plan.report:
+            role["report"] = read_report(self.control.state_area(index), plan.report)
         return role
 
     def _progress(self, index: int, rings: list[dict[str, Any]]) -> tuple[int, int]:

@@ -24,6 +24,7 @@ from byteord.rpc.status import RefusedDocumentsError, Violation
 from byteord.rpc.wanted import StartWanted
 from byteord.runs.admission import new_run_id
 from byteord.runs.code import code_digests
+from byteord.runs.files import RunFiles
 from byteord.runs.manager import RunManager
 from byteord.runs.plan import make_plan, plan_description
 from byteord.runs.state import RunState
@@ -31,6 +32,8 @@ from byteord.runs.view import Admission, RunView
 from byteord.spec.document import Source
 from byteord.spec.dot import to_dot
 from byteord.spec.findings import Finding, Severity
+from byteord.spec.lane_model import LaneGraph
+from byteord.spec.lanegraph.dot import to_dot as lane_graph_dot
 from byteord.spec.model import StageCatalogue
 from byteord.tuning.forecast import tuning_description
 
@@ -123,6 +126,8 @@ class Control:
         report = self._validate(StartWanted(spec), "topology")
         refuse([finding for finding in report.findings if finding.document == "spec"])
         assert report.spec is not None  # noqa: S101  it has no error
+        if isinstance(report.spec, LaneGraph):
+            return lane_graph_dot(report.spec)
         return to_dot(report.spec)
 
     def diff(self, old: Source, new: Source, kind: str) -> Diff:
@@ -209,6 +214,7 @@ class Control:
             overrides=wanted.overrides,
             client_input=wanted.client_input,
             client_output=wanted.client_output,
+            files=RunFiles(self.authority.read_dirs),
             level=level,
         )
 

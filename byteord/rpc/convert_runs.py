@@ -228,6 +228,7 @@ def _role(role: RoleView) -> pb.RoleStatus:
         latency_ns_p50=role.latency_ns_p50,
         latency_ns_p99=role.latency_ns_p99,
         errors=[_error(error) for error in role.errors],
+        report=[pb.Counter(name=name, value=value) for name, value in role.report.items()],
     )
 
 
@@ -251,6 +252,7 @@ def _role_from_proto(role: pb.RoleStatus) -> RoleView:
         latency_ns_p50=role.latency_ns_p50,
         latency_ns_p99=role.latency_ns_p99,
         errors=tuple(_error_from_proto(error) for error in role.errors),
+        report={each.name: each.value for each in role.report},
     )
 
 

@@ -47,6 +47,8 @@ ROLE_OF_METHOD = {
     "GetRun": Role.VIEWER,
     "WatchRuns": Role.VIEWER,
     "SnapshotRun": Role.VIEWER,
+    "CreateBundle": Role.OPERATOR,
+    "ReadBundle": Role.OPERATOR,
     "PrepareApproval": Role.VIEWER,
     "ReadAudit": Role.APPROVER,
     "GetCapabilities": Role.VIEWER,

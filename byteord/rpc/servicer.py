@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
+from byteor.v1 import bundles_pb2 as bundles_pb
 from byteor.v1 import control_service_pb2 as control_pb
 from byteor.v1 import control_service_pb2_grpc
 from byteor.v1 import documents_pb2 as documents_pb
@@ -21,6 +22,7 @@ from byteor.v1 import runs_pb2 as runs_pb
 from byteord.errors import NotFoundError
 from byteord.rpc import (
     audit_stream,
+    convert_bundles,
     convert_documents,
     convert_facts,
     convert_governance,
@@ -29,6 +31,7 @@ from byteord.rpc import (
     paging,
     streams,
 )
+from byteord.rpc.bundles import Bundles
 from byteord.rpc.control import Control, admission_of
 from byteord.rpc.requests import Request, RequestStore, check_request_id
 from byteord.runs.admission import new_run_id
@@ -46,11 +49,14 @@ class Who(Protocol):
 class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
     """Serves `byteor.v1.ControlService`."""
 
-    def __init__(self, control: Control, requests: RequestStore, who: Who) -> None:
+    def __init__(
+        self, control: Control, requests: RequestStore, bundles: Bundles, who: Who
+    ) -> None:
         self._control = control
         self._who = who
         self._manager = control.manager
         self._requests = requests
+        self._bundles = bundles
 
     async def Validate(  # noqa: N802  name of the API
         self, request: documents_pb.ValidateRequest, _context: Context
@@ -203,6 +209,28 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         async with contextlib.aclosing(parts) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    async def CreateBundle(  # noqa: N802  name of the API
+        self, request: bundles_pb.CreateBundleRequest, context: Context
+    ) -> bundles_pb.CreateBundleResponse:
+        """Make a bundle of a run, once for each request id."""
+        principal = self._who.principal(context.peer())
+
+        async def create(effect_id: str) -> bundles_pb.CreateBundleResponse:
+            found = await self._bundles.facts(request.run_id)
+            made = await asyncio.to_thread(self._bundles.make, found, effect_id)
+            return convert_bundles.bundle_to_proto(made)
+
+        answer = await self._once("CreateBundle", request, create, principal)
+        return bundles_pb.CreateBundleResponse.FromString(answer)
+
+    async def ReadBundle(  # noqa: N802  name of the API
+        self, request: bundles_pb.ReadBundleRequest, _context: Context
+    ) -> AsyncIterator[bundles_pb.ReadBundleResponse]:
+        """Stream the archive of a bundle."""
+        chunks = self._bundles.chunks(request.bundle_id, request.offset)
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+            yield convert_bundles.chunk_to_proto(*chunk)
 
     async def GetCapabilities(  # noqa: N802  name of the API
         self, _request: control_pb.GetCapabilitiesRequest, _context: Context

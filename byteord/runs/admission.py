@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from byteord.deployment.model import Authority
 from byteord.deployment.plan import RunPlan
@@ -53,12 +52,3 @@ def asked_of(admission: Admission, run_id: str, digests: Mapping[str, str]) -> A
         credential=admission.approval,
         request_id=admission.request_id,
     )
-
-
-def pinned(plan: RunPlan, digests: Mapping[str, str]) -> RunPlan:
-    """Return the plan with the digest of the code that was found: workers load that or nothing."""
-    roles = (
-        replace(role, digest=digests.get(role.name.partition("#")[0], role.digest))
-        for role in plan.roles
-    )
-    return replace(plan, roles=tuple(roles))

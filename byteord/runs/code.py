@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import sysconfig
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
+from byteord.deployment.plan import RunPlan
 from byteord.errors import StageError
 from byteord.spec.model import Stage
 
@@ -156,3 +158,12 @@ def _file_digest(path: str) -> str:
         while block := file.read(_READ_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def pin_code(plan: RunPlan, digests: Mapping[str, str]) -> RunPlan:
+    """Return the plan with the digest of the code that was found: workers load that or nothing."""
+    roles = (
+        replace(role, digest=digests.get(role.name.partition("#")[0], role.digest))
+        for role in plan.roles
+    )
+    return replace(plan, roles=tuple(roles))

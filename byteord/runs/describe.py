@@ -154,6 +154,7 @@ def _role(raw: Mapping[str, Any]) -> RoleView:
         service_ns_p99=int(service["p99"]),
         latency_ns_p50=int(latency["p50"]),
         latency_ns_p99=int(latency["p99"]),
+        report=raw.get("report", {}),
         errors=tuple(
             ErrorView(each["code"], each["count"], each["first_sequence"], each["text"])
             for each in raw["errors"]

@@ -18,11 +18,13 @@ from typing import TypeVar
 
 import msgspec
 
+from byteord.capture.files import RunDocuments
 from byteord.runs.view import RunView
 
 RUNS_MAX = 100
 FILE_VERSION = 1
 _FILE_BYTES_MAX = 64 << 20
+_NO_DOCUMENTS = RunDocuments()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class _File:
     version: int
     view: RunView
     snapshot: msgspec.Raw
+    spec_kv: str = ""
+    deployment_kv: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class History:
         self._runs_max = runs_max
         self._views: OrderedDict[str, RunView] = OrderedDict()
         self._snapshots: dict[str, bytes] = {}
+        self._documents: dict[str, RunDocuments] = {}
         self._lock = threading.Lock()
         if directory is not None:
             os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -77,7 +82,16 @@ class History:
             return bytes(_decode(self._path(self._directory, run_id)).snapshot)
         return None
 
-    def add(self, view: RunView, snapshot: bytes) -> None:
+    def documents(self, run_id: str) -> RunDocuments:
+        """Return the frozen documents of an ended run; empty ones where they were not kept."""
+        if self._directory is None:
+            return self._documents.get(run_id, RunDocuments())
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            file = _decode(self._path(self._directory, run_id))
+            return RunDocuments(file.spec_kv.encode(), file.deployment_kv.encode())
+        return RunDocuments()
+
+    def add(self, view: RunView, snapshot: bytes, documents: RunDocuments = _NO_DOCUMENTS) -> None:
         """Keep an ended run and forget the oldest beyond the bound.
 
         Raises OSError if it cannot be written. It is remembered in memory either way. Writes a file
@@ -87,14 +101,16 @@ class History:
             self._views[view.id] = view
             if self._directory is None:
                 self._snapshots[view.id] = snapshot
+                self._documents[view.id] = documents
             while len(self._views) > self._runs_max:
                 self._forget(next(iter(self._views)))
         if self._directory is not None:
-            _write(self._path(self._directory, view.id), view, snapshot)
+            _write(self._path(self._directory, view.id), view, snapshot, documents)
 
     def _forget(self, run_id: str) -> None:
         del self._views[run_id]
         self._snapshots.pop(run_id, None)
+        self._documents.pop(run_id, None)
         if self._directory is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path(self._directory, run_id))
@@ -120,9 +136,10 @@ class History:
         return os.path.join(directory, f"{run_id}.json")
 
 
-def _write(path: str, view: RunView, snapshot: bytes) -> None:
+def _write(path: str, view: RunView, snapshot: bytes, documents: RunDocuments) -> None:
     """Write a file that is whole or not there; `.`-names are leftovers of a crash."""
-    data = msgspec.json.encode(_File(FILE_VERSION, view, msgspec.Raw(snapshot)))
+    kvs = (documents.spec_kv.decode("ascii"), documents.deployment_kv.decode("ascii"))
+    data = msgspec.json.encode(_File(FILE_VERSION, view, msgspec.Raw(snapshot), *kvs))
     descriptor, temporary = tempfile.mkstemp(prefix=".", dir=os.path.dirname(path))
     try:
         with open(descriptor, "wb") as file:

@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from byteord._cext.control import Control
+from byteord.capture.files import RunDocuments
 from byteord.deployment.plan import RunPlan
 from byteord.errors import RegionError
 from byteord.policy.governor import Lease, Running
 from byteord.regions.create import CONTROL
 from byteord.regions.reader import RunReader, attach
 from byteord.runs.describe import elapsed_ns, role_views, snapshot_json, worker_views
+from byteord.runs.documents import load_documents
 from byteord.runs.effects import acting, decode_credential, effects_view
 from byteord.runs.leftovers import stop_leftovers
 from byteord.runs.shim_client import (
@@ -99,6 +101,7 @@ class LiveRun:
         self.plan = plan
         self.facts = facts
         self.directory = ""
+        self.documents = RunDocuments()
         self.state = RunState.STARTING
         self.revision = 0
         self.ran = False
@@ -181,6 +184,7 @@ class LiveRun:
         Return False when none lives there any more.
         """
         self.directory = directory
+        self.documents = load_documents(directory)
         self.attach_reader()
         connected = connect_shim(directory)
         if connected is None:

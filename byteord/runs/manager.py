@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from byteord.capture.files import RunDocuments
 from byteord.deployment.model import Authority, HostFacts
 from byteord.deployment.plan import RunPlan
 from byteord.errors import (
@@ -27,11 +28,12 @@ from byteord.errors import (
 )
 from byteord.policy.governor import Governor
 from byteord.regions.create import create_run, remove_run
-from byteord.runs.admission import asked_of, check_ceilings, new_run_id, pinned
+from byteord.runs.admission import asked_of, check_ceilings, new_run_id
 from byteord.runs.adoption import find_runs
 from byteord.runs.clients import RunClients
-from byteord.runs.code import code_digests
+from byteord.runs.code import code_digests, pin_code
 from byteord.runs.describe import stuck_roles
+from byteord.runs.documents import save_documents
 from byteord.runs.effects import LeaseKeeper, encode_credential, with_effects
 from byteord.runs.failures import run_error
 from byteord.runs.history import History
@@ -39,6 +41,7 @@ from byteord.runs.host import read_host
 from byteord.runs.live import LiveRun, RunFacts
 from byteord.runs.plan import make_plan
 from byteord.runs.view import Admission, FailureView, InputChunk, OutputChunk, RunView
+from byteord.runs.waiting import not_started, within
 from byteord.runs.watch import Watch, WatchHub
 
 Report = Callable[[str, Mapping[str, object]], None]
@@ -153,6 +156,12 @@ class RunManager:
             client_input=admission.client_input,
             client_output=admission.client_output,
         )
+        if plan.lanes:
+            raise WrongStateError(
+                f"{plan.name}: its model is lane_graph, which this build plans and describes and "
+                "does not execute yet; write it as single_ring, or run it on a later byteor",
+                reason="MODEL_NOT_EXECUTABLE",
+            )
         self._check_new(plan)
         check_ceilings(plan, [each.plan for each in self._live.values()], self._settings.authority)
         facts = RunFacts(
@@ -180,8 +189,10 @@ class RunManager:
             credential=encode_credential(admission.approval),
             side_effects=str(admission.deployment.effects.side_effects),
         )
-        run.plan = with_effects(pinned(run.plan, digests), grant, admission.deployment)
+        run.plan = with_effects(pin_code(run.plan, digests), grant, admission.deployment)
         run.directory = await asyncio.to_thread(create_run, self._settings.regions_root, run.plan)
+        run.documents = RunDocuments(admission.spec.kv, admission.deployment.kv)
+        await asyncio.to_thread(save_documents, run.directory, run.documents)
         if grant.acting:
             await self._leases.renew(run)
         run.launch(run.directory, bound=self._settings.bound)
@@ -194,21 +205,17 @@ class RunManager:
             async with asyncio.timeout(self._settings.start_timeout_s):
                 await run.started.wait()
         except TimeoutError:
-            await self._give_up(run, "START_TIMEOUT", self._not_started(run))
+            await self._give_up(
+                run, "START_TIMEOUT", not_started(run, self._settings.start_timeout_s)
+            )
             raise DeadlineError(
-                f"{self._not_started(run)}; it was stopped",
+                f"{not_started(run, self._settings.start_timeout_s)}; it was stopped",
                 reason="START_TIMEOUT",
                 details={"run": run.id},
             ) from None
         if run.final is not None and not run.ran:
             raise run_error(run.final) or WrongStateError(f"the run {run.id} ended before it ran")
         self._clients.expect(run)
-
-    def _not_started(self, run: LiveRun) -> str:
-        starting = [role.name for role in run.view().roles if role.state == "starting"]
-        waited = f"{self._settings.start_timeout_s:g} s"
-        what = f"the run {run.id} ({run.name}) did not start within {waited}"
-        return f"{what}; roles still starting: {starting}"
 
     # --- ending
 
@@ -225,7 +232,7 @@ class RunManager:
         limit = timeout_s or (run.plan.drain_timeout_s if mode == "drain" else ABORT_TIMEOUT_S)
         self._report("run.stopping", {"run": run.id, "mode": mode, "timeout_s": limit})
         self._tell_stop(run, mode, limit)
-        if not await _within(run.ended.wait(), limit):
+        if not await within(run.ended.wait(), limit):
             await self._overdue(run, mode, limit)
         view = self._current(run)
         if view.failure is not None and view.failure.reason.startswith("DRAIN"):
@@ -241,7 +248,7 @@ class RunManager:
                 run, "ABORT_TIMEOUT", f"it did not end within {limit:g} s of being aborted: {stuck}"
             )
             return
-        ended = await _within(run.ended.wait(), _VERDICT_S)
+        ended = await within(run.ended.wait(), _VERDICT_S)
         after = "it was aborted" if ended else "it goes on draining; stop it with abort"
         raise DeadlineError(
             f"the run {run.id} ({run.name}) did not drain within {limit:g} s: {stuck}; {after}",
@@ -265,7 +272,7 @@ class RunManager:
         self._report("shim.killed", {"run": run.id, "reason": reason, "message": message})
         if run.process is not None:
             run.process.kill()
-        await _within(run.ended.wait(), _VERDICT_S)
+        await within(run.ended.wait(), _VERDICT_S)
 
     def _exited(self, run: LiveRun) -> None:
         self._spawn(self._put_away(run))
@@ -276,7 +283,7 @@ class RunManager:
         view = replace(view, revision=self._hub.next_revision())
         run.release()
         try:
-            await asyncio.to_thread(self._history.add, view, snapshot)
+            await asyncio.to_thread(self._history.add, view, snapshot, run.documents)
         except OSError as error:
             self._report("history.failed", {"run": run.id, "error": str(error)})
         try:
@@ -352,6 +359,11 @@ class RunManager:
                 f"the last snapshot of the run {view.id} is gone: its file was removed or damaged"
             )
         return kept
+
+    def documents(self, run_id: str) -> RunDocuments:
+        """Return the frozen documents of a run, live or ended; raises as `get`."""
+        run = self._lookup_live(run_id)
+        return run.documents if run is not None else self._history.documents(self.get(run_id).id)
 
     def live_runs(self) -> LiveRuns:
         """Return the live runs.
@@ -431,7 +443,7 @@ class RunManager:
         self._live[run.id] = run
         run.directory = directory
         if run.take_over(directory):
-            if not await _within(run.reported.wait(), _VERDICT_S):
+            if not await within(run.reported.wait(), _VERDICT_S):
                 run.note("ShimSilent", "true", "NoReport", "its shim lives and does not report")
             run.note("Adopted", "true", "DaemonRestarted", "taken over from an earlier daemon")
             self._report("run.adopted", {"run": run.id, "pipeline": run.name})
@@ -482,12 +494,3 @@ class RunManager:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-async def _within(waiting: Awaitable[Any], timeout_s: float) -> bool:
-    """Wait at most so long; tell whether it came."""
-    try:
-        await asyncio.wait_for(waiting, timeout_s)
-    except TimeoutError:
-        return False
-    return True

@@ -9,10 +9,14 @@ workers run.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from byteord._cext import region
+from byteord.deployment.fusion import busy_roles, staff, unite
+from byteord.deployment.lane_plan import lay_out, with_stage
 from byteord.deployment.model import (
+    CLIENT,
     SLEEP_NS_MAX,
     Authority,
     Deployment,
@@ -23,15 +27,19 @@ from byteord.deployment.model import (
 )
 from byteord.deployment.plan import (
     PLAN_VERSION,
+    LanePlan,
     RingPlan,
     RolePlan,
     RunPlan,
     UnitPlan,
     WorkerPlan,
-    undo_layout,
 )
+from byteord.deployment.ports import unit_areas
 from byteord.deployment.profiles import strict
+from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec, Stage
+from byteord.stages.guard.bind import STAGES as GUARDS
+from byteord.stages.guard.report import report_names
 from byteord.tuning.plan import tuned
 
 WAKE_UP = {
@@ -39,11 +47,10 @@ WAKE_UP = {
     Wait.BACKOFF: "one transfer while busy; up to 1 ms plus timer slack after an idle spell",
     Wait.PARK: "one transfer while busy; a futex wake-up (some 5 to 50 us) after an idle spell",
 }
-CLIENT = "client"
 
 
 def make_plan(
-    spec: Spec,
+    spec: Spec | LaneGraph,
     deployment: Deployment,
     *,
     run_id: str,
@@ -58,13 +65,11 @@ def make_plan(
     The documents are valid and effective: adapters are those that `--input`/`--output` left.
     """
     del client_input, client_output  # already part of the effective deployment
-    roles = _roles(spec, deployment)
-    notes: list[str] = []
-    groups = _groups(spec, deployment, roles, host, notes)
-    units = tuple(UnitPlan(index, tuple(group)) for index, group in enumerate(groups))
-    workers = _workers(units, roles, single_process=single_process)
+    if isinstance(spec, LaneGraph):
+        placed = _place_graph(spec, deployment, host, single_process=single_process)
+    else:
+        placed = _place_ring(spec, deployment, host, single_process=single_process)
     failure, limits = deployment.failure, deployment.limits
-    key = spec.ring.shard_key
     plan = RunPlan(
         version=PLAN_VERSION,
         run_id=run_id,
@@ -73,14 +78,16 @@ def make_plan(
         deployment_sha256=deployment.sha256,
         environment=str(deployment.environment),
         mode="single_process" if single_process else "processes",
-        rings=_rings(spec, roles),
-        roles=tuple(roles),
-        units=units,
-        workers=workers,
-        shard_key=(key.offset, key.length) if key else None,
+        rings=placed.rings,
+        roles=placed.roles,
+        units=placed.units,
+        workers=placed.workers,
+        shard_key=placed.shard_key,
         wait=str(deployment.tuning.wait),
         sleep_ns_max=SLEEP_NS_MAX[deployment.tuning.wait],
-        max_batch=min(limits.max_batch, spec.ring.capacity),
+        max_batch=min(limits.max_batch, max(ring.capacity for ring in placed.rings))
+        if placed.rings
+        else limits.max_batch,
         undo_bytes=limits.undo_bytes,
         failure_policy=str(failure.policy),
         restarts_max=failure.restarts_max,
@@ -91,10 +98,55 @@ def make_plan(
         code_dirs=authority.code_dirs,
         read_dirs=authority.read_dirs,
         write_dirs=authority.write_dirs,
-        notes=tuple(notes),
+        notes=placed.notes,
+        model=str(spec.model),
+        lanes=placed.lanes,
+        schemas=tuple(file.text for file in deployment.dataguard.schemas),
+        hash_key=deployment.dataguard.hash_key,
+        secrets_dir=authority.secrets_dir,
     )
     tuning = deployment.tuning
     return tuned(plan, tuning, host, strict=strict(tuning, deployment.environment))
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """What a model makes of a spec: the parts of a plan that differ between the two."""
+
+    rings: tuple[RingPlan, ...]
+    roles: tuple[RolePlan, ...]
+    units: tuple[UnitPlan, ...]
+    workers: tuple[WorkerPlan, ...]
+    notes: tuple[str, ...]
+    shard_key: tuple[int, int] | None = None
+    lanes: tuple[LanePlan, ...] = ()
+
+
+def _place_ring(
+    spec: Spec, deployment: Deployment, host: HostFacts, *, single_process: bool
+) -> _Placed:
+    roles = _roles(spec, deployment)
+    notes: list[str] = []
+    groups = _groups(spec, deployment, roles, host, notes)
+    units = tuple(UnitPlan(index, tuple(group)) for index, group in enumerate(groups))
+    workers = _workers(units, roles, single_process=single_process)
+    key = spec.ring.shard_key
+    shard_key = (key.offset, key.length) if key else None
+    return _Placed(
+        _rings(spec, roles), tuple(roles), units, workers, tuple(notes), shard_key=shard_key
+    )
+
+
+def _place_graph(
+    graph: LaneGraph, deployment: Deployment, host: HostFacts, *, single_process: bool
+) -> _Placed:
+    layout, tuning = lay_out(graph, deployment), deployment.tuning
+    notes = [f"{each.what} {each.name} was inserted: {each.why}" for each in graph.inserted]
+    fuse = _fuses(tuning.fuse, busy_roles(layout.roles), len(host.cpus_allowed), notes)
+    roles = tuple(_reporting(role) for role in layout.roles)
+    units = unite(layout.roles, layout.lanes, deployment, fuse=fuse, notes=notes)
+    workers = staff(units, layout.roles, deployment.groups, single_process=single_process)
+    return _Placed(layout.rings, roles, units, workers, tuple(notes), lanes=layout.lanes)
 
 
 def _rings(spec: Spec, roles: Sequence[RolePlan]) -> tuple[RingPlan, ...]:
@@ -144,22 +196,15 @@ def _roles(spec: Spec, deployment: Deployment) -> list[RolePlan]:
 
 
 def _stage_role(index: int, name: str, shard: int, cell: int, stage: Stage) -> RolePlan:
-    return RolePlan(
-        index,
-        name,
-        "stage",
-        shard,
-        cell,
-        depends=stage.depends_on,
-        stage=stage.stage,
-        config=dict(stage.config),
-        mutates=tuple((part.offset, part.length) for part in stage.mutates),
-        drops=stage.drops,
-        resizes=stage.resizes,
-        state=str(stage.state),
-        state_bytes=stage.state_bytes,
-        digest=stage.digest,
-    )
+    role = RolePlan(index, name, "stage", shard, cell, depends=stage.depends_on)
+    return _reporting(with_stage(role, stage))
+
+
+def _reporting(role: RolePlan) -> RolePlan:
+    """Return a role with the names of what its stage reports, where it is one that guards."""
+    if role.stage not in GUARDS:
+        return role
+    return replace(role, report=report_names(role.config))
 
 
 def _groups(
@@ -230,7 +275,12 @@ def plan_memory_bytes(plan: RunPlan) -> int:
     rings = sum(
         region.ring_bytes(ring.capacity, ring.slot_bytes, ring.cells) for ring in plan.rings
     )
-    units = [{"undo_bytes": sum(undo_layout(plan, unit)[:2])} for unit in plan.units]
+    rings += sum(
+        lane.journal.retention_bytes
+        for lane in plan.lanes
+        if lane.journal is not None and not lane.journal.durable
+    )
+    units = [{"undo_bytes": sum(unit_areas(plan, unit))} for unit in plan.units]
     roles = [{"state_bytes": role.state_bytes} for role in plan.roles]
     return int(rings + region.control_bytes(units, roles))
 
@@ -261,6 +311,16 @@ def plan_description(plan: RunPlan) -> dict[str, Any]:
                 "cpus": list(worker.cpus),
             }
             for worker in plan.workers
+        ],
+        "lanes": [
+            {
+                "name": lane.name,
+                "kind": lane.kind,
+                "rings": [plan.rings[ring].file for ring in lane.rings],
+                "producers": [names[role] for role in lane.producers],
+                "consumers": [names[each.role] for each in lane.consumers],
+            }
+            for lane in plan.lanes
         ],
         "memory_bytes": plan_memory_bytes(plan),
         "wait": plan.wait,

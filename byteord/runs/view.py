@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from byteord.deployment.model import Deployment
 from byteord.runs.state import RunState
+from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec
 
 CHUNK_BYTES_MAX = 1 << 20
@@ -26,7 +27,7 @@ class Admission:
     Nothing of it is checked again, except for ceilings and code.
     """
 
-    spec: Spec
+    spec: Spec | LaneGraph
     deployment: Deployment
     single_process: bool = False
     client_input: bool = False
@@ -122,6 +123,8 @@ class RoleView:
     latency_ns_p50: int = 0
     latency_ns_p99: int = 0
     errors: tuple[ErrorView, ...] = ()
+    report: Mapping[str, int] = field(default_factory=dict)
+    """What the stage itself counts, in its own order."""
 
 
 @dataclass(frozen=True, slots=True)

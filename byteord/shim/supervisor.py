@@ -21,10 +21,11 @@ from byteord._cext import control, region
 from byteord.deployment.plan import RunPlan
 from byteord.regions.create import CONTROL
 from byteord.regions.reader import attach, open_region, read_plan
-from byteord.shim import processes
+from byteord.shim import endpoints, processes
 from byteord.shim.channel import Channel
+from byteord.shim.in_hand import InHand, in_hand
 from byteord.shim.processes import Process
-from byteord.worker.main import EXIT_FAILED, EXIT_OK, EXIT_RESTART, run_worker
+from byteord.worker.main import EXIT_FAILED, EXIT_OK, EXIT_REGION, EXIT_RESTART, run_worker
 
 RUN, DRAIN, FINISH, STOP = 1, 2, 3, 4
 STARTING_TICK_S, TICK_S = 0.001, 0.05
@@ -135,7 +136,7 @@ class Supervisor:
         return [role for unit in units for role in self.plan.units[unit].roles]
 
     def _hosts(self, process: Process, kind: str) -> bool:
-        return any(self.plan.roles[role].kind == kind for role in self._roles(process))
+        return endpoints.streams(self.plan, self._roles(process), kind)
 
     # --- what happens to it -----------------------------------------------------------------------
 
@@ -175,6 +176,7 @@ class Supervisor:
     def _ended(self, process: Process) -> None:
         self.selector.unregister(process.pidfd)
         processes.reap(process)
+        held = self._in_hand(process)
         for role in self._roles(process):
             if self.control.state(role) not in OVER:
                 self.control.set_state(role, "stopped", 0)
@@ -185,11 +187,14 @@ class Supervisor:
             self._fail_run()
         elif self.state == "stopping" or self.finishing >= 0:
             return
+        elif code == EXIT_REGION:
+            self._lost_region(process)
         elif code == EXIT_RESTART or self._restartable(process):
-            self._restart(process)
+            self._restart(process, held)
         else:
             self._died(
                 process,
+                held,
                 (
                     "its stage keeps private state, so it is not restarted: declare `state` "
                     "to make it restartable"
@@ -200,7 +205,10 @@ class Supervisor:
         """A worker killed or crashed can go on, unless a stage kept what it knew in the process."""
         return all(self.plan.roles[role].state != "private" for role in self._roles(process))
 
-    def _restart(self, process: Process) -> None:
+    def _in_hand(self, process: Process) -> InHand:
+        return in_hand(self.plan, self.control, self.rings, self._roles(process))
+
+    def _restart(self, process: Process, held: InHand) -> None:
         plan = self.plan
         if not processes.note_restart(
             process,
@@ -208,9 +216,8 @@ class Supervisor:
             window_s=plan.restart_window_s,
             backoff_ms=plan.restart_backoff_ms,
         ):
-            self._died(
-                process, f"more than {plan.restarts_max} restarts within {plan.restart_window_s} s"
-            )
+            why = f"more than {plan.restarts_max} restarts within {plan.restart_window_s} s"
+            self._died(process, held, why)
             return
         text = (
             f"worker {process.plan.name} ended with {process.exit_text} and is restarted "
@@ -218,14 +225,43 @@ class Supervisor:
         )
         self._condition("WorkerRestarted", "true", "WorkerEnded", text)
 
-    def _died(self, process: Process, why: str) -> None:
-        role = self._roles(process)[0]
-        errors = self.control.role(role)["errors"]
+    def _died(self, process: Process, held: InHand, why: str) -> None:
+        errors = self.control.role(held.role)["errors"]
         last = f"; last error: {errors[-1]['text']}" if errors else ""
-        text = f"worker {process.plan.name} ended with {process.exit_text}: {why}{last}"
-        _, sequence, _ = self.control.busy(role)
-        self.control.fail(role, "WORKER_DIED", sequence or None, b"", text)
+        text = f"worker {process.plan.name} ended with {process.exit_text}: {why}{held.words}{last}"
+        self.control.fail(held.role, "WORKER_DIED", held.sequence, held.digest, text)
         self._fail_run()
+
+    def _lost_region(self, process: Process) -> None:
+        """A worker found a page of a region gone, and said which if it still could."""
+        recorded = self.control.run()["failed_role"] is not None
+        self._fail_without_regions()
+        if not recorded and self.failure is None:
+            name = process.plan.name
+            text = f"worker {name} ended because a page of a region is gone; see shim.log"
+            self.control.fail(self._roles(process)[0], "REGION_LOST", None, b"", text)
+        self._fail_run()
+
+    def _fail_without_regions(self) -> None:
+        """What the shim itself reads is gone: end everything, believe nothing that lies there."""
+        maps = {CONTROL: self.control}
+        maps.update((r.file, each) for r, each in zip(self.plan.rings, self.rings, strict=True))
+        gone = [name for name, each in maps.items() if each.lost]
+        if not gone or self.finishing >= len(self.plan.units):
+            return
+        text = (
+            f"region {self.directory}/{gone[0]}: a page of it is gone: the file was truncated from "
+            "outside, or its filesystem is full; every worker was ended. Start the run again, and "
+            "find out who writes to its files"
+        )
+        empty = {"role": "", "stage": "", "sequence": None, "message_sha256": ""}
+        self.failure = self.failure or {**empty, "reason": "REGION_LOST", "message": text}
+        self._condition("Failed", "true", "RegionLost", text)
+        self.state = "stopping"
+        for process in self.workers:
+            process.restart_at = 0.0
+            processes.kill(process)
+        self.finishing = len(self.plan.units)
 
     def _fail_run(self) -> None:
         """The first failure decides.
@@ -265,6 +301,7 @@ class Supervisor:
 
     def _tick(self) -> None:
         now = time.monotonic()
+        self._fail_without_regions()
         for process in self.workers:
             if process.restart_at and process.restart_at <= now and not process.alive:
                 self._start(process)
@@ -298,15 +335,18 @@ class Supervisor:
         now = self.control.now_ns()
         for process in self.workers:
             for role in self._roles(process) if process.alive else ():
-                since, sequence, _ = self.control.busy(role)
+                since, _, _ = self.control.busy(role)
                 if since and now > since + limit:
-                    text = (
-                        f"the stage has not returned for {self.plan.stage_timeout_s} s; its "
-                        "worker was killed"
-                    )
-                    self.control.fail(role, "STAGE_HUNG", sequence, b"", text)
-                    processes.kill(process)
-                    self._fail_run()
+                    self._hung(process, in_hand(self.plan, self.control, self.rings, [role]))
+
+    def _hung(self, process: Process, held: InHand) -> None:
+        text = (
+            f"the stage has not returned for {self.plan.stage_timeout_s} s; its worker was "
+            f"killed{held.words}"
+        )
+        self.control.fail(held.role, "STAGE_HUNG", held.sequence, held.digest, text)
+        processes.kill(process)
+        self._fail_run()
 
     def _finish_next(self) -> None:
         """Let units end in topological order, each when it has passed on what came before."""
@@ -315,6 +355,10 @@ class Supervisor:
             if self.finishing < len(self.plan.units):
                 command = STOP if self.stop_requested == "abort" else FINISH
                 self.control.set_command(self.finishing, command)
+        if self.finishing < len(self.plan.units) and self.plan.model == "lane_graph":
+            states = [self.control.state(role.index) for role in self.plan.roles]
+            if endpoints.blocked_for_good(self.plan, self.finishing, states, OVER):
+                self.control.set_command(self.finishing, STOP)
 
     def _unit_over(self, index: int) -> bool:
         unit = self.plan.units[index]
@@ -331,8 +375,7 @@ class Supervisor:
 
         One that is there says so itself.
         """
-        role = self.plan.roles[0]
-        if role.adapter != "client" or self.rings[0].read()["end_sequence"] is not None:
+        if not endpoints.open_inputs(self.plan, self.rings):
             return
         from byteord.client import take_over_input
 
@@ -342,7 +385,7 @@ class Supervisor:
         """The time to drain or stop is over: end what is left, and say what was stuck."""
         self.deadline = 0.0
         if self.stop_requested == "drain" and self.failure is None:
-            stuck = ", ".join(self._stuck())
+            stuck = self._stuck()
             role = self._first_stuck()
             text = f"it did not drain in time: {stuck}"
             self.control.fail(
@@ -355,13 +398,15 @@ class Supervisor:
             processes.kill(process)
         self.finishing = max(self.finishing, 0)
 
-    def _stuck(self) -> list[str]:
+    def _stuck(self) -> str:
+        if self.plan.model == "lane_graph":
+            return endpoints.stuck_text(self.directory, OVER)
         found = []
         for role in self.plan.roles:
             state = self.control.state(role.index)
             if state not in OVER and role.adapter != "client":
                 found.append(f"{role.name} is {state}")
-        return found or ["a client has not taken everything"]
+        return ", ".join(found) or "a client has not taken everything"
 
     def _first_stuck(self) -> int:
         return next(
@@ -379,16 +424,12 @@ class Supervisor:
             self.state = "completed"
 
     def _client_done(self) -> bool:
-        """A client that is the egress has taken everything."""
-        egress = self.plan.roles[-1]
-        if egress.adapter != "client":
+        """Every client that is an egress has taken everything."""
+        if not endpoints.clients(self.plan, "egress"):
             return True
         if self.state == "running":
             self.state = "draining"
-        ring = self.rings[0].read()
-        return (
-            ring["end_sequence"] is not None and ring["cells"][egress.cell] > ring["end_sequence"]
-        )
+        return endpoints.outputs_taken(self.plan, self.rings)
 
     # --- reporting --------------------------------------------------------------------------------
 

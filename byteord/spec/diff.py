@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from byteord.spec.keys import SPEC_KEYS
 from byteord.spec.kv import order
+from byteord.spec.lane_model import LaneGraph
+from byteord.spec.lanegraph.keys import ALL_SPEC_KEYS
 from byteord.spec.model import Spec
 from byteord.spec.schema import Key, key_of
 
@@ -37,12 +38,12 @@ def diff_kv(old: bytes, new: bytes, keys: Sequence[Key]) -> list[Change]:
     ]
 
 
-def diff_specs(old: Spec, new: Spec) -> list[Change]:
+def diff_specs(old: Spec | LaneGraph, new: Spec | LaneGraph) -> list[Change]:
     """Return the changes between two specs.
 
     Each takes a restart, since a spec is frozen when a run is admitted.
     """
-    return diff_kv(old.kv, new.kv, SPEC_KEYS)
+    return diff_kv(old.kv, new.kv, ALL_SPEC_KEYS)
 
 
 def takes_of(changes: Iterable[Change]) -> str:

@@ -38,9 +38,14 @@ def quoted(text: str) -> str:
 
 
 def _label(stage: Stage) -> str:
-    traits = [word for word, holds in _traits(stage) if holds]
-    lines = [stage.name, stage.stage, *([", ".join(traits)] if traits else [])]
+    words = traits(stage)
+    lines = [stage.name, stage.stage, *([", ".join(words)] if words else [])]
     return '"' + "\\n".join(quoted(line)[1:-1] for line in lines) + '"'
+
+
+def traits(stage: Stage) -> list[str]:
+    """Return what a picture says of a stage beside its name."""
+    return [word for word, holds in _traits(stage) if holds]
 
 
 def _traits(stage: Stage) -> tuple[tuple[str, bool], ...]:

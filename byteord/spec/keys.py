@@ -27,8 +27,7 @@ SPEC_KEYS: tuple[Key, ...] = (
     Key(
         "model",
         "string",
-        "Execution model, never guessed: `single_ring` (or `lane_graph`, which this build cannot "
-        "execute).",
+        "Execution model, never guessed: `single_ring` or `lane_graph`.",
         required=True,
         missing="SPEC_MODEL_MISSING",
     ),

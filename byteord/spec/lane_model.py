@@ -149,7 +149,7 @@ class GraphRole:
     @property
     def in_place(self) -> bool:
         """Tell whether it works in the slots of a `sequenced_slots` lane."""
-        return self.kind is RoleKind.STAGE and self.tx == self.rx
+        return self.kind is RoleKind.STAGE and bool(self.rx) and self.tx == self.rx
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +187,16 @@ class LaneGraph:
     kv: bytes
     sha256: str
     model: Model = field(default=Model.LANE_GRAPH, init=False)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Return what its stage roles compute, in their order."""
+        return tuple(role.stage for role in self.roles if role.stage is not None)
+
+    @property
+    def egresses(self) -> tuple[LaneEndpoint, ...]:
+        """Return the endpoints where bytes leave."""
+        return tuple(end for end in self.endpoints if end.kind is EndpointKind.EGRESS)
 
     def lane(self, name: str) -> Lane:
         """Return a lane by name."""

@@ -114,6 +114,11 @@ class Spec:
     kv: bytes
     sha256: str
 
+    @property
+    def egresses(self) -> tuple[Endpoint, ...]:
+        """Return its one egress, as a graph returns its several."""
+        return (self.egress,)
+
 
 @dataclass(frozen=True, slots=True)
 class ConfigKey:

@@ -97,57 +97,69 @@ def check_concurrency(
     stages: Sequence[Stage | None], rows: Sequence[Mapping[str, Any]], found: Collector
 ) -> None:
     """Report stages that may hold a message together and would disturb each other."""
-    for earlier, later in concurrent([row["depends_on"] for row in rows]):
-        left, right = stages[earlier], stages[later]
-        if left is None or right is None or _unsure(earlier, found) or _unsure(later, found):
-            continue
-        _check_headers((earlier, left), (later, right), found)
-        _check_headers((later, right), (earlier, left), found)
-        _check_mutators((earlier, left), (later, right), found)
+    placed = [
+        (("stages", str(index)), stage) if stage is not None else None
+        for index, stage in enumerate(stages)
+    ]
+    check_together(placed, [row["depends_on"] for row in rows], found)
     _check_release(stages, rows, found)
 
 
-def _unsure(index: int, found: Collector) -> bool:
-    return any(
-        found.is_bad(("stages", str(index), key))
-        for key in ("depends_on", "mutates", "drops", "resizes")
-    )
+Placed = tuple[Path, Stage]
+"""A stage and the key path where it stands."""
 
 
-def _check_headers(subject: tuple[int, Stage], other: tuple[int, Stage], found: Collector) -> None:
-    index, stage = subject
+def check_together(
+    stages: Sequence[Placed | None], depends: Sequence[Sequence[int]], found: Collector
+) -> None:
+    """Report stages of one ring that may hold a message together and would disturb each other."""
+    for earlier, later in concurrent(depends):
+        left, right = stages[earlier], stages[later]
+        if left is None or right is None or _unsure(left[0], found) or _unsure(right[0], found):
+            continue
+        _check_headers(left, right, left[1], found)
+        _check_headers(right, left, left[1], found)
+        _check_mutators(left, right, found)
+
+
+def _unsure(path: Path, found: Collector) -> bool:
+    return any(found.is_bad((*path, key)) for key in ("depends_on", "mutates", "drops", "resizes"))
+
+
+def _check_headers(subject: Placed, other: Placed, first: Stage, found: Collector) -> None:
+    path, stage = subject
+    last = other[1] if stage is first else stage
     for key, does in (("drops", stage.drops), ("resizes", stage.resizes)):
         if does:
             found.add(
                 "SPEC_UNORDERED_HEADER_CHANGE",
-                ("stages", str(index)),
+                path,
                 seen=f"{shown(stage.name)} {key} messages and may run beside "
                 f"{shown(other[1].name)}",
                 wanted="a stage that drops or resizes ordered with every other stage",
-                fix=f"let stage {max(index, other[0])} follow stage {min(index, other[0])} by "
-                "depends_on",
+                fix=f"let {shown(last.name)} follow {shown(first.name)} by depends_on",
             )
 
 
-def _check_mutators(left: tuple[int, Stage], right: tuple[int, Stage], found: Collector) -> None:
+def _check_mutators(left: Placed, right: Placed, found: Collector) -> None:
     clash = overlap(left[1].mutates, right[1].mutates)
     if clash is not None:
         found.add(
             "SPEC_PARALLEL_MUTATORS",
-            ("stages", str(right[0])),
+            right[0],
             seen=f"{shown(left[1].name)} changes {range_text(clash[0])} and "
             f"{shown(right[1].name)} changes "
             f"{range_text(clash[1])} at the same time",
             wanted="stages that may run at the same time to change disjoint bytes",
-            fix=f"declare disjoint ranges in mutates, or let stage {right[0]} follow stage "
-            f"{left[0]} by depends_on",
+            fix=f"declare disjoint ranges in mutates, or let {shown(right[1].name)} follow "
+            f"{shown(left[1].name)} by depends_on",
         )
         return
     for changer, reader in ((left, right), (right, left)):
         if changer[1].mutates and not reader[1].mutates:
             found.add(
                 "SPEC_READER_BESIDE_MUTATOR",
-                ("stages", str(reader[0])),
+                reader[0],
                 seen=f"{shown(reader[1].name)} may read while {shown(changer[1].name)} changes "
                 f"{range_text(changer[1].mutates[0])}",
                 wanted="a reader that does not look at those bytes",
@@ -166,7 +178,8 @@ def _check_release(
     last = len(stages) - 1
     before = ancestors([row["depends_on"] for row in rows])
     for index, stage in enumerate(stages[:-1]):
-        if stage is None or index in before[last] or _unsure(index, found) or _unsure(last, found):
+        paths = (("stages", str(index)), ("stages", str(last)))
+        if stage is None or index in before[last] or any(_unsure(path, found) for path in paths):
             continue
         if stage.mutates:
             found.add(

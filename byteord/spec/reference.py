@@ -16,6 +16,7 @@ from typing import Any
 from byteord.spec import kv
 from byteord.spec.codes import CODES
 from byteord.spec.keys import SPEC_KEYS
+from byteord.spec.lanegraph.keys import LANE_GRAPH_KEYS
 from byteord.spec.model import ConfigKey
 from byteord.spec.schema import TYPE_WORDS, Key
 
@@ -23,8 +24,15 @@ _HEAD = """\
 # Reference: every key of specs and deployments
 
 This page is made by `python -m byteord.spec.reference` from the tables that validation reads by.
-In a key path `*` stands for the index of an array's element, `NAME` for the name of an endpoint.
+In a key path `*` stands for the index of an array's element, `NAME` for the name of an endpoint or
+a lane.
 In TOML `stages.*.name` is `name` under `[[stages]]`; in KV it is `stages.0.name=...`.
+"""
+
+_MODELS = """\
+A LaneGraph is written as `lanes`, `roles` and `endpoints`, or in shorthand as a `plan` of stages
+and connections, from which lanes, bridges, routers and merges are made; `describe` shows them and
+says why each was inserted. `spec_sha256` covers what was written.
 """
 
 _CODES = """\
@@ -53,7 +61,11 @@ def render() -> str:
     parts = [
         _HEAD,
         "## Spec\n",
+        _MODELS,
+        '### `model = "single_ring"`\n',
         _keys(SPEC_KEYS),
+        '### `model = "lane_graph"`\n',
+        _keys(LANE_GRAPH_KEYS),
         "## Deployment\n",
         "`--set KEY=VALUE` overrides any of these, the value written as in KV.\n",
         _keys(deployment.DEPLOYMENT_KEYS),

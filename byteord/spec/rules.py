@@ -17,24 +17,14 @@ from byteord.spec.nearest import did_you_mean
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}\Z")
 
-LANE_GRAPH_ADVICE = 'use model = "lane_graph" on a byteor that executes it, or split the pipeline'
+LANE_GRAPH_ADVICE = 'use model = "lane_graph", or split the pipeline'
 
 
 def check_model(tree: Mapping[str, Any], found: Collector) -> bool:
-    """Report a model that this build does not execute.
-
-    Tell whether the spec may be read as a SingleRing one.
-    """
+    """Report a model that does not exist; tell whether the spec is to be read as a LaneGraph."""
     model = tree.get("model")
     if model == Model.LANE_GRAPH:
-        found.add(
-            "SPEC_MODEL_UNSUPPORTED",
-            ("model",),
-            seen=shown(model),
-            wanted='"single_ring"; this build has no LaneGraph executor',
-            fix="write the pipeline as a SingleRing, or run it on a byteor that executes LaneGraph",
-        )
-        return False
+        return True
     if isinstance(model, str) and model != Model.SINGLE_RING:
         found.add(
             "SPEC_MODEL_UNKNOWN",
@@ -43,7 +33,7 @@ def check_model(tree: Mapping[str, Any], found: Collector) -> bool:
             wanted="single_ring or lane_graph",
             fix=did_you_mean(model, list(Model), otherwise='write model = "single_ring"'),
         )
-    return True
+    return False
 
 
 def check_version(spec: Mapping[str, Any], found: Collector) -> None:
@@ -61,14 +51,14 @@ def check_version(spec: Mapping[str, Any], found: Collector) -> None:
 def check_names(spec: Mapping[str, Any], found: Collector) -> None:
     """Report names that are not identifiers, and names given twice among stages and endpoints."""
     if isinstance(spec["name"], str):
-        _check_name(spec["name"], ("name",), found)
+        check_name(spec["name"], ("name",), found)
     taken: dict[str, Path] = {}
     for part in ("stages", "endpoints"):
         for index, item in enumerate(spec[part]):
             name, path = item["name"], (part, str(index), "name")
             if not isinstance(name, str):
                 continue
-            _check_name(name, path, found)
+            check_name(name, path, found)
             if name in taken:
                 found.add(
                     "SPEC_NAME_DUPLICATE",
@@ -81,7 +71,8 @@ def check_names(spec: Mapping[str, Any], found: Collector) -> None:
             taken.setdefault(name, path)
 
 
-def _check_name(name: str, path: Path, found: Collector) -> None:
+def check_name(name: str, path: Path, found: Collector) -> None:
+    """Report a name that is no identifier."""
     if not NAME.match(name):
         found.add(
             "SPEC_NAME_INVALID",
@@ -94,12 +85,18 @@ def _check_name(name: str, path: Path, found: Collector) -> None:
 
 def check_ring(ring: Mapping[str, Any], found: Collector) -> None:
     """Report sizes that the ring cannot have and modes that SingleRing refuses."""
-    capacity, slot_bytes = ring["capacity"], ring["slot_bytes"]
+    check_sizes(ring["capacity"], ring["slot_bytes"], ("ring",), found)
+    _check_only(ring, "producer", "single", "SPEC_PRODUCER_UNSUPPORTED", found)
+    _check_only(ring, "scheduling", "dedicated", "SPEC_SCHEDULING_UNSUPPORTED", found)
+
+
+def check_sizes(capacity: int, slot_bytes: int, path: Path, found: Collector) -> None:
+    """Report a capacity or slot size that no ring has."""
     if capacity & (capacity - 1):
         lower = 1 << (capacity.bit_length() - 1)
         found.add(
             "SPEC_CAPACITY_NOT_POWER_OF_TWO",
-            ("ring", "capacity"),
+            (*path, "capacity"),
             seen=str(capacity),
             wanted="a power of two from 8 to 16777216",
             fix=f"choose {lower} or {lower * 2}",
@@ -107,13 +104,11 @@ def check_ring(ring: Mapping[str, Any], found: Collector) -> None:
     if slot_bytes % 64:
         found.add(
             "SPEC_SLOT_BYTES_NOT_MULTIPLE",
-            ("ring", "slot_bytes"),
+            (*path, "slot_bytes"),
             seen=str(slot_bytes),
             wanted="a multiple of 64 from 64 to 65536",
             fix=f"choose {(slot_bytes + 63) // 64 * 64}",
         )
-    _check_only(ring, "producer", "single", "SPEC_PRODUCER_UNSUPPORTED", found)
-    _check_only(ring, "scheduling", "dedicated", "SPEC_SCHEDULING_UNSUPPORTED", found)
 
 
 def _check_only(ring: Mapping[str, Any], key: str, only: str, code: str, found: Collector) -> None:
@@ -177,7 +172,7 @@ def _check_shard_key(key: tuple[int, int], payload_max: int, found: Collector) -
             ("ring", "shard_key"),
             seen=f"bytes {offset} to {offset + length - 1}",
             wanted=f"bytes within the longest message, {payload_max} bytes (slot_bytes less 16)",
-            fix="move the range, or raise ring.slot_bytes",
+            fix="move the range, or raise slot_bytes",
         )
 
 

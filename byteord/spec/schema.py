@@ -261,6 +261,13 @@ class Reader:
         read = (self.string(key, item, (*path, str(i))) for i, item in enumerate(items))
         return tuple(item for item in read if isinstance(item, str))
 
+    def names(self, key: Key, value: object, path: Path) -> tuple[str, ...]:
+        """Return an array of strings; one string alone is an array of one."""
+        if isinstance(value, str):
+            one = self.string(key, value, path)
+            return (one,) if isinstance(one, str) else ()
+        return self.strings(key, value, path)
+
     def byte_range(self, key: Key, value: object, path: Path) -> tuple[int, int] | None:
         """Return offset and length of a byte range."""
         typed = self.table(_RANGE, value, path)
@@ -353,6 +360,7 @@ _READERS: dict[str, Callable[[Reader, Key, object, Path], Any]] = {
     "boolean": Reader.boolean,
     "integers": Reader.integers,
     "strings": Reader.strings,
+    "names": Reader.names,
     "range": Reader.byte_range,
     "ranges": Reader.byte_ranges,
     "pin": Reader.pin,
@@ -365,6 +373,7 @@ TYPE_WORDS = {
     "boolean": "true or false",
     "integers": "an array of integers",
     "strings": "an array of strings",
+    "names": "a string or an array of strings",
     "range": "a table with offset and length",
     "ranges": '"all" or an array of tables with offset and length',
     "pin": "a string or an array of CPU numbers",

@@ -69,7 +69,7 @@ def _read_key(
             (*path, "stage"),
             seen=shown(text),
             wanted=f'"{kind}" without a target' if in_catalogue else error.wanted,
-            fix="put configuration under [stages.config]; a built-in stage key has no target"
+            fix="put configuration under its config; a built-in stage key has no target"
             if in_catalogue
             else did_you_mean(kind, (*known, *USER_KINDS), otherwise="write the key in that form"),
         )
@@ -102,7 +102,7 @@ def check_ranges(
                 seen=range_text(item),
                 wanted=f"bytes within the longest message, {payload_max} bytes (slot_bytes less "
                 "16)",
-                fix="move the range, or raise ring.slot_bytes",
+                fix="move the range, or raise slot_bytes",
             )
 
 

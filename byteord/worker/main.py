@@ -1,8 +1,9 @@
 """A worker process: opens its roles, runs its units until they are done, says why it ends.
 
 Forked by the shim. Exit codes: 0 all units ended or were stopped; 1 a role failed (recorded in the
-control region); 3 a role failed and the run's policy is to restart. It must not import asyncio,
-grpc or the supervisor.
+control region); 3 a role failed and the run's policy is to restart; 4 a page of a region was gone
+(recorded too, if the control region was still there). It must not import asyncio, grpc or the
+supervisor.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ from byteord.deployment.plan import (
     RunPlan,
     UnitPlan,
     WorkerPlan,
-    slot_payload_bytes,
+    role_payload_bytes,
     undo_layout,
+    undo_log_bytes,
     unit_ranges,
 )
+from byteord.deployment.ports import is_graph_unit
 from byteord.errors import ByteorError
+from byteord.worker.graph import open_graph
 
-EXIT_OK, EXIT_FAILED, EXIT_RESTART = 0, 1, 3
+EXIT_OK, EXIT_FAILED, EXIT_RESTART, EXIT_REGION = 0, 1, 3, 4
 PR_SET_NAME, PR_SET_TIMERSLACK = 15, 29
 LOG_BYTES_PER_TOUCHED = 6
 """A touch of 4 bytes, the least there is, takes 24 bytes of the undo log and its entry."""
@@ -54,6 +58,7 @@ class Worker:
         self.worker = worker
         self.control = control.Control(control_fd, True)
         self.host = Host(control_fd, ring_fds)
+        self.host.end_at_lost_page(EXIT_REGION)
         self.stream_fds = stream_fds
         self.handles: list[Any] = []
         self.failed = False
@@ -86,22 +91,10 @@ class Worker:
                 raise
             members.append(member)
             touched += touch
-        slots, log, stride = undo_layout(plan, unit)
         stages = [role for role in roles if role.kind == "stage"]
         self.host.add_unit(
             unit.index,
-            kind=_unit_kind(plan, roles),
-            rings=list(range(len(plan.rings))) if roles[0].shard < 0 else [roles[0].shard],
             members=members,
-            depends=list(next((role.depends for role in roles if role.kind != "ingress"), ()))
-            if roles[0].kind != "ingress"
-            else [],
-            ranges=list(unit_ranges(plan, unit)),
-            save_headers=stride > 0,
-            slot_stride=stride,
-            max_batch=_batch_max(
-                plan, slots=slots, stride=stride, log=log, touched=touched, stages=stages
-            ),
             rerunnable=all(role.state != "private" for role in stages),
             skip_failed=plan.failure_policy == "skip",
             scan_live=any(role.drops or ":" in role.stage for role in stages),
@@ -110,12 +103,55 @@ class Worker:
             own_doorbell=leader,
             wait=plan.wait,
             sleep_ns_max=plan.sleep_ns_max,
+            **(
+                self._on_ports(unit, stages, touched)
+                if is_graph_unit(plan, unit)
+                else self._in_place(unit, roles, touched)
+            ),
         )
 
+    def _in_place(self, unit: UnitPlan, roles: list[RolePlan], touched: int) -> dict[str, Any]:
+        """How a unit works in the slots of one ring, or of all shards."""
+        plan, stages = self.plan, [role for role in roles if role.kind == "stage"]
+        slots, log, stride = undo_layout(plan, unit)
+        follower = next((role for role in roles if role.kind != "ingress"), roles[0])
+        depends = follower.rx[0].depends if follower.in_place else follower.depends
+        return {
+            "kind": _unit_kind(plan, roles),
+            "rings": _rings(plan, roles[0]),
+            "depends": list(depends) if roles[0].kind != "ingress" else [],
+            "ranges": list(unit_ranges(plan, unit)),
+            "save_headers": stride > 0,
+            "slot_stride": stride,
+            "max_batch": _batch_max(
+                plan, slots=slots, stride=stride, log=log, touched=touched, stages=stages
+            ),
+        }
+
+    def _on_ports(self, unit: UnitPlan, stages: list[RolePlan], touched: int) -> dict[str, Any]:
+        """How a unit of a LaneGraph works: from its inputs to its outputs."""
+        log = undo_log_bytes(self.plan, unit)
+        most = _batch_max(self.plan, slots=0, stride=0, log=log, touched=touched, stages=stages)
+        graph, most = open_graph(self.host, self.plan, unit, most)
+        self.handles.append(graph)
+        return {
+            "kind": "graph",
+            "rings": [],
+            "depends": [],
+            "ranges": [],
+            "save_headers": False,
+            "slot_stride": 0,
+            "max_batch": most,
+            "graph": graph.address,
+        }
+
     def _open_role(self, role: RolePlan, unit: UnitPlan) -> tuple[dict[str, Any], int]:
-        member: dict[str, Any] = {"role": role.index, "kind": role.kind, "cell": role.cell}
+        cell = role.rx[0].cell if role.in_place else role.cell
+        member: dict[str, Any] = {"role": role.index, "kind": role.kind, "cell": cell}
         handle: Any
         touched = 0
+        if role.kind in {"bridge", "router", "merge"}:
+            return member, touched
         if role.kind == "stage":
             handle = self._open_stage(role)
             member["stage"] = handle.address
@@ -130,10 +166,16 @@ class Worker:
         if role.is_python:
             from byteord.worker import python_stage
 
-            return python_stage.load(role, self.plan.code_dirs)
+            stage = python_stage.load(role, self.plan.code_dirs)
+            stage.show_progress(self.host.role_address(role.index))
+            return stage
+        if role.stage.startswith("dataguard_"):
+            from byteord.stages.guard.open import open_guard
+
+            return open_guard(role, self.plan, role_payload_bytes(self.plan, role))
         from byteord.stages.load import open_native
 
-        return open_native(role, self.plan.code_dirs, slot_payload_bytes(self.plan))
+        return open_native(role, self.plan.code_dirs, role_payload_bytes(self.plan, role))
 
     def _open_adapter(self, role: RolePlan, unit: UnitPlan) -> Any:
         from byteord.adapters.open import OpenContext, Resume, open_sink, open_source
@@ -142,7 +184,7 @@ class Worker:
         restarted = self.control.role(role.index)["restarts"] > 0
         saved = record["source_record" if role.kind == "ingress" else "sink_record"]
         context = OpenContext(
-            payload_max=slot_payload_bytes(self.plan),
+            payload_max=role_payload_bytes(self.plan, role),
             stream_fd=self.stream_fds.get(role.kind, -1),
             read_dirs=self.plan.read_dirs,
             write_dirs=self.plan.write_dirs,
@@ -191,6 +233,12 @@ class Worker:
                 )
 
 
+def _rings(plan: RunPlan, role: RolePlan) -> list[int]:
+    if role.in_place:
+        return [plan.lanes[role.rx[0].lane].rings[0]]
+    return list(range(len(plan.rings))) if role.shard < 0 else [role.shard]
+
+
 def _unit_kind(plan: RunPlan, roles: list[RolePlan]) -> str:
     if len(plan.rings) == 1 or roles[0].kind == "stage":
         return "ring"
@@ -205,7 +253,9 @@ def _batch_max(
         most = min(most, slots // stride)
     if log and touched:
         most = min(most, log // (LOG_BYTES_PER_TOUCHED * touched + 64))
-    if plan.failure_policy == "skip" and any(role.state == "private" for role in stages):
+    if plan.failure_policy in {"skip", "dead_letter"} and any(
+        role.state == "private" for role in stages
+    ):
         return (
             1  # what such a stage did to itself cannot be taken back: fail on exactly one message
         )
@@ -217,16 +267,24 @@ def _doorbells(plan: RunPlan, unit: UnitPlan, leader: int) -> list[int]:
 
     The leaders of all other threads that share a ring with this unit.
     """
-    shards = {plan.roles[role].shard for role in unit.roles}
+    mine = _conduits(plan, unit)
     found = []
     for worker in plan.workers:
         for thread in worker.threads:
-            others = {
-                plan.roles[role].shard for index in thread for role in plan.units[index].roles
-            }
-            if thread[0] != leader and (shards & others or -1 in shards or -1 in others):
+            others = {each for index in thread for each in _conduits(plan, plan.units[index])}
+            if thread[0] != leader and (mine & others or -1 in mine or -1 in others):
                 found.append(thread[0])
     return found
+
+
+def _conduits(plan: RunPlan, unit: UnitPlan) -> set[int]:
+    """Return what a unit reads and writes: lanes of a LaneGraph, else rings, -1 for all."""
+    roles = [plan.roles[role] for role in unit.roles]
+    if plan.model != "lane_graph":
+        return {role.shard for role in roles}
+    dead = {role.dead_letter.lane for role in roles if role.dead_letter is not None}
+    read = {rx.lane for role in roles for rx in role.rx}
+    return dead | read | {tx.lane for role in roles for tx in role.tx}
 
 
 def prepare_process(worker: WorkerPlan) -> None:

@@ -27,7 +27,7 @@ def _read(text: str | bytes, form: str) -> tuple[Document, Collector]:
 
 def _spec(text: str | bytes) -> Spec:
     report = check(text)
-    assert report.spec is not None, report.findings
+    assert isinstance(report.spec, Spec), report.findings
     return report.spec
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 CEXT = Path(__file__).parents[2] / "cext"
 PROGRAM = Path(__file__).parent / "native" / "stages_fuzz.c"
-STRICT = ["-std=c11", "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Werror"]
+STRICT = ["-std=gnu11", "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Werror"]
 SANITIZE = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
 def test_stages_stay_inside_ring_and_state(tmp_path: Path) -> None:
     """No warning in a strict build; no access outside, no undefined behaviour, no leak."""
-    sources = sorted(str(source) for source in CEXT.glob("stage_*.c"))
+    sources = sorted(
+        str(source) for pattern in ("stage_*.c", "guard_*.c") for source in CEXT.glob(pattern)
+    )
     program = tmp_path / "stages_fuzz"
     command = ["cc", *STRICT, *SANITIZE, f"-I{CEXT}", str(PROGRAM), *sources, "-o", str(program)]
     subprocess.run(command, check=True, timeout=100)

@@ -21,6 +21,7 @@ from byteord.deployment.plan import RunPlan
 from byteord.deployment.validate import validate
 from byteord.regions.create import create_run
 from byteord.regions.reader import RunReader
+from byteord.runs.files import RunFiles
 from byteord.runs.host import read_host
 from byteord.runs.plan import make_plan
 from byteord.spec.document import Source
@@ -47,11 +48,17 @@ def make_test_plan(
     run_id: str = "t1",
     single_process: bool = False,
     directories: Sequence[str] = ("/tmp",),
+    secrets_dir: str = "",
 ) -> RunPlan:
     """Return the plan of valid documents; fail with their findings otherwise."""
     dirs = tuple(directories)
     authority = Authority(
-        code_dirs=dirs, read_dirs=dirs, write_dirs=dirs, listen=("*:*",), connect=("*:*",)
+        code_dirs=dirs,
+        read_dirs=dirs,
+        write_dirs=dirs,
+        listen=("*:*",),
+        connect=("*:*",),
+        secrets_dir=secrets_dir,
     )
     host = read_host()
     report = validate(
@@ -62,6 +69,7 @@ def make_test_plan(
         adapters=ADAPTERS,
         host=host,
         overrides={},
+        files=RunFiles(dirs),
     )
     assert report.spec is not None, report.findings
     assert report.deployment is not None, report.findings
@@ -122,10 +130,14 @@ class LiveRun:
 
 @contextlib.contextmanager
 def running(
-    plan: RunPlan, *, bound: bool = False, stream_fds: dict[str, int] | None = None
+    plan: RunPlan,
+    *,
+    bound: bool = False,
+    stream_fds: dict[str, int] | None = None,
+    root: str = "/dev/shm",
 ) -> Iterator[LiveRun]:
-    """Start a run's shim on fresh regions; afterwards nothing of it is left."""
-    regions = tempfile.mkdtemp(prefix="byteor-test-", dir="/dev/shm")
+    """Start a run's shim on fresh regions beneath `root`; afterwards nothing of it is left."""
+    regions = tempfile.mkdtemp(prefix="byteor-test-", dir=root)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     process: subprocess.Popen[bytes] | None = None
     try:

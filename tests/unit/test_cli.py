@@ -40,14 +40,14 @@ def test_help_of_every_verb_has_an_example(verb: str) -> None:
     result = CliRunner().invoke(cli, [verb, "--help"], prog_name="byteorctl")
     assert result.exit_code == 0
     assert f"  byteorctl {verb}" in result.output.partition("Example:")[2]
-    command = importlib.import_module(f"byteorctl.commands.{verb}").command
+    command = importlib.import_module(f"byteorctl.commands.{verb.replace('-', '_')}").command
     assert (command.help or "").partition("\n")[0] == VERBS[verb]
 
 
 def test_every_verb_has_its_own_file() -> None:
     """One module per verb and none besides."""
     files = {path.stem for path in (ROOT / "byteorctl" / "commands").glob("*.py")} - {"__init__"}
-    assert files == set(VERBS)
+    assert files == {verb.replace("-", "_") for verb in VERBS}
 
 
 @pytest.mark.parametrize(

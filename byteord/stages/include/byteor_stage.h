@@ -66,9 +66,13 @@ typedef struct byteor_batch {
     void *touch_context; /* for byteor_touch() only */
     int (*touch)(void *touch_context, void *address, uint32_t bytes);
     uint32_t error_index; /* set with BYTEOR_STAGE_ERROR: index of the message at fault */
-    uint32_t reserved;
+    uint32_t features;    /* BYTEOR_BATCH_*: which of the later members are there */
     const char *error_text; /* set with BYTEOR_STAGE_ERROR: static or instance-owned text */
+    void *emit_context;     /* for byteor_emit() only, with BYTEOR_BATCH_EMITS */
+    int (*emit)(void *emit_context, uint32_t index, const void *data, uint32_t bytes);
 } byteor_batch;
+
+#define BYTEOR_BATCH_EMITS 0x01u /* in a LaneGraph: a message may become several */
 
 static inline byteor_slot *byteor_slot_at(const byteor_batch *batch, uint32_t index) {
     return (byteor_slot *)(void *)(batch->slots + (size_t)index * batch->slot_bytes);
@@ -92,6 +96,16 @@ static inline void byteor_drop(byteor_slot *slot) {
  * message, as declared. 0, or -1 when over it. */
 static inline int byteor_touch(byteor_batch *batch, void *address, uint32_t bytes) {
     return batch->touch ? batch->touch(batch->touch_context, address, bytes) : 0;
+}
+
+/* Send one more message after message `index` of the batch, with its type and time. In order of
+ * index, and no more of one input than the role's `outputs_max` less one. 0, or -1: not in a
+ * LaneGraph, out of order, too long, or too many. What was emitted goes with the batch: a dropped
+ * input keeps its further outputs. */
+static inline int byteor_emit(byteor_batch *batch, uint32_t index, const void *data,
+                              uint32_t bytes) {
+    if (!(batch->features & BYTEOR_BATCH_EMITS)) return -1;
+    return batch->emit(batch->emit_context, index, data, bytes);
 }
 
 /* Configuration of the stage: the keys of its `config` table in canonical text (integers decimal,

@@ -13,7 +13,7 @@
 #define SLOT_BYTES 64u
 #define PAYLOAD_MAX (SLOT_BYTES - BYTEOR_SLOT_HEADER_BYTES)
 #define BATCH_MAX 40u
-#define ITEMS_MAX 4u
+#define ITEMS_MAX 12u
 
 typedef struct fuzz_case {
     const char *stage;
@@ -41,6 +41,21 @@ static const fuzz_case cases[] = {
     {"count", {{"length", "0"}, {"keys_max", "200"}}},
     {"count", {{"length", "8"}, {"format", "integer"}, {"signed", "true"}}},
     {"count", {{0}}},
+    {"dataguard_fused",
+     {{"format", "json"}, {"on_reject", "drop"}, {"message_type", "t"}, {"version", "1"},
+      {"rules.0.field", "a"}, {"rules.0.action", "mask"}, {"rules.0.text", "*"},
+      {"rules.0.prefix", "1"}, {"schemas.0.message_type", "t"}, {"schemas.0.additional", "true"},
+      {"schemas.0.fields.0.name", "a"}}},
+    {"dataguard_redact",
+     {{"format", "msgpack"}, {"on_reject", "drop"}, {"message_type", "t"}, {"version", "1"},
+      {"rules.0.field", "a"}, {"rules.0.action", "hash"}, {"hash_key", "00ff"},
+      {"schemas.0.message_type", "t"}, {"schemas.0.additional", "true"},
+      {"schemas.0.fields.0.name", "a"}}},
+    {"dataguard_redact",
+     {{"format", "fixed"}, {"on_reject", "drop"}, {"message_type", "t"}, {"version", "1"},
+      {"rules.0.field", "a"}, {"rules.0.action", "truncate"}, {"rules.0.length", "3"},
+      {"schemas.0.message_type", "t"}, {"schemas.0.fields.0.name", "a"},
+      {"schemas.0.fields.0.type", "string"}, {"schemas.0.fields.0.bytes", "20"}}},
 };
 
 static uint64_t random_state;
@@ -61,6 +76,17 @@ static const byteor_builtin *find_builtin(const char *name) {
     return NULL;
 }
 
+/* The beginning of a message in JSON or MessagePack, then what such messages are made of. */
+static void fill_message(uint8_t *payload) {
+    static const char parts[] = "{}[]:,\"\\u12e-.tfn \x81\xa1\xa2\xd9\xdc\xdf\xc4\xc7\xcb\xd3\x93\x05";
+    const char *first = random_below(2) ? "{\"a\":\"" : "\x82\xa1" "a";
+    size_t bytes = strlen(first);
+    for (uint32_t k = 0; k < PAYLOAD_MAX; k++) {
+        payload[k] = k < bytes ? (uint8_t)first[k]
+                               : (uint8_t)parts[random_below((uint32_t)sizeof parts - 1)];
+    }
+}
+
 /* Lengths beyond the payload and any flags: what a damaged ring could hold. */
 static void fill_slots(byteor_batch *batch) {
     for (uint32_t i = 0; i < batch->count; i++) {
@@ -70,6 +96,9 @@ static void fill_slots(byteor_batch *batch) {
         slot->time_ns = random_below(1000000000);
         for (uint32_t k = 0; k < PAYLOAD_MAX; k++) {
             byteor_payload(slot)[k] = (uint8_t)("ab\xff"[random_below(3)]);
+        }
+        if (random_below(2) == 0) {
+            fill_message(byteor_payload(slot));
         }
     }
 }

@@ -18,8 +18,18 @@ from tests.unit.spec.case import (
     ring,
     two,
 )
+from tests.unit.spec.cases_lanes import LANE_CASES
 from tests.unit.spec.cases_schema import SCHEMA, SYNTAX
-from tests.unit.spec.documents import DEPLOYMENT, ENDS, HEAD, HOST, SPEC, narrowed, stages_spec
+from tests.unit.spec.documents import (
+    DEPLOYMENT,
+    ENDS,
+    HEAD,
+    HOST,
+    SPEC,
+    NoFiles,
+    narrowed,
+    stages_spec,
+)
 
 TOPOLOGY = (
     Case("SPEC_STAGES_NONE", "stages", "1 to 4 stages", HEAD + ENDS),
@@ -238,6 +248,15 @@ POLICY = (
         context=IN_STAGING,
     ),
     Case(
+        "POLICY_SCHEMA_FILE",
+        "dataguard.schemas",
+        "no such file",
+        SPEC,
+        deployed('[dataguard]\nschemas = ["/data/none.toml"]'),
+        line=10,
+        context={"files": NoFiles()},
+    ),
+    Case(
         "POLICY_PATH_DENIED",
         "adapters.in.path",
         "/data",
@@ -355,4 +374,4 @@ HOSTED = (
     ),
 )
 
-CASES = (*SYNTAX, *SCHEMA, *TOPOLOGY, *POLICY, *HOSTED)
+CASES = (*SYNTAX, *SCHEMA, *TOPOLOGY, *POLICY, *HOSTED, *LANE_CASES)

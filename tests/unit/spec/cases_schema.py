@@ -111,14 +111,6 @@ SCHEMA = (
         SPEC.replace("single_ring", "single_rng"),
         line=2,
     ),
-    Case(
-        "SPEC_MODEL_UNSUPPORTED",
-        "model",
-        "no LaneGraph executor",
-        SPEC.replace("single_ring", "lane_graph"),
-        line=2,
-        column=1,
-    ),
     Case("SPEC_NAME_INVALID", "name", "a letter", SPEC.replace("orders", "1st order"), line=1),
     Case(
         "SPEC_NAME_DUPLICATE", "endpoints.0.name", "stages.0.name", SPEC.replace('"in"', '"keep"')
@@ -256,12 +248,5 @@ SCHEMA = (
         "delete priority",
         SPEC,
         deployed("[tuning]\npriority = 10"),
-    ),
-    Case(
-        "DEPLOYMENT_POLICY_UNSUPPORTED",
-        "failure.policy",
-        "does not have dead_letter",
-        SPEC,
-        deployed('[failure]\npolicy = "dead_letter"'),
     ),
 )

@@ -6,14 +6,30 @@ whatever stages and adapters a build has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from byteord.deployment.model import AdapterInfo, Authority, HostFacts
+from byteord.deployment.model import (
+    AdapterInfo,
+    Authority,
+    Dataguard,
+    DocumentFiles,
+    HostFacts,
+    SchemaFile,
+)
 from byteord.deployment.validate import Report, validate
+from byteord.errors import NotFoundError
 from byteord.spec.document import Source
 from byteord.spec.findings import Finding, Severity
-from byteord.spec.model import ByteRange, ConfigKey, ConfigProblem, Scalar, StageInfo, StateKind
+from byteord.spec.model import (
+    ByteRange,
+    ConfigKey,
+    ConfigProblem,
+    Scalar,
+    Stage,
+    StageInfo,
+    StateKind,
+)
 
 SPEC = """\
 name = "orders"
@@ -114,6 +130,21 @@ class Stages:
         return _check("STAGE_CONFIG_UNKNOWN_KEY", info.keys, config)
 
 
+class NoFiles:
+    """Files of deployments, none of which is there."""
+
+    def schemas(self, paths: Sequence[str]) -> tuple[SchemaFile, ...]:
+        """Find none of the files."""
+        if paths:
+            raise NotFoundError(f"path {paths[0]}: there is no such file")
+        return ()
+
+    def misfits(self, stage: Stage, dataguard: Dataguard, payload_max: int) -> list[ConfigProblem]:
+        """Find nothing."""
+        del stage, dataguard, payload_max
+        return []
+
+
 @dataclass(frozen=True)
 class Needs:
     """What an adapter of the tests wants of the host."""
@@ -132,6 +163,7 @@ _ADAPTERS = {
     "stdin": AdapterInfo("stdin", "its input", True, False, (_FRAMING,), True, True),
     "stdout": AdapterInfo("stdout", "its output", False, True, (_FRAMING,), True, True),
     "box": AdapterInfo("box", "a file", True, True, (_PATH, _FRAMING), True, True),
+    "client": AdapterInfo("client", "a process of its own", True, True, (), True, False),
     "ear": AdapterInfo("ear", "a listening socket", True, False, (_ADDRESS,), False, False),
     "mouth": AdapterInfo("mouth", "a sending socket", False, True, (_ADDRESS,), False, False),
 }
@@ -209,6 +241,7 @@ def check(
     overrides: Mapping[str, str] | None = None,
     client_input: bool = False,
     client_output: bool = False,
+    files: DocumentFiles | None = None,
     level: str = "host",
 ) -> Report:
     """Validate documents given as text against the catalogues of this module."""
@@ -222,6 +255,7 @@ def check(
         overrides=overrides,
         client_input=client_input,
         client_output=client_output,
+        files=files,
         level=level,
     )
 

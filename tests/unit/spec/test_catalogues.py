@@ -21,6 +21,9 @@ AUTHORITY = Authority(
 SMALLEST = {
     "count": "",
     "crc32c": 'mode = "stamp"',
+    "dataguard_check": "",
+    "dataguard_fused": 'rules = ["user:hash", "ip:mask=1:2:="]',
+    "dataguard_redact": 'format = "msgpack"\nrules = ["user:replace_with=a b"]',
     "dedupe": "",
     "filter": 'contains = "Failed password"',
     "identity": "",

@@ -61,7 +61,7 @@ def test_every_code_in_the_sources_is_declared() -> None:
     used = {
         code
         for folder in ("spec", "deployment")
-        for file in (SOURCES / folder).glob("*.py")
+        for file in (SOURCES / folder).rglob("*.py")
         if not file.name.startswith("config")
         for code in pattern.findall(file.read_text())
     }

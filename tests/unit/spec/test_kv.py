@@ -7,6 +7,7 @@ import pytest
 from byteord.spec import kv
 from byteord.spec.document import Bare, Document, Source
 from byteord.spec.findings import Collector, Place
+from byteord.spec.model import Spec
 from tests.unit.spec.documents import check, errors
 
 
@@ -124,7 +125,7 @@ def test_a_string_key_takes_digits_as_text() -> None:
         .replace("name=in\n", "name=true\n")
     )
     report = check(text)
-    assert report.spec is not None
+    assert isinstance(report.spec, Spec)
     assert report.spec.ingress.name == "true"
     assert b'endpoints.0.name="true"\n' in report.spec_kv
     assert check(report.spec_kv).spec == report.spec

@@ -8,7 +8,7 @@ from byteord.adapters.catalogue import CATALOGUE as ADAPTERS
 from byteord.deployment.keys import DEPLOYMENT_KEYS
 from byteord.spec import reference
 from byteord.spec.codes import CODES
-from byteord.spec.keys import SPEC_KEYS
+from byteord.spec.lanegraph.keys import ALL_SPEC_KEYS
 from byteord.stages.catalogue import CATALOGUE as STAGES
 
 PAGE = Path(reference.__file__).with_name("REFERENCE.md")
@@ -25,7 +25,7 @@ def test_the_page_is_what_the_tables_say() -> None:
 def test_the_page_has_every_key() -> None:
     """Every key of both documents, every stage's and adapter's, and every code has its row."""
     page = PAGE.read_text()
-    for key in (*SPEC_KEYS, *DEPLOYMENT_KEYS):
+    for key in (*ALL_SPEC_KEYS, *DEPLOYMENT_KEYS):
         assert f"| `{key.path}` |" in page
         assert key.doc
     for code in CODES:

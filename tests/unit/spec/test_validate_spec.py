@@ -224,14 +224,6 @@ def test_an_unreadable_spec_runs_one_level() -> None:
     assert report.spec_kv == b""
 
 
-def test_lane_graph_gets_one_finding() -> None:
-    """A LaneGraph spec is refused for its model alone, not for keys that a SingleRing lacks."""
-    report = check(
-        'name = "g"\nmodel = "lane_graph"\n[[lanes]]\nname = "l"\n[[roles]]\nkind = "merge"\n'
-    )
-    assert [item.code for item in report.findings] == ["SPEC_MODEL_UNSUPPORTED"]
-
-
 def test_a_secret_is_never_repeated() -> None:
     """A finding about a secret does not contain it; a reference is accepted."""
     hushed = check(SPEC.replace("value = 84", 'value = 84\nconfig.u = "amqp://me:hush@h/q"'))

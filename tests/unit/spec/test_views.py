@@ -40,11 +40,12 @@ DIAMOND = stages_spec(
 
 def _spec(text: str) -> Spec:
     report = check(text)
-    assert report.spec is not None, report.findings
+    assert isinstance(report.spec, Spec), report.findings
     return report.spec
 
 
-def _diff(old: str, new: str, kind: str = "") -> Diff:
+def compare(old: str, new: str, kind: str = "") -> Diff:
+    """Return what changed between two documents given as text."""
     return diff(
         source(old),
         source(new),
@@ -96,7 +97,7 @@ def test_dot_is_a_graph_that_graphviz_draws() -> None:
 
 def test_diff_names_each_change() -> None:
     """A diff lists changed keys with canonical values, and what it takes."""
-    result = _diff(SPEC, SPEC.replace("84", "85") + "\n[ring]\ncapacity = 2048\n")
+    result = compare(SPEC, SPEC.replace("84", "85") + "\n[ring]\ncapacity = 2048\n")
     assert result.kind == "spec"
     assert [(item.path, item.old, item.new) for item in result.changes] == [
         ("ring.capacity", "1024", "2048"),
@@ -109,14 +110,14 @@ def test_diff_names_each_change() -> None:
 
 def test_diff_of_equal_meaning_is_empty() -> None:
     """Another spelling is no change."""
-    result = _diff(SPEC, _spec(SPEC).kv.decode())
+    result = compare(SPEC, _spec(SPEC).kv.decode())
     assert result.changes == ()
     assert result.takes == "none"
 
 
 def test_diff_of_deployments() -> None:
     """Deployments are told from specs, and compared after defaults."""
-    result = _diff(DEPLOYMENT, f"{DEPLOYMENT}\n[tuning]\npin = [1]\n")
+    result = compare(DEPLOYMENT, f"{DEPLOYMENT}\n[tuning]\npin = [1]\n")
     assert result.kind == "deployment"
     assert [(item.path, item.old, item.new) for item in result.changes] == [
         ("tuning.pin", "none", None),
@@ -127,14 +128,14 @@ def test_diff_of_deployments() -> None:
 def test_diff_of_a_spec_with_a_deployment_is_refused() -> None:
     """Two kinds of documents cannot be compared."""
     with pytest.raises(InvalidDocumentError) as error:
-        _diff(SPEC, DEPLOYMENT)
+        compare(SPEC, DEPLOYMENT)
     assert error.value.reason == "DIFF_KINDS_DIFFER"
     assert kind_of(source("x = [")) == "spec"
 
 
 def test_diff_of_a_broken_document_gives_its_findings() -> None:
     """A document with errors is not compared; its findings are handed over."""
-    result = _diff(SPEC, SPEC.replace("single_ring", "ring"))
+    result = compare(SPEC, SPEC.replace("single_ring", "ring"))
     assert not result.ok
     assert result.changes == ()
     assert [item.code for item in result.new_findings] == ["SPEC_MODEL_UNKNOWN"]

@@ -1,0 +1,1 @@
+"""Incident bundles on this side: fetched, checked and summarised offline."""

@@ -1,0 +1,1 @@
+"""What is kept of runs for those who come after: incident bundles."""

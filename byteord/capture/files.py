@@ -1,0 +1,272 @@
+"""The files of an incident bundle, from facts that were gathered before. Pure.
+
+Owns the names and shapes that other tools read; they are versioned by the manifest. It must not
+read the host, and takes everything that may be secret through a `Redactor`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import tomli_w
+
+from byteord.capture.redact import Redactor
+from byteord.spec.document import Bare
+from byteord.spec.findings import Collector
+from byteord.spec.kv import infer, parse
+from byteord.spec.model import Scalar
+
+FORMAT_VERSION = 1
+POLICY_VERSION = 1
+MANIFEST = "manifest.json"
+_EVENT_KEYS = frozenset(["event", "run", "pipeline", "mode", "reason", "state"])
+_EXCEPTION = re.compile(r"([A-Z][A-Za-z]{2,40}(?:Error|Exception|Interrupt|Exit|Warning))(?::|\Z)")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """A process as `/proc` shows it."""
+
+    pid: int
+    cwd: str
+    args: Sequence[str]
+    env: Mapping[str, str]
+    status: str
+    """The text of `/proc/PID/status`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDocuments:
+    """The frozen documents of a run in canonical KV; empty where they are not known."""
+
+    spec_kv: bytes = b""
+    deployment_kv: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFacts:
+    """Everything that a bundle says, as it was found."""
+
+    run_id: str
+    documents: RunDocuments
+    validation: Mapping[str, Any]
+    """As in `spec_validation.json`: ok, and description or error."""
+    version: str
+    environment: str
+    model: str
+    wait: str
+    stage_failure_policy: str
+    enforced: bool
+    process: ProcessFacts
+    snapshot: bytes
+    events: Sequence[Mapping[str, Any]] = ()
+    extra: Mapping[str, bytes] = field(default_factory=dict)
+    """Further files by name: `metrics.prom`, `doctor.json`, ..."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """What is not in it, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFile:
+    """One file, and how much it may tell of a host: `public`, `operational` or `payload`."""
+
+    name: str
+    content: bytes
+    sensitivity: str = "operational"
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the content."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def bundle_files(facts: BundleFacts, redactor: Redactor) -> tuple[BundleFile, ...]:
+    """Return all files, the manifest first, the others by name."""
+    made = {
+        "spec.kv": facts.documents.spec_kv,
+        "deployment.toml": _deployment(facts.documents.deployment_kv, redactor),
+        "spec_validation.json": to_json(facts.validation),
+        "runtime.json": to_json({"crate": {"name": "byteor", "version": facts.version}}),
+        "policy_audit.json": _policy_audit(facts),
+        "environment.json": _environment(facts.process, redactor),
+        _snapshot_name(facts.model): _snapshot(facts.snapshot, redactor),
+        "events.jsonl": b"".join(to_line(_event(each, redactor)) for each in facts.events),
+        **facts.extra,
+    }
+    left_out = dict(facts.left_out)
+    for name in [name for name, content in made.items() if not content]:
+        del made[name]
+        left_out.setdefault(name, "there is none for this run")
+    files = [BundleFile(name, made[name]) for name in sorted(made)]
+    return (_manifest(facts, files, left_out), *files)
+
+
+def to_json(data: Mapping[str, Any]) -> bytes:
+    """Return readable JSON, keys sorted."""
+    return json.dumps(data, indent=2, sort_keys=True, default=str).encode() + b"\n"
+
+
+def to_line(data: Mapping[str, Any]) -> bytes:
+    """Return one line of JSON."""
+    return json.dumps(data, sort_keys=True, default=str).encode() + b"\n"
+
+
+def flat_of(kv: bytes) -> dict[str, Scalar]:
+    """Return canonical KV as key paths and typed values."""
+    found = Collector("deployment", {})
+    flat: dict[str, Scalar] = {}
+    _flatten(parse(kv.decode("ascii"), found).tree, "", flat)
+    return flat
+
+
+def _flatten(node: Mapping[str, Any], prefix: str, into: dict[str, Scalar]) -> None:
+    for name, value in node.items():
+        if isinstance(value, Mapping):
+            _flatten(value, f"{prefix}{name}.", into)
+        elif value != []:
+            into[f"{prefix}{name}"] = infer(value) if isinstance(value, Bare) else value
+
+
+def _deployment(kv: bytes, redactor: Redactor) -> bytes:
+    if not kv:
+        return b""
+    tree: dict[str, Any] = {}
+    for key, value in redactor.deployment(flat_of(kv)).items():
+        node = tree
+        *around, last = key.split(".")
+        for part in around:
+            node = node.setdefault(part, {})
+        node[last] = value
+    return tomli_w.dumps(_arrays(tree)).encode()
+
+
+def _arrays(node: Any) -> Any:
+    """Turn tables whose keys are 0, 1, ... into arrays."""
+    if not isinstance(node, dict):
+        return node
+    inner = {name: _arrays(child) for name, child in node.items()}
+    if inner and set(inner) == {str(index) for index in range(len(inner))}:
+        return [inner[str(index)] for index in range(len(inner))]
+    return inner
+
+
+def _policy_audit(facts: BundleFacts) -> bytes:
+    answer: dict[str, Any] = {
+        "ok": bool(facts.validation.get("ok")),
+        "policy_version": POLICY_VERSION,
+        "mode": facts.environment,
+        "enforced": facts.enforced,
+        "stage_failure_policy": facts.stage_failure_policy,
+        "spec_path": "spec.kv",
+        "lane_path": None,
+        "wait": facts.wait,
+        "runtime_crate": {"name": "byteor", "version": facts.version},
+    }
+    if facts.validation.get("ok"):
+        answer["spec"] = {"sha256": hashlib.sha256(facts.documents.spec_kv).hexdigest()}
+    else:
+        answer["error"] = facts.validation.get("error", "")
+    return to_json(answer)
+
+
+def _environment(process: ProcessFacts, redactor: Redactor) -> bytes:
+    return to_json(
+        {
+            "pid": process.pid,
+            "cwd": redactor.path(process.cwd),
+            "args": redactor.arguments(process.args),
+            "env": redactor.environment(process.env),
+            "proc_status": process.status,
+        }
+    )
+
+
+def _event(event: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
+    return {
+        key: redactor.token(value) if isinstance(value, str) and key not in _EVENT_KEYS else value
+        for key, value in event.items()
+    }
+
+
+def _snapshot_name(model: str) -> str:
+    return "single_ring_snapshot.json" if model == "single_ring" else "lane_graph_state.json"
+
+
+def _snapshot(document: bytes, redactor: Redactor) -> bytes:
+    """Return the snapshot without what it repeats of configuration, paths, people and payloads."""
+    if not document:
+        return b""
+    snapshot = json.loads(document)
+    plan, run, regions = (snapshot.get(name) or {} for name in ("plan", "run", "regions"))
+    for key in ("code_dirs", "read_dirs", "write_dirs"):
+        plan[key] = [redactor.path(path) for path in plan.get(key) or ()]
+    for role in plan.get("roles") or ():
+        for key in ("options", "config"):
+            role[key] = _tokens(role.get(key) or {}, redactor)
+    for effect in plan.get("effects") or ():
+        effect["target"] = redactor.token(str(effect.get("target", "")))
+    for key in ("principal", "region_directory"):
+        if run.get(key):
+            run[key] = redactor.token(run[key])
+    for failure in (run.get("failure"), regions.get("failure")):
+        _without_words(failure, "message", redactor)
+    for condition in run.get("conditions") or ():
+        if condition.get("type") == "Failed":
+            _without_words(condition, "message", redactor)
+    _without_payloads([*(run.get("roles") or ()), *(regions.get("roles") or ())], redactor)
+    return to_json(snapshot)
+
+
+def _tokens(values: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
+    return {
+        name: redactor.token(value) if isinstance(value, str) else value
+        for name, value in values.items()
+    }
+
+
+def _without_payloads(roles: Sequence[dict[str, Any]], redactor: Redactor) -> None:
+    """Samples of rejected input leave as digests; what stages said of a message as a token."""
+    for role in roles:
+        for error in role.get("errors") or ():
+            _without_words(error, "text", redactor)
+        if role.get("samples"):
+            role["samples"] = {
+                reason: {"sha256": hashlib.sha256(str(sample).encode()).hexdigest()}
+                for reason, sample in role["samples"].items()
+            }
+
+
+def _without_words(said: dict[str, Any] | None, key: str, redactor: Redactor) -> None:
+    """Keep the class of an exception, for it is code; the rest may quote a message."""
+    if said and said.get(key):
+        text = str(said[key])
+        kind = _EXCEPTION.match(text)
+        said[key] = f"{kind[1]}: {redactor.token(text)}" if kind else redactor.token(text)
+
+
+def _manifest(
+    facts: BundleFacts, files: Sequence[BundleFile], left_out: Mapping[str, str]
+) -> BundleFile:
+    rows = [
+        {
+            "name": file.name,
+            "bytes": len(file.content),
+            "sha256": file.sha256,
+            "sensitivity": file.sensitivity,
+        }
+        for file in files
+    ]
+    content = {
+        "format": "byteor-incident-bundle",
+        "format_version": FORMAT_VERSION,
+        "run": facts.run_id,
+        "version": facts.version,
+        "files": rows,
+        "left_out": [{"name": name, "reason": reason} for name, reason in sorted(left_out.items())],
+    }
+    return BundleFile(MANIFEST, to_json(content), "public")

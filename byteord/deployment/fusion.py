@@ -1,0 +1,187 @@
+"""Which roles of a LaneGraph commit as one unit, and which units share a thread and a worker.
+
+Pure. The result keeps units acyclic: messages never leave a unit and come back to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from byteord.deployment.model import CLIENT, Deployment, FailurePolicy, Group
+from byteord.deployment.plan import (
+    UNIT_PORTS_MAX,
+    UNIT_ROLES_MAX,
+    LanePlan,
+    RolePlan,
+    UnitPlan,
+    WorkerPlan,
+)
+
+
+def busy_roles(roles: Sequence[RolePlan]) -> int:
+    """Return how many roles want a CPU: all but clients, which are processes of their own."""
+    return sum(1 for role in roles if role.adapter != CLIENT)
+
+
+def unite(
+    roles: Sequence[RolePlan],
+    lanes: Sequence[LanePlan],
+    deployment: Deployment,
+    *,
+    fuse: bool,
+    notes: list[str],
+) -> tuple[UnitPlan, ...]:
+    """Return the units of roles that stand in topological order; each role is in one.
+
+    Adjacent native roles are fused along lossless edges of rings when asked for, within a group.
+    """
+    groups = _group_of(roles, deployment.groups)
+    units = _Units(roles, lanes, groups)
+    apart = fuse and deployment.failure.policy is FailurePolicy.SKIP
+    if apart:
+        notes.append(
+            "ingress roles are not fused: with failure.policy = skip a batch is committed in parts"
+        )
+    for role in roles:
+        units.place(role, fuse=fuse, apart=apart)
+    return units.ordered()
+
+
+def _group_of(roles: Sequence[RolePlan], groups: Sequence[Group]) -> dict[int, int]:
+    """Return the index of its group, by role index; roles without one are not in it."""
+    by_name = {role.name: role.index for role in roles}
+    return {
+        by_name[name]: number
+        for number, group in enumerate(groups)
+        for name in group.roles
+        if name in by_name
+    }
+
+
+def _ports(role: RolePlan) -> int:
+    return len(role.rx) + len(role.tx) + (role.dead_letter is not None)
+
+
+class _Units:
+    """Units on their way, with which of them get messages from which."""
+
+    def __init__(
+        self, roles: Sequence[RolePlan], lanes: Sequence[LanePlan], groups: Mapping[int, int]
+    ) -> None:
+        self._roles, self._lanes, self._groups = roles, lanes, groups
+        self._members: list[list[int]] = []
+        self._of: dict[int, int] = {}
+        self._behind: list[set[int]] = []
+
+    def place(self, role: RolePlan, *, fuse: bool, apart: bool) -> None:
+        """Put a role, whose sources are placed, into a unit."""
+        joined = next((u for u in self._adjacent(role) if self._fits(role, u, apart)), None)
+        if not fuse or joined is None:
+            joined = len(self._members)
+            self._members.append([])
+            self._behind.append(set())
+        self._members[joined].append(role.index)
+        self._of[role.index] = joined
+        for source in self._sources(role):
+            if self._of[source] != joined:
+                self._behind[self._of[source]].add(joined)
+
+    def _sources(self, role: RolePlan) -> list[int]:
+        """Return the roles that it gets messages from, in place the stages before it too."""
+        found: list[int] = []
+        for rx in role.rx:
+            lane = self._lanes[rx.lane]
+            found += lane.producers
+            found += [each.role for each in lane.consumers if each.cell in rx.depends]
+        return [source for source in dict.fromkeys(found) if source != role.index]
+
+    def _adjacent(self, role: RolePlan) -> list[int]:
+        """Return the units that write a ring it follows without loss, in the order of its rx."""
+        if not _is_native(role):
+            return []
+        found: list[int] = []
+        for rx in role.rx:
+            lane = self._lanes[rx.lane]
+            if rx.lossy or lane.journal is not None:
+                continue
+            followed = [each.role for each in lane.consumers if each.cell in rx.depends]
+            found += [self._of[source] for source in (*followed, *lane.producers)]
+        return list(dict.fromkeys(found))
+
+    def _fits(self, role: RolePlan, unit: int, apart: bool) -> bool:  # noqa: FBT001
+        members = [self._roles[index] for index in self._members[unit]]
+        if not all(_is_native(member) for member in members):
+            return False
+        if apart and any(member.kind == "ingress" for member in members):
+            return False
+        if self._groups.get(role.index) != self._groups.get(members[0].index):
+            return False
+        if len(members) >= UNIT_ROLES_MAX:
+            return False
+        if sum(map(_ports, members)) + _ports(role) > UNIT_PORTS_MAX:
+            return False
+        others = {self._of[source] for source in self._sources(role)} - {unit}
+        return not others & self._reached(unit)
+
+    def _reached(self, unit: int) -> set[int]:
+        found: set[int] = set()
+        queue = [unit]
+        for each in queue:
+            queue.extend(self._behind[each] - found)
+            found |= self._behind[each]
+        return found
+
+    def ordered(self) -> tuple[UnitPlan, ...]:
+        """Return the units, each behind all that it gets messages from."""
+        before: list[set[int]] = [set() for _ in self._members]
+        for unit, behind in enumerate(self._behind):
+            for each in behind:
+                before[each].add(unit)
+        done: list[int] = []
+        while len(done) < len(self._members):
+            done.append(
+                next(
+                    unit
+                    for unit in range(len(self._members))
+                    if unit not in done and before[unit] <= set(done)
+                )
+            )
+        return tuple(UnitPlan(index, tuple(self._members[unit])) for index, unit in enumerate(done))
+
+
+def _is_native(role: RolePlan) -> bool:
+    return not role.is_python and role.adapter != CLIENT
+
+
+def staff(
+    units: Sequence[UnitPlan],
+    roles: Sequence[RolePlan],
+    groups: Sequence[Group],
+    *,
+    single_process: bool,
+) -> tuple[WorkerPlan, ...]:
+    """Return the workers: one for all, or one for each group and each unit in none.
+
+    In a shared worker each native unit has a thread, all Python units have one together.
+    """
+    hosted = [unit for unit in units if roles[unit.roles[0]].adapter != CLIENT]
+    if single_process:
+        return (WorkerPlan(0, "all", _threads(hosted, roles)),)
+    of_role = _group_of(roles, groups)
+    shared: dict[int, list[UnitPlan]] = {}
+    for unit in hosted:
+        shared.setdefault(of_role.get(unit.roles[0], -1 - unit.index), []).append(unit)
+    return tuple(
+        WorkerPlan(
+            index,
+            groups[key].name if key >= 0 else "+".join(roles[r].name for r in members[0].roles),
+            _threads(members, roles),
+        )
+        for index, (key, members) in enumerate(shared.items())
+    )
+
+
+def _threads(units: Sequence[UnitPlan], roles: Sequence[RolePlan]) -> tuple[tuple[int, ...], ...]:
+    python = tuple(u.index for u in units if any(roles[role].is_python for role in u.roles))
+    native = [(unit.index,) for unit in units if unit.index not in python]
+    return (python, *native) if python else tuple(native)

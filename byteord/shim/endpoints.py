@@ -1,0 +1,91 @@
+"""What a shim does for clients that play endpoints, and what it says of a run that does not drain.
+
+Owns no state: all of it is read from the plan and the regions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from byteord.deployment.plan import RolePlan, RunPlan
+from byteord.regions.lanes import hold_text
+from byteord.regions.reader import RunReader
+
+STREAM_ADAPTERS = {"ingress": "stdin", "egress": "stdout"}
+"""Adapters that a client of the run feeds and takes through the daemon."""
+
+
+def clients(plan: RunPlan, kind: str) -> list[RolePlan]:
+    """Return the endpoints of a direction that processes of the user's own play."""
+    return [role for role in plan.roles if role.kind == kind and role.adapter == "client"]
+
+
+def streams(plan: RunPlan, roles: Sequence[int], kind: str) -> bool:
+    """Tell whether one of these roles takes the run's stream of a direction."""
+    mine = [plan.roles[role] for role in roles if plan.roles[role].kind == kind]
+    if plan.model != "lane_graph":
+        return bool(mine)
+    return any(role.adapter == STREAM_ADAPTERS[kind] for role in mine)
+
+
+def open_inputs(plan: RunPlan, rings: Sequence[Any]) -> bool:
+    """Tell whether some ring that clients write has not ended."""
+    return any(
+        rings[ring].read()["end_sequence"] is None
+        for role in clients(plan, "ingress")
+        for ring in input_rings(plan, role)
+    )
+
+
+def input_rings(plan: RunPlan, role: RolePlan) -> list[int]:
+    """Return the rings that the clients of an ingress write, one per publisher."""
+    if plan.model != "lane_graph":
+        return [0]
+    return [
+        plan.lanes[tx.lane].rings[stripe]
+        for tx in role.tx
+        for stripe in range(tx.stripe, tx.stripe + tx.stripes)
+    ]
+
+
+def outputs_taken(plan: RunPlan, rings: Sequence[Any]) -> bool:
+    """Tell whether every client that is an egress has taken everything."""
+    for role in clients(plan, "egress"):
+        places = [(0, role.cell)]
+        if plan.model == "lane_graph":
+            places = [(ring, rx.cell) for rx in role.rx for ring in plan.lanes[rx.lane].rings]
+        for ring, cell in places:
+            state = rings[ring].read()
+            if state["end_sequence"] is None or state["cells"][cell] <= state["end_sequence"]:
+                return False
+    return True
+
+
+def stuck_text(directory: str, over: frozenset[str]) -> str:
+    """Say which roles have not ended, what each waits for, and which lanes hold messages."""
+    reader = RunReader(directory)
+    try:
+        read = reader.read()
+    finally:
+        reader.close()
+    said = []
+    for role in read["roles"]:
+        if role["state"] in over or role["stage"] == "client":
+            continue
+        held = read["held"].get(role["name"])
+        waiting = f"{role['name']} is {role['state']} with {role['lag_slots']} messages waiting"
+        said.append(hold_text(role["name"], held) if held else waiting)
+    said += [
+        f"lane {each['name']} holds {each['depth']}" for each in read["lanes"] if each["depth"]
+    ]
+    return "; ".join(said) or "a client has not taken everything"
+
+
+def blocked_for_good(plan: RunPlan, unit: int, states: Sequence[str], over: frozenset[str]) -> bool:
+    """Tell whether a unit waits for room in a lane whose reader has gone."""
+    roles = [plan.roles[role] for role in plan.units[unit].roles]
+    if not any(states[role.index] == "blocked" for role in roles):
+        return False
+    lanes = {tx.lane for role in roles for tx in role.tx}
+    return any(states[each.role] in over for lane in lanes for each in plan.lanes[lane].consumers)

@@ -1,0 +1,1 @@
+"""LaneGraph specs: their keys, lowering, rules, canonical form and picture."""

@@ -1,0 +1,101 @@
+"""Opening a unit of a LaneGraph: its ports laid out for the native loop, the size of its batches.
+
+Owns that translation from the plan. It must not run anything.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from byteord._cext.graph import Graph
+from byteord._cext.worker import Host
+from byteord.deployment.plan import (
+    STATE_DOUBLE_BYTES_MAX,
+    RolePlan,
+    RunPlan,
+    UnitPlan,
+    role_payload_bytes,
+)
+from byteord.deployment.ports import (
+    MemberPorts,
+    RxPort,
+    TxPort,
+    UnitPorts,
+    progress_wanted,
+    unit_ports,
+)
+
+STAGING_BYTES_MAX = 16 << 20
+"""Private memory of a unit for slots that lie in no ring; bounds its batches."""
+_LOSSY_SHARE = 4
+"""A batch takes at most this part of a ring that a lossy consumer reads: the rest is its window."""
+
+
+def open_graph(host: Host, plan: RunPlan, unit: UnitPlan, batch_max: int) -> tuple[Graph, int]:
+    """Return the unit's ports over the rings of `host`, and the largest batch that they allow."""
+    ports = unit_ports(plan, unit)
+    roles = [plan.roles[role] for role in unit.roles]
+    lanes = [port.lane for port in ports.rx] + [port.lane for port in ports.tx]
+    widest = max((plan.lanes[lane].slot_bytes for lane in lanes), default=64)
+    outputs = max(role.outputs_max for role in roles)
+    batch = _batch(plan, ports, batch_max, widest * outputs)
+    lossy = any(port.cell < 0 for port in ports.rx)
+    graph = Graph(
+        area=host.area_address(unit.index),
+        words=ports.words,
+        entries=batch,
+        staging_bytes=widest,
+        copy_bytes=widest if lossy else 0,
+        extra_max=batch * (outputs - 1),
+        wants_progress=progress_wanted(plan),
+        rx=[_rx(host, port) for port in ports.rx],
+        tx=[_tx(host, plan, port) for port in ports.tx],
+        members=[
+            _member(plan, role, member) for role, member in zip(roles, ports.members, strict=True)
+        ],
+    )
+    return graph, batch
+
+
+def _batch(plan: RunPlan, ports: UnitPorts, batch_max: int, bytes_each: int) -> int:
+    most = min(batch_max, max(STAGING_BYTES_MAX // bytes_each, 1))
+    for port in ports.tx:
+        capacity = plan.lanes[port.lane].capacity
+        most = min(most, capacity // _LOSSY_SHARE if port.lossy else capacity)
+    return max(most, 1)
+
+
+def _rx(host: Host, port: RxPort) -> dict[str, Any]:
+    return {
+        "ring": host.ring_address(port.ring),
+        "cell": port.cell,
+        "word": port.word,
+        "source": port.source,
+        "monotone": port.monotone,
+        "depends": port.depends,
+    }
+
+
+def _tx(host: Host, plan: RunPlan, port: TxPort) -> dict[str, Any]:
+    capacity = plan.lanes[port.lane].capacity
+    return {
+        "ring": host.ring_address(port.ring),
+        "word": port.word,
+        "drops": port.drops,
+        "claim_max": capacity // _LOSSY_SHARE if port.lossy else capacity,
+    }
+
+
+def _member(plan: RunPlan, role: RolePlan, ports: MemberPorts) -> dict[str, Any]:
+    return {
+        "rx": ports.rx,
+        "tx": ports.tx,
+        "dead_letter": ports.dead_letter,
+        "place_word": ports.place_word,
+        "pick": role.mode if role.kind == "merge" else "fair",
+        "route": role.mode if role.kind == "router" else "broadcast",
+        "key": role.key or (0, 0),
+        "payload_max": role_payload_bytes(plan, role),
+        "outputs_max": role.outputs_max,
+        "large_state": role.state_bytes > STATE_DOUBLE_BYTES_MAX,
+    }

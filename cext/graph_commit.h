@@ -1,0 +1,121 @@
+/* graph_commit.h: commit and recovery of a unit of a LaneGraph.
+ *
+ * The order of stores is that of unit.h and is the crash contract: outputs into unpublished slots and inactive state, the
+ * inactive words and record, the selector (commit point), then stamps and cursors, then cells. */
+#ifndef BYTEOR_GRAPH_COMMIT_H
+#define BYTEOR_GRAPH_COMMIT_H
+
+#include "graph.h"
+
+/* Take back what was touched since the log held `mark` bytes. */
+static inline void byteor_graph_log_undo(byteor_unit_runtime *u, uint64_t mark) {
+    uint8_t *log = u->undo_area + u->unit->undo_slot_bytes;
+    uint64_t used = u->unit->undo.log_used;
+    while (used > mark && used >= sizeof(byteor_undo_log_entry) + 8u && used <= u->undo_log_bytes) {
+        uint64_t length;
+        byteor_undo_log_entry entry;
+        memcpy(&length, log + used - 8u, sizeof length);
+        if (length > used - 8u || length < sizeof entry) break;
+        used -= length + 8u;
+        memcpy(&entry, log + used, sizeof entry);
+        if (entry.bytes <= length - sizeof entry) memcpy(u->control + entry.offset, log + used + sizeof entry, entry.bytes);
+    }
+    byteor_fence_signal();
+    byteor_store_relaxed64(&u->unit->undo.log_used, used < mark ? mark : used);
+}
+
+/* Into the inactive array. Before a call that may commit by itself, too: the shared poll does when it passes over input
+ * that gave no message. */
+static inline void byteor_words_store(byteor_unit_runtime *u) {
+    byteor_graph *g = u->graph;
+    memcpy(g->shared[1u - (u->unit->selector & 1u)], g->word, g->word_count * sizeof(uint64_t));
+}
+
+static inline void byteor_graph_show_port(byteor_graph *g, byteor_tx_port *port) {
+    byteor_ring_producer *producer = port->ring->producer;
+    uint64_t position = *byteor_tx_word(g, port, BYTEOR_TX_POSITION);
+    uint64_t cursor = byteor_load_relaxed64(&producer->cursor);
+    if (cursor == position) return;
+    if (port->end != BYTEOR_NO_SEQUENCE) byteor_store_release64(&producer->end_sequence, port->end);
+    byteor_ring_publish(port->ring, cursor, position);
+    BYTEOR_KILL_POINT(23);
+}
+
+/* Steps 4 and 5 after a commit: what it says, made visible. Idempotent: also the last part of recovery. */
+static inline void byteor_graph_show(byteor_unit_runtime *u) {
+    byteor_graph *g = u->graph;
+    for (uint32_t t = 0; t < g->tx_count; t++) byteor_graph_show_port(g, &g->tx[t]);
+    for (uint32_t r = 0; r < g->rx_count; r++) {
+        const byteor_rx_port *port = &g->rx[r];
+        if (port->cell < 0) continue;
+        byteor_cell_release(port->ring, (uint32_t)port->cell, *byteor_rx_word(g, port, BYTEOR_RX_POSITION));
+        BYTEOR_KILL_POINT(24);
+    }
+}
+
+/* After the messages: who sees it sees all messages up to it. */
+static inline int byteor_graph_show_progress(byteor_graph *g) {
+    int shown = 0;
+    if (!g->wants_progress) return 0;
+    for (uint32_t t = 0; t < g->tx_count; t++) {
+        byteor_ring_producer *producer = g->tx[t].ring->producer;
+        if (g->tx[t].progress <= byteor_load_relaxed64(&producer->progress_ns)) continue;
+        byteor_store_release64(&producer->progress_ns, g->tx[t].progress);
+        shown = 1;
+    }
+    return shown;
+}
+
+static inline void byteor_graph_show_counters(byteor_unit_runtime *u) {
+    byteor_graph *g = u->graph;
+    for (uint32_t m = 0; m < u->member_count; m++) {
+        byteor_role *role = u->member[m].role;
+        const byteor_member_count *count = &u->work.member[m];
+        const byteor_graph_member *gm = &g->member[m];
+        uint64_t published = gm->tx_count ? 0 : count->received - count->dropped - count->skipped;
+        for (uint32_t t = 0; t < gm->tx_count; t++) {
+            byteor_tx_port *port = &g->tx[gm->tx_first + t];
+            published += *byteor_tx_word(g, port, BYTEOR_TX_POSITION) - (port->end != BYTEOR_NO_SEQUENCE);
+        }
+        byteor_store_relaxed64(&role->received, count->received);
+        byteor_store_relaxed64(&role->dropped, count->dropped);
+        byteor_store_relaxed64(&role->skipped, count->skipped);
+        byteor_store_relaxed64(&role->published, published);
+    }
+}
+
+static inline void byteor_graph_publish(byteor_unit_runtime *u) {
+    byteor_graph *g = u->graph;
+    u->work.state_select ^= g->state_changed;
+    g->state_changed = 0;
+    g->changed = 0;
+    byteor_words_store(u);
+    BYTEOR_KILL_POINT(25);
+    byteor_commit(u);
+    byteor_graph_show(u);
+    (void)byteor_graph_show_progress(g);
+    byteor_wake(u);
+    byteor_graph_show_counters(u);
+}
+
+/* A new process takes the unit over: complete what was committed, take back what was not. */
+static inline void byteor_graph_recover(byteor_unit_runtime *u) {
+    byteor_graph *g = u->graph;
+    u->work = u->unit->record[u->unit->selector & 1u];
+    memcpy(g->word, g->shared[u->unit->selector & 1u], g->word_count * sizeof(uint64_t));
+    if (u->undo_log_bytes && u->unit->undo.valid_for == u->work.commits + 1) byteor_graph_log_undo(u, 0);
+    for (uint32_t m = 0; m < u->member_count; m++) {
+        const byteor_graph_member *gm = &g->member[m];
+        for (uint32_t t = 0; t < gm->tx_count + (gm->dead_letter != BYTEOR_NO_PORT); t++) {
+            byteor_tx_port *port = &g->tx[t < gm->tx_count ? gm->tx_first + t : gm->dead_letter];
+            port->gate = 0;
+            port->end = byteor_member_ended(u, m) ? *byteor_tx_word(g, port, BYTEOR_TX_POSITION) - 1 : BYTEOR_NO_SEQUENCE;
+            port->progress = byteor_load_relaxed64(&port->ring->producer->progress_ns);
+            if (u->source && port->progress > u->work.time_last) u->work.time_last = port->progress;
+        }
+    }
+    byteor_graph_show(u);
+    byteor_graph_show_counters(u);
+}
+
+#endif

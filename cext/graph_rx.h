@@ -1,0 +1,271 @@
+/* graph_rx.h: what a role of a LaneGraph takes from its inputs: which messages, in which order, and how far that brings
+ * its progress. Nothing is copied here but what a lossy reader has to copy before it can trust it. */
+#ifndef BYTEOR_GRAPH_RX_H
+#define BYTEOR_GRAPH_RX_H
+
+#include "graph.h"
+
+static inline uint64_t byteor_rx_end(const byteor_graph *g, const byteor_rx_port *port) {
+    if (port->from != BYTEOR_NO_PORT) return g->tx[port->from].end;
+    /* Stored before the end slot's stamp and before the cursor: byteor_graph_show. */
+    return byteor_load_acquire64(&port->ring->producer->end_sequence);
+}
+
+/* Least that the stages before it have released, seen from `position`. */
+static inline uint64_t byteor_rx_ahead(const byteor_rx_port *port, uint64_t position) {
+    const byteor_ring *ring = port->ring;
+    uint64_t least = ring->capacity + 1;
+    for (uint32_t d = 0; d < port->depends_count; d++) {
+        uint64_t ahead = byteor_load_acquire64(&ring->cells[port->depends[d]].sequence) - position; /* partner: byteor_cell_release */
+        if (ahead < least) least = ahead;
+    }
+    return least > ring->capacity ? 0 : least;
+}
+
+/* Messages and end slots that can be looked at from `position` on, `limit` at most. */
+static inline uint64_t byteor_rx_ready(const byteor_graph *g, const byteor_rx_port *port, uint64_t position, uint64_t limit) {
+    if (port->from != BYTEOR_NO_PORT) return byteor_least(g->word[g->tx[port->from].word] - position, limit);
+    if (port->depends_count) return byteor_least(byteor_rx_ahead(port, position), limit);
+    if (port->cell < 0) { /* acquire, partner: the cursor's release store in byteor_ring_publish */
+        uint64_t ahead = byteor_load_acquire64(&port->ring->producer->cursor) - position;
+        return ahead > port->ring->capacity ? 0 : byteor_least(ahead, limit);
+    }
+    return byteor_ring_scan(port->ring, position, limit);
+}
+
+/* Whether nothing but the end is left at `position`: then the end itself is at hand. */
+static inline int byteor_rx_at_end(const byteor_graph *g, const byteor_rx_port *port, uint64_t position) {
+    uint64_t end = byteor_rx_end(g, port);
+    if (end == BYTEOR_NO_SEQUENCE) return 0;
+    if (position == end + 1) return 1;
+    if (position != end) return 0;
+    if (port->cell < 0) return 1;
+    if (!byteor_rx_ready(g, port, position, 1)) return 0;
+    return byteor_ring_slot(port->ring, position)->length == 0;
+}
+
+static inline void byteor_rx_open(byteor_graph *g, byteor_rx_port *port) {
+    port->position = *byteor_rx_word(g, port, BYTEOR_RX_POSITION);
+    if (!g->wants_progress) return;
+    port->progress = port->from != BYTEOR_NO_PORT ? g->tx[port->from].progress
+                                                  : byteor_load_acquire64(&port->ring->producer->progress_ns); /* before any look at the ring */
+}
+
+/* Move over something that is no message; at the begin of a port's batch only, so that position and count agree. */
+static inline void byteor_rx_pass(byteor_graph *g, byteor_rx_port *port, uint32_t count_word, uint64_t count) {
+    port->position += count;
+    *byteor_rx_word(g, port, BYTEOR_RX_POSITION) = port->position;
+    if (count_word) *byteor_rx_word(g, port, count_word) += count;
+    g->changed = 1;
+}
+
+static inline int byteor_rx_nonsense(const byteor_slot *slot, uint32_t payload_max, int is_end) {
+    return slot->length > payload_max || (slot->flags & ~(is_end ? BYTEOR_SLOT_END : 0u)) != 0;
+}
+
+static inline byteor_entry *byteor_entry_add(byteor_graph *g, byteor_rx_port *port, byteor_slot *slot) {
+    byteor_entry *entry = &g->entry[g->entry_count++];
+    entry->slot = slot;
+    entry->port = (uint32_t)(port - g->rx);
+    entry->next = ++port->position;
+    return entry;
+}
+
+/* --- one port --------------------------------------------------------------------------------------------------- */
+
+/* A lossy reader: what was overwritten before it could be read is missed, exactly counted. */
+static inline void byteor_rx_take_lossy(byteor_graph *g, byteor_rx_port *port, uint64_t limit) {
+    const byteor_ring *ring = port->ring;
+    uint64_t behind = byteor_load_acquire64(&ring->producer->claimed) - port->position;
+    if (behind > ring->capacity && behind < (uint64_t)1 << 63) byteor_rx_pass(g, port, BYTEOR_RX_MISSED, behind - ring->capacity);
+    uint64_t end = byteor_rx_end(g, port);
+    uint64_t count = byteor_least(byteor_rx_ready(g, port, port->position, limit), end - port->position);
+    for (uint64_t i = 0; i < count; i++) {
+        byteor_slot *copy = byteor_graph_copied(g, g->entry_count);
+        const byteor_slot *slot = byteor_ring_slot(ring, port->position);
+        byteor_slot_read(copy, slot, ring->payload_max);
+        byteor_fence_acquire(); /* partner: byteor_fence_release in byteor_ring_claim */
+        if (byteor_load_relaxed64(&ring->producer->claimed) - port->position > ring->capacity) return; /* lapped meanwhile */
+        if (copy->length > ring->payload_max || copy->flags) { /* whole, and yet no message */
+            if (g->entry_count && g->entry[g->entry_count - 1].port == (uint32_t)(port - g->rx)) return;
+            byteor_rx_pass(g, port, BYTEOR_RX_NONSENSE, 1);
+            continue;
+        }
+        byteor_entry_add(g, port, copy);
+    }
+}
+
+static inline void byteor_rx_take(byteor_graph *g, byteor_rx_port *port, uint64_t limit) {
+    if (limit == 0) return;
+    if (port->cell < 0) {
+        byteor_rx_take_lossy(g, port, limit);
+        return;
+    }
+    uint32_t first = g->entry_count;
+    uint64_t count = byteor_rx_ready(g, port, port->position, limit);
+    if (count == 0) return;
+    uint64_t to_end = byteor_rx_end(g, port) - port->position; /* after the look: see byteor_rx_end */
+    for (uint64_t i = 0; i < count && i <= to_end; i++) {
+        byteor_slot *slot = byteor_ring_slot(port->ring, port->position);
+        if (i == to_end && slot->length == 0) return;
+        if (port->depends_count && (slot->flags & BYTEOR_SLOT_DROPPED)) { /* by a stage in place */
+            if (g->entry_count != first) return;
+            byteor_rx_pass(g, port, 0, 1);
+            continue;
+        }
+        if (byteor_rx_nonsense(slot, port->ring->payload_max, i == to_end)) {
+            if (g->entry_count != first) return;
+            byteor_rx_pass(g, port, BYTEOR_RX_NONSENSE, 1);
+            continue;
+        }
+        byteor_entry_add(g, port, slot);
+    }
+}
+
+/* --- several ports ---------------------------------------------------------------------------------------------- */
+
+static inline void byteor_take_fair(byteor_graph *g, const byteor_graph_member *gm, uint64_t limit) {
+    uint64_t place = gm->rx_count > 1 ? g->word[gm->place_word] : 0;
+    for (uint32_t k = 0; k < gm->rx_count; k++)
+        byteor_rx_take(g, &g->rx[gm->rx_first + (place + k) % gm->rx_count], limit - g->entry_count);
+}
+
+static inline void byteor_take_priority(byteor_graph *g, const byteor_graph_member *gm, uint64_t limit) {
+    for (uint32_t k = 0; k < gm->rx_count; k++) byteor_rx_take(g, &g->rx[gm->rx_first + k], limit - g->entry_count);
+}
+
+/* The next message of a port with its time: 1; or 0 with the time up to which nothing more will come. */
+static inline int byteor_rx_head(byteor_graph *g, byteor_rx_port *port, byteor_slot **slot, uint64_t *time) {
+    uint64_t since = *byteor_rx_word(g, port, BYTEOR_RX_POSITION);
+    for (;;) {
+        if (byteor_rx_at_end(g, port, port->position)) {
+            *time = UINT64_MAX;
+            return 0;
+        }
+        if (!byteor_rx_ready(g, port, port->position, 1)) {
+            int held = port->depends_count && byteor_load_acquire64(&port->ring->producer->cursor) != port->position;
+            *time = held ? 0 : port->progress; /* a stage in place holds messages of unknown time */
+            return 0;
+        }
+        *slot = byteor_ring_slot(port->ring, port->position);
+        int dropped = port->depends_count && ((*slot)->flags & BYTEOR_SLOT_DROPPED);
+        int is_end = port->position == byteor_rx_end(g, port);
+        if (!dropped && !byteor_rx_nonsense(*slot, port->ring->payload_max, is_end)) {
+            *time = (*slot)->time_ns;
+            return 1;
+        }
+        *time = 0;
+        if (port->position != since) return 0; /* at the begin of the next batch */
+        byteor_rx_pass(g, port, dropped ? 0 : BYTEOR_RX_NONSENSE, 1);
+        since = port->position;
+    }
+}
+
+/* By ingress time, as far as that order is certain; ties go to the port that was named first. */
+static inline void byteor_take_ordered(byteor_graph *g, const byteor_graph_member *gm, uint64_t limit) {
+    uint64_t time[BYTEOR_PORTS_MAX];
+    byteor_slot *slot[BYTEOR_PORTS_MAX];
+    int head[BYTEOR_PORTS_MAX];
+    for (uint32_t k = 0; k < gm->rx_count; k++) head[k] = byteor_rx_head(g, &g->rx[gm->rx_first + k], &slot[k], &time[k]);
+    while (g->entry_count < limit) {
+        uint32_t least = gm->rx_count;
+        uint64_t quiet = UINT64_MAX;
+        for (uint32_t k = 0; k < gm->rx_count; k++) {
+            if (!head[k]) quiet = byteor_least(quiet, time[k]);
+            else if (least == gm->rx_count || time[k] < time[least]) least = k;
+        }
+        if (least == gm->rx_count || time[least] > quiet) return;
+        byteor_rx_port *port = &g->rx[gm->rx_first + least];
+        byteor_entry_add(g, port, slot[least]);
+        head[least] = byteor_rx_head(g, port, &slot[least], &time[least]);
+    }
+}
+
+/* Collect up to `limit` messages for member m; what is taken is up to byteor_accept. */
+static inline void byteor_gather(byteor_unit_runtime *u, uint32_t m, uint64_t limit) {
+    byteor_graph *g = u->graph;
+    const byteor_graph_member *gm = &g->member[m];
+    g->entry_count = 0;
+    g->failed_payload = NULL;
+    for (uint32_t k = 0; k < gm->rx_count; k++) byteor_rx_open(g, &g->rx[gm->rx_first + k]);
+    limit = byteor_least(limit, g->entry_max);
+    if (gm->pick == BYTEOR_PICK_ORDERED) byteor_take_ordered(g, gm, limit);
+    else if (gm->pick == BYTEOR_PICK_PRIORITY) byteor_take_priority(g, gm, limit);
+    else byteor_take_fair(g, gm, limit);
+}
+
+/* The first `count` messages at hand are dealt with. */
+static inline void byteor_accept(byteor_unit_runtime *u, uint32_t m, uint32_t first, uint32_t count) {
+    byteor_graph *g = u->graph;
+    const byteor_graph_member *gm = &g->member[m];
+    if (count == 0) return;
+    for (uint32_t i = first; i < first + count; i++) *byteor_rx_word(g, &g->rx[g->entry[i].port], BYTEOR_RX_POSITION) = g->entry[i].next;
+    if (gm->rx_count > 1) g->word[gm->place_word] = (g->entry[first + count - 1].port - gm->rx_first + 1) % gm->rx_count;
+    g->changed = 1;
+}
+
+/* Whether all inputs of member m have ended; then their ends are taken. */
+static inline int byteor_inputs_ended(byteor_unit_runtime *u, uint32_t m) {
+    byteor_graph *g = u->graph;
+    const byteor_graph_member *gm = &g->member[m];
+    for (uint32_t k = 0; k < gm->rx_count; k++) {
+        const byteor_rx_port *port = &g->rx[gm->rx_first + k];
+        if (!byteor_rx_at_end(g, port, *byteor_rx_word(g, port, BYTEOR_RX_POSITION))) return 0;
+    }
+    return 1;
+}
+
+static inline void byteor_take_ends(byteor_unit_runtime *u, uint32_t m) {
+    byteor_graph *g = u->graph;
+    const byteor_graph_member *gm = &g->member[m];
+    for (uint32_t k = 0; k < gm->rx_count; k++) {
+        byteor_rx_port *port = &g->rx[gm->rx_first + k];
+        uint64_t *position = byteor_rx_word(g, port, BYTEOR_RX_POSITION), end = byteor_rx_end(g, port);
+        if (*position != end + 1) g->changed = 1;
+        *position = end + 1;
+    }
+}
+
+/* Time of the end of member m's input: the latest that its ends carry. */
+static inline uint64_t byteor_end_time(byteor_unit_runtime *u, uint32_t m) {
+    const byteor_graph *g = u->graph;
+    const byteor_graph_member *gm = &g->member[m];
+    uint64_t latest = 0;
+    for (uint32_t k = 0; k < gm->rx_count; k++) {
+        const byteor_rx_port *port = &g->rx[gm->rx_first + k];
+        uint64_t time = port->cell < 0 ? 0 : byteor_ring_slot(port->ring, byteor_rx_end(g, port))->time_ns;
+        if (time > latest) latest = time;
+    }
+    return latest ? latest : byteor_now_ns(u->clock);
+}
+
+/* Everything up to this time is through member m: the least of its inputs', below what still waits in them. */
+static inline uint64_t byteor_member_progress(byteor_graph *g, const byteor_graph_member *gm) {
+    uint64_t least = UINT64_MAX;
+    for (uint32_t k = 0; k < gm->rx_count; k++) {
+        const byteor_rx_port *port = &g->rx[gm->rx_first + k];
+        uint64_t position = *byteor_rx_word(g, port, BYTEOR_RX_POSITION), bound = port->progress;
+        if (byteor_rx_at_end(g, port, position)) continue;
+        if (byteor_rx_ready(g, port, position, 1)) {
+            int known = port->monotone && port->cell >= 0;
+            bound = known ? byteor_ring_slot(port->ring, position)->time_ns - 1 : 0;
+        } else if (port->depends_count && byteor_load_acquire64(&port->ring->producer->cursor) != position) {
+            bound = 0;
+        }
+        least = byteor_least(least, bound);
+    }
+    return least;
+}
+
+static inline void byteor_pass_progress(byteor_unit_runtime *u, uint32_t m) {
+    byteor_graph *g = u->graph;
+    const byteor_graph_member *gm = &g->member[m];
+    if (!g->wants_progress || gm->rx_count == 0) return;
+    uint64_t progress = byteor_member_progress(g, gm);
+    if (progress == UINT64_MAX) return;
+    for (uint32_t t = 0; t < gm->tx_count; t++)
+        if (progress > g->tx[gm->tx_first + t].progress) g->tx[gm->tx_first + t].progress = progress;
+    if (gm->dead_letter != BYTEOR_NO_PORT && progress > g->tx[gm->dead_letter].progress) g->tx[gm->dead_letter].progress = progress;
+}
+
+#endif

@@ -1,0 +1,62 @@
+/* unit_graph.h: one turn of a unit of a LaneGraph: each of its roles once, in topological order, then one commit.
+ *
+ * A role reads what another role of the unit has just written up to the uncommitted position; everybody else sees it once
+ * it is committed. A turn never waits: what has no room now is left for later, and what was done is committed. */
+#ifndef BYTEOR_UNIT_GRAPH_H
+#define BYTEOR_UNIT_GRAPH_H
+
+#include "graph_move.h"
+
+/* --- the turn --------------------------------------------------------------------------------------------------- */
+
+static inline int byteor_graph_member_turn(byteor_unit_runtime *u, uint32_t m, uint32_t command, int *outcome) {
+    if (byteor_member_ended(u, m)) return 0;
+    switch (u->member[m].kind) {
+        case BYTEOR_ROLE_INGRESS: return byteor_ingress_turn(u, command, outcome);
+        case BYTEOR_ROLE_EGRESS: return byteor_egress_turn(u, m, outcome);
+        case BYTEOR_ROLE_STAGE: return byteor_stage_turn(u, m);
+        default: return byteor_move_turn(u, m);
+    }
+}
+
+static inline int byteor_graph_all_ended(const byteor_unit_runtime *u) {
+    return u->work.ended == ((uint64_t)1 << u->member_count) - 1;
+}
+
+static inline int byteor_graph_duty(byteor_unit_runtime *u, uint32_t command) {
+    byteor_graph *g = u->graph;
+    int outcome = BYTEOR_DUTY_IDLE, worked = 0, failed = 0;
+    if (byteor_graph_all_ended(u)) return BYTEOR_DUTY_ENDED;
+    g->no_room = 0;
+    for (uint32_t m = 0; m < u->member_count && !failed; m++) {
+        int done = byteor_graph_member_turn(u, m, command, &outcome);
+        failed = done < 0;
+        worked |= done > 0;
+        byteor_pass_progress(u, m);
+    }
+    if (g->changed) {
+        BYTEOR_KILL_POINT(26);
+        byteor_graph_publish(u);
+        worked = 1;
+    } else if (byteor_graph_show_progress(g)) {
+        byteor_wake(u);
+    }
+    if (failed) {
+        u->done = 1;
+        return BYTEOR_DUTY_FAILED;
+    }
+    if (worked) return BYTEOR_DUTY_WORKED;
+    return outcome == BYTEOR_DUTY_IDLE && g->no_room ? BYTEOR_DUTY_NO_ROOM : outcome;
+}
+
+/* A unit of any kind. */
+static inline int byteor_any_duty(byteor_unit_runtime *u, uint32_t command) {
+    return u->kind == BYTEOR_UNIT_GRAPH ? byteor_graph_duty(u, command) : byteor_unit_duty(u, command);
+}
+
+static inline void byteor_any_recover(byteor_unit_runtime *u) {
+    if (u->kind == BYTEOR_UNIT_GRAPH) byteor_graph_recover(u);
+    else byteor_recover(u);
+}
+
+#endif

@@ -1,0 +1,1 @@
+"""Files and redaction of incident bundles."""
