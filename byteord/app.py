@@ -92,8 +92,9 @@ class Daemon:
         )
         with contextlib.ExitStack() as stack:
             stack.callback(governor.close)
-            watch = asyncio.create_task(LoopWatch(self._notifier, self._log).run())
-            stack.callback(watch.cancel)
+            watch = LoopWatch(self._notifier, self._log, manager.steps.stuck)
+            for task in (watch.run(), manager.steps.run()):
+                stack.callback(asyncio.create_task(task).cancel)
             await manager.adopt()
             await servicer.settle()
             metrics = self._serve_metrics(manager, stack)

@@ -19,6 +19,7 @@ def show_run(screen: Screen, run: Plain) -> None:
     show_roles(screen, run)
     show_reports(screen, run)
     show_workers(screen, run)
+    show_tuning(screen, run)
 
 
 def show_figures(
@@ -108,6 +109,7 @@ def show_workers(screen: Screen, run: Plain) -> None:
             str(worker["restarts"]),
             duration(worker["heartbeat_age_ns"]),
             duration(worker["cycle_ns_max"]),
+            *_gaps(worker["jitter"]),
             size(worker["rss_bytes"]) if worker["rss_bytes"] else "-",
             worker["exit"],
         ]
@@ -122,8 +124,40 @@ def show_workers(screen: Screen, run: Plain) -> None:
         "#restarts",
         "#heartbeat",
         "#longest cycle",
+        "#gaps",
+        "#longest gap",
     ]
     _table(screen, [*columns, "#memory", "exit"], rows)
+
+
+def show_tuning(screen: Screen, run: Plain) -> None:
+    """Draw what workers asked of the kernel, and below it what falls short and what mends it.
+
+    Knobs that nothing was asked of are left out.
+    """
+    knobs = [(worker["index"], knob) for worker in run["workers"] for knob in worker["tuning"]]
+    shown = [
+        [str(index), knob["knob"], knob["requested"], knob["applied"], knob["state"],
+         short_time(knob["since"])]
+        for index, knob in knobs
+        if knob["requested"] not in _NOT_ASKED or knob["state"] != "applied"
+    ]  # fmt: skip
+    _table(screen, ["#worker", "knob", "requested", "applied", "state", "since"], shown)
+    short = [
+        [str(index), knob["knob"], knob["reason"], knob["fix"]]
+        for index, knob in knobs
+        if knob["state"] != "applied"
+    ]
+    _table(screen, ["#worker", "falls short", "reason", "fix"], short)
+
+
+_NOT_ASKED = ("none", "any", "other", "nice 0")
+
+
+def _gaps(jitter: Plain | None) -> list[str]:
+    if not jitter:
+        return ["-", "-"]
+    return [count(jitter["gaps"]), duration(jitter["gap_ns_max"]) if jitter["gaps"] else "-"]
 
 
 def throughput(run: Plain) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from byteor.v1 import governance_pb2 as pb
 from byteord.rpc.convert_documents import optional_source, required_source
-from byteord.rpc.convert_times import timestamp, unix_ns
+from byteord.rpc.times import timestamp, unix_ns
 from byteord.rpc.wanted import StartWanted
 from byteord.runs.view import EffectsView, EffectView
 

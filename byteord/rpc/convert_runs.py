@@ -8,7 +8,13 @@ from byteor.v1 import runs_pb2 as pb
 from byteord.errors import InvalidArgumentError
 from byteord.rpc import convert_governance
 from byteord.rpc.convert_documents import optional_source, required_source
-from byteord.rpc.convert_times import timestamp, unix_ns
+from byteord.rpc.convert_tuning import (
+    jitter_from_proto,
+    jitter_to_proto,
+    knob_from_proto,
+    knob_to_proto,
+)
+from byteord.rpc.times import timestamp, unix_ns
 from byteord.rpc.wanted import StartWanted
 from byteord.runs.state import RunState
 from byteord.runs.view import (
@@ -190,6 +196,8 @@ def _worker(worker: WorkerView) -> pb.WorkerStatus:
         cycle_ns_max=worker.cycle_ns_max,
         exit=worker.exit,
         rss_bytes=worker.rss_bytes,
+        tuning=[knob_to_proto(knob) for knob in worker.tuning],
+        jitter=jitter_to_proto(worker.jitter) if worker.jitter else None,
     )
 
 
@@ -205,6 +213,8 @@ def _worker_from_proto(worker: pb.WorkerStatus) -> WorkerView:
         cycle_ns_max=worker.cycle_ns_max,
         exit=worker.exit,
         rss_bytes=worker.rss_bytes,
+        tuning=tuple(knob_from_proto(knob) for knob in worker.tuning),
+        jitter=jitter_from_proto(worker.jitter) if worker.HasField("jitter") else None,
     )
 
 

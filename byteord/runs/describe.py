@@ -15,7 +15,8 @@ from typing import Any
 
 from byteord.deployment.plan import RunPlan
 from byteord.runs.shim_client import ShimStatus, ShimWorker
-from byteord.runs.view import ErrorView, RoleView, RunView, WorkerView
+from byteord.runs.view import ErrorView, JitterView, RoleView, RunView, WorkerView
+from byteord.tuning.monitor import Report
 
 SNAPSHOT_VERSION = 1
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -44,7 +45,10 @@ def role_views(plan: RunPlan, read: Mapping[str, Any] | None) -> tuple[RoleView,
 
 
 def worker_views(
-    plan: RunPlan, status: ShimStatus | None, read: Mapping[str, Any] | None
+    plan: RunPlan,
+    status: ShimStatus | None,
+    read: Mapping[str, Any] | None,
+    tuning: Report | None = None,
 ) -> tuple[WorkerView, ...]:
     """Return the workers, with what their shim and their roles say of them."""
     reported = {each.index: each for each in status.workers} if status else {}
@@ -67,9 +71,26 @@ def worker_views(
                 cycle_ns_max=max((role["cycle_ns_max"] for role in mine), default=0),
                 exit=seen.exit,
                 rss_bytes=resident_bytes(seen.pid) if seen.pid else 0,
+                tuning=(tuning or {}).get(worker.index, ()),
+                jitter=_jitter(read, worker.index),
             )
         )
     return tuple(views)
+
+
+def _jitter(read: Mapping[str, Any] | None, worker: int) -> JitterView | None:
+    gaps = read["gaps"].get(worker) if read is not None else None
+    if gaps is None:
+        return None
+    return JitterView(
+        gaps=gaps["count"],
+        stolen_ns=gaps["sum"],
+        gap_ns_p50=gaps["p50"],
+        gap_ns_p99=gaps["p99"],
+        gap_ns_p999=gaps["p999"],
+        gap_ns_max=gaps["max"],
+        gap_ns_min=gaps["min"],
+    )
 
 
 def elapsed_ns(read: Mapping[str, Any] | None, key: str) -> int:

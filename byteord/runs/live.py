@@ -42,8 +42,9 @@ from byteord.runs.shim_client import (
 from byteord.runs.state import RunState, may_follow
 from byteord.runs.streams import InputStream, OutputStream, stream_pair
 from byteord.runs.view import ConditionView, FailureView, RunView
+from byteord.tuning.monitor import Report, read_report
 
-_START_FAILURES = frozenset({"START_FAILED", "WORKER_DIED"})
+_START_FAILURES = frozenset({"START_FAILED", "WORKER_DIED", "TUNING_DEGRADED"})
 """Reasons of a run that fails without having been reported as running."""
 FACTS_FILE = "daemon.json"
 _LOG_TAIL_BYTES = 2000
@@ -130,6 +131,7 @@ class LiveRun:
         self._leased: Control | None = None
         self._conditions: tuple[ConditionView, ...] = ()
         self._last_read: dict[str, Any] | None = None
+        self._last_tuning: Report = {}
 
     @property
     def id(self) -> str:
@@ -237,6 +239,11 @@ class LiveRun:
             with contextlib.suppress(RegionError):
                 self._last_read = self._reader.read()
         return self._last_read
+
+    def tuning(self) -> Report:
+        """Return what its shim read back of its workers' tuning, now or last."""
+        self._last_tuning = read_report(self.directory) or self._last_tuning
+        return self._last_tuning
 
     def note(self, kind: str, status: str, reason: str, message: str) -> None:
         """Set a condition of the daemon's own; its time changes with its status."""
@@ -372,7 +379,7 @@ class LiveRun:
             first_message_ns=elapsed_ns(read, "first_message_ns"),
             ready_ns=elapsed_ns(read, "ready_ns"),
             single_process=self.plan.mode == "single_process",
-            workers=() if light else worker_views(self.plan, status, read),
+            workers=() if light else worker_views(self.plan, status, read, self.tuning()),
             roles=() if light else role_views(self.plan, read),
             shim_pid=self.process.pid if self.process else 0,
             region_directory=self.directory,

@@ -15,6 +15,7 @@ from byteord.deployment.model import Deployment
 from byteord.runs.state import RunState
 from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec
+from byteord.tuning.knobs import Knob
 
 CHUNK_BYTES_MAX = 1 << 20
 """Largest piece of input or output that passes between a client and a run."""
@@ -128,6 +129,20 @@ class RoleView:
 
 
 @dataclass(frozen=True, slots=True)
+class JitterView:
+    """Gaps of a worker's loop: time that somebody else had its CPU."""
+
+    gaps: int = 0
+    stolen_ns: int = 0
+    gap_ns_p50: int = 0
+    gap_ns_p99: int = 0
+    gap_ns_p999: int = 0
+    gap_ns_max: int = 0
+    gap_ns_min: int = 0
+    """Shortest stretch that counts."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerView:
     """One worker process; `pid` is 0 while it does not run, `exit` empty until it ended once."""
 
@@ -141,6 +156,10 @@ class WorkerView:
     cycle_ns_max: int = 0
     exit: str = ""
     rss_bytes: int = 0
+    tuning: tuple[Knob, ...] = ()
+    """In the order of `byteord.tuning.knobs.KNOBS`; empty until the worker was read back."""
+    jitter: JitterView | None = None
+    """None until its regions could be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from byteord.shim import endpoints, processes
 from byteord.shim.channel import Channel
 from byteord.shim.in_hand import InHand, in_hand
 from byteord.shim.processes import Process
+from byteord.shim.tuning import TuningWatch
 from byteord.worker.main import EXIT_FAILED, EXIT_OK, EXIT_REGION, EXIT_RESTART, run_worker
 
 RUN, DRAIN, FINISH, STOP = 1, 2, 3, 4
@@ -76,6 +77,7 @@ class Supervisor:
         self.channel = Channel(directory, control_fd)
         self.selector = selectors.DefaultSelector()
         self._shown = ""
+        self.tuning = TuningWatch(directory, self.plan, self.selector)
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -113,6 +115,7 @@ class Supervisor:
         self.stop("drain", self.plan.drain_timeout_s)
 
     def _start(self, process: Process) -> None:
+        report = self.tuning.open(process.plan.index)
         body = partial(
             run_worker,
             self.plan,
@@ -120,8 +123,9 @@ class Supervisor:
             control_fd=self.control_fd,
             ring_fds=self.ring_fds,
             stream_fds=self.stream_fds,
+            report_fd=report.fileno(),
         )
-        keep = {self.control_fd, *self.ring_fds}
+        keep = {self.control_fd, report.fileno(), *self.ring_fds}
         keep |= {
             fd for kind, fd in self.stream_fds.items() if fd >= 0 and self._hosts(process, kind)
         }
@@ -129,6 +133,7 @@ class Supervisor:
             self.control.set_state(role, "starting", 0)
             self.control.set_restarts(role, process.restarts)
         processes.start(process, body, frozenset(keep))
+        report.close()
         self.selector.register(process.pidfd, selectors.EVENT_READ, partial(self._ended, process))
 
     def _roles(self, process: Process) -> list[int]:
@@ -305,6 +310,7 @@ class Supervisor:
         for process in self.workers:
             if process.restart_at and process.restart_at <= now and not process.alive:
                 self._start(process)
+        self._watch_tuning()
         self._note_running()
         self._kill_hung()
         if self.finishing < 0 and self.control.run()["failed_role"] is not None:
@@ -316,6 +322,16 @@ class Supervisor:
         if self.deadline and now > self.deadline:
             self._overdue()
         self._conclude()
+
+    def _watch_tuning(self) -> None:
+        if self.tuning.look({p.plan.index: p.pid for p in self.workers if p.alive}):
+            self._condition("Tuned", *self.tuning.monitor.summary())
+        if self.stop_requested or self.finishing >= 0:
+            self.tuning.dismiss()
+        elif refused := self.tuning.refusal():
+            self.control.fail(0, "TUNING_DEGRADED", None, b"", refused[:480])
+            self._fail_run()
+            self.failure = {**self._read_failure(), "role": "", "stage": "", "message": refused}
 
     def _note_running(self) -> None:
         for process in self.workers:

@@ -15,6 +15,8 @@ from byteord.runs.state import RunState
 from byteord.telemetry.calls import CALL_BOUNDS_S, CallStats
 from byteord.telemetry.metric_table import METRICS
 from byteord.telemetry.process import ProcessStats
+from byteord.tuning.knobs import STATES
+from byteord.tuning.monitor import Report
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS_NS = (*(digit * 10**power for power in range(2, 9) for digit in (1, 2, 5)), 10**9)
@@ -36,6 +38,9 @@ class RunSample:
     """Of a role's index and `service` or `latency`."""
     processes: Mapping[int, ProcessStats] | None = None
     """By pid; a worker that is not in it is gone."""
+    tuning: Report | None = None
+    gaps: Callable[[int], Histogram] | None = None
+    """Of a worker's index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,7 @@ def _run(page: Page, run: RunSample) -> None:
     for role in run.read["roles"]:
         _role(page, labels, role, run.histogram)
     _workers(page, labels, run.read["roles"], run.processes or {})
+    _tuning(page, labels, run)
 
 
 def _lane(page: Page, run: str, ring: Mapping[str, Any]) -> None:
@@ -187,6 +193,20 @@ def _workers(
         series = _worker_series(run, index)
         for (name, prefix), value in zip(series, values, strict=False):
             page[name].append(f"{prefix}{value}")
+
+
+def _tuning(page: Page, labels: str, run: RunSample) -> None:
+    """Knobs as the shim read them back, and gaps as the regions hold them."""
+    for worker, knobs in (run.tuning or {}).items():
+        mine = f'{labels},worker="{worker}"'
+        for knob in knobs:
+            value = STATES.index(knob.state) if knob.state in STATES else len(STATES) - 1
+            _put(page, "byteor_worker_tuning_state", f'{mine},knob="{knob.knob}"', value)
+    workers = run.read["gaps"] if run.read and run.gaps else ()
+    for worker in workers:
+        if run.gaps is not None:
+            mine = f'{labels},worker="{worker}"'
+            _histogram(page, "byteor_worker_gap_seconds", mine, run.gaps(worker))
 
 
 @lru_cache(maxsize=4096)

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
 import os
 import signal
+import socket
 import sys
 import threading
 from typing import Any
@@ -30,10 +32,11 @@ from byteord.deployment.plan import (
 )
 from byteord.deployment.ports import is_graph_unit
 from byteord.errors import ByteorError
+from byteord.tuning.apply import Outcome, begin, enter, pin_thread, settle
 from byteord.worker.graph import open_graph
 
 EXIT_OK, EXIT_FAILED, EXIT_RESTART, EXIT_REGION = 0, 1, 3, 4
-PR_SET_NAME, PR_SET_TIMERSLACK = 15, 29
+PR_SET_NAME = 15
 LOG_BYTES_PER_TOUCHED = 6
 """A touch of 4 bytes, the least there is, takes 24 bytes of the undo log and its entry."""
 
@@ -202,17 +205,25 @@ class Worker:
         """
         first, *others = self.worker.threads
         threads = [
-            threading.Thread(target=self._run_thread, args=(units,), daemon=True)
-            for units in others
+            threading.Thread(target=self._run_further, args=(index, units), daemon=True)
+            for index, units in enumerate(others, 1)
         ]
         for thread in threads:
             thread.start()
+        pin_thread(self.worker.cpus_of(0))
         self._run_thread(first)
         for thread in threads:
             thread.join()
         if not self.failed:
             return EXIT_OK
         return EXIT_RESTART if self.plan.failure_policy == "restart" else EXIT_FAILED
+
+    def _run_further(self, index: int, units: tuple[int, ...]) -> None:
+        """Run a thread beyond the first: it places itself, and has a name to be found by."""
+        _name(f"byteor-w{self.worker.index}.{index}")
+        pin_thread(self.worker.cpus_of(index))
+        begin(self.plan.tuning, Outcome())
+        self._run_thread(units)
 
     def _run_thread(self, units: tuple[int, ...]) -> None:
         for failure in self.host.run(list(units)):
@@ -287,15 +298,29 @@ def _conduits(plan: RunPlan, unit: UnitPlan) -> set[int]:
     return dead | read | {tx.lane for role in roles for tx in role.tx}
 
 
-def prepare_process(worker: WorkerPlan) -> None:
+def prepare_process(plan: RunPlan, worker: WorkerPlan) -> Outcome:
     """Name the process, place it, and leave signals of the terminal to the shim."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_NAME, f"byteor-w{worker.index}".encode()[:15], 0, 0, 0)
-    libc.prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
+    _name(f"byteor-w{worker.index}")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    if worker.cpus:
-        os.sched_setaffinity(0, worker.cpus)
+    return enter(plan.tuning, worker.cpus)
+
+
+def _name(name: str) -> None:
+    """Name the calling thread; the first one's name is the process's."""
+    ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def report_tuning(report_fd: int, done: Outcome, *, wait: bool) -> bool:
+    """Tell the shim what was refused; with `wait`, return whether the loop may begin."""
+    if report_fd < 0:
+        return True
+    with socket.socket(fileno=report_fd) as channel:
+        try:
+            channel.send(json.dumps({"refused": done.refused, "seen": done.seen}).encode())
+            return not wait or bool(channel.recv(64))
+        except OSError:  # the shim has gone: a run that had to be judged does not begin
+            return not wait
 
 
 def run_worker(
@@ -305,12 +330,13 @@ def run_worker(
     control_fd: int,
     ring_fds: list[int],
     stream_fds: dict[str, int],
+    report_fd: int = -1,
 ) -> int:
     """Be the worker: open, run, return the exit code.
 
     Errors of opening are recorded by role and give EXIT_FAILED.
     """
-    prepare_process(worker)
+    done = prepare_process(plan, worker)
     try:
         hosted = Worker(
             plan, worker, control_fd=control_fd, ring_fds=ring_fds, stream_fds=stream_fds
@@ -321,4 +347,8 @@ def run_worker(
         sys.stderr.write(f"worker {worker.index} ({worker.name}): {text}\n")
         sys.stderr.flush()
         return EXIT_FAILED
+    settle(plan.tuning, hosted.host.mappings(), done)
+    begin(plan.tuning, done)
+    if not report_tuning(report_fd, done, wait=plan.tuning.strict):
+        return EXIT_OK
     return hosted.run()

@@ -1,4 +1,4 @@
-"""Times: nanoseconds since the epoch to messages of the API and back. Pure."""
+"""Times: messages of the API to nanoseconds since the epoch and back. Pure."""
 
 from __future__ import annotations
 
