@@ -39,7 +39,7 @@ from byteord.runs.failures import run_error
 from byteord.runs.history import History
 from byteord.runs.host import read_host
 from byteord.runs.live import LiveRun, RunFacts
-from byteord.runs.plan import make_plan
+from byteord.runs.plan import make_plan, plan_memory_bytes
 from byteord.runs.steps import Steps
 from byteord.runs.view import Admission, FailureView, InputChunk, OutputChunk, RunView
 from byteord.runs.waiting import not_started, within
