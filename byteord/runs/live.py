@@ -30,7 +30,7 @@ from byteord.regions.reader import RunReader, attach
 from byteord.runs.describe import elapsed_ns, role_views, snapshot_json, worker_views
 from byteord.runs.documents import load_documents
 from byteord.runs.effects import acting, decode_credential, effects_view
-from byteord.runs.leftovers import stop_leftovers
+from byteord.runs.leftovers import mapping_pids, stop_leftovers
 from byteord.runs.shim_client import (
     ProcessWatch,
     ShimChannel,
@@ -274,8 +274,9 @@ class LiveRun:
         read = self.read()
         reported = [worker.pid for worker in self._status.workers] if self._status else []
         mapped = [role["pid"] for role in read["roles"]] if read else []
+        lost = [] if result is not None else mapping_pids(self.directory)
         killed, stuck = stop_leftovers(
-            self.directory, [pid for pid in (*reported, *mapped) if pid > 0]
+            self.directory, [pid for pid in (*reported, *mapped, *lost) if pid > 0]
         )
         if killed or stuck:
             self.note("WorkersOrphaned", "true", "ShimDied", _orphans(killed, stuck))

@@ -97,14 +97,18 @@ class Runs:
         self.governors: list[Governor] = []
         self.events: list[tuple[str, dict[str, object]]] = []
 
-    def manager(self, **settings: Any) -> RunManager:
-        """Return a manager on these directories; another one stands for the next daemon."""
-        for earlier in self.governors:  # as that of a daemon that has ended
+    def governor(self) -> Governor:
+        """Return an open governor; an earlier one is closed, as that of a daemon that has ended."""
+        for earlier in self.governors:
             earlier.close()
         governor = Governor(self.authority, self.rules, str(self.top / "state"))
         governor.open()
         assert not governor.audit.problem, governor.audit.problem
         self.governors.append(governor)
+        return governor
+
+    def manager(self, **settings: Any) -> RunManager:
+        """Return a manager on these directories; another one stands for the next daemon."""
         return RunManager(
             RunSettings(
                 authority=self.authority,
@@ -112,7 +116,7 @@ class Runs:
                 state_dir=str(self.top / "state" / "runs"),
                 **settings,
             ),
-            governor=governor,
+            governor=self.governor(),
             report=lambda event, data: self.events.append((event, dict(data))),
         )
 
