@@ -8,6 +8,12 @@ from byteor.v1 import runs_pb2 as pb
 from byteord.errors import InvalidArgumentError
 from byteord.rpc import convert_governance
 from byteord.rpc.convert_documents import optional_source, required_source
+from byteord.rpc.convert_lanes import (
+    hold_from_proto,
+    hold_to_proto,
+    lane_from_proto,
+    lane_to_proto,
+)
 from byteord.rpc.convert_tuning import (
     jitter_from_proto,
     jitter_to_proto,
@@ -85,6 +91,8 @@ def run_to_proto(run: RunView) -> pb.Run:
         code_digests=run.code_digests,
         revision=run.revision,
         principal=run.principal,
+        lanes=[lane_to_proto(lane) for lane in run.lanes],
+        holds=[hold_to_proto(hold) for hold in run.holds],
         effects=convert_governance.effects_to_proto(run.effects),
     )
 
@@ -114,6 +122,8 @@ def run_from_proto(run: pb.Run) -> RunView:
         code_digests=dict(run.code_digests),
         revision=run.revision,
         principal=run.principal,
+        lanes=tuple(lane_from_proto(lane) for lane in run.lanes),
+        holds=tuple(hold_from_proto(hold) for hold in run.holds),
         effects=(
             convert_governance.effects_from_proto(run.effects) if run.HasField("effects") else None
         ),

@@ -14,8 +14,18 @@ from dataclasses import asdict
 from typing import Any
 
 from byteord.deployment.plan import RunPlan
+from byteord.regions.lanes import hold_text
 from byteord.runs.shim_client import ShimStatus, ShimWorker
-from byteord.runs.view import ErrorView, JitterView, RoleView, RunView, WorkerView
+from byteord.runs.view import (
+    ConsumerView,
+    ErrorView,
+    HoldView,
+    JitterView,
+    LaneStatusView,
+    RoleView,
+    RunView,
+    WorkerView,
+)
 from byteord.tuning.monitor import Report
 
 SNAPSHOT_VERSION = 1
@@ -93,6 +103,52 @@ def _jitter(read: Mapping[str, Any] | None, worker: int) -> JitterView | None:
     )
 
 
+def lane_views(read: Mapping[str, Any] | None) -> tuple[LaneStatusView, ...]:
+    """Return the lanes of a LaneGraph as read; none of a SingleRing."""
+    return tuple(_lane(each) for each in (read or {}).get("lanes", ()))
+
+
+def hold_views(read: Mapping[str, Any] | None) -> tuple[HoldView, ...]:
+    """Return which roles are held back by full lanes, as read."""
+    held = (read or {}).get("held", {})
+    return tuple(
+        HoldView(
+            role, each["lane"], each["by"], each["lag_slots"], each["root"], hold_text(role, each)
+        )
+        for role, each in held.items()
+    )
+
+
+def _lane(raw: Mapping[str, Any]) -> LaneStatusView:
+    return LaneStatusView(
+        name=raw["name"],
+        kind=raw["kind"],
+        on_full=raw["on_full"],
+        capacity=raw["capacity"],
+        slot_bytes=raw["slot_bytes"],
+        stripes=raw["stripes"],
+        depth=raw["depth"],
+        published=raw["published"],
+        consumed=raw["consumed"],
+        dropped={reason: count for reason, count in raw["dropped"].items() if count},
+        overruns=raw["overruns"],
+        full=raw["full"],
+        held_by=raw["held_by"],
+        producers=tuple(raw["producers"]),
+        consumers=tuple(
+            ConsumerView(
+                each["role"],
+                each["lossy"],
+                each["consumed"],
+                each["lag_slots"],
+                each["missed"],
+                each["nonsense"],
+            )
+            for each in raw["consumers"]
+        ),
+    )
+
+
 def elapsed_ns(read: Mapping[str, Any] | None, key: str) -> int:
     """Return the time from the run's creation to the moment `key` of its clock.
 
@@ -134,8 +190,10 @@ def stuck_roles(read: Mapping[str, Any] | None) -> str:
         f"{role['name']} is {role['state']} with {role['lag_slots']} messages waiting"
         for role in open_roles
     ]
+    said += [each.message for each in hold_views(read)]
+    said += [f"lane {each.name} holds {each.depth}" for each in lane_views(read) if each.depth]
     holders: Sequence[str] = sorted({ring["held_by"] for ring in read["rings"] if ring["held_by"]})
-    if holders:
+    if holders and not read.get("lanes"):
         said.append("held back by " + ", ".join(holders))
     return "; ".join(said) or "every role has ended"
 

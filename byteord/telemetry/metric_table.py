@@ -67,6 +67,24 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("byteor_lane_capacity_slots", "gauge", "Slots of the lane.", _LANE),
     Metric(
+        "byteor_lane_dropped_total",
+        "counter",
+        "Messages that the lane could not take: it was full and drops, or they were too long.",
+        (*_LANE, "reason"),
+    ),
+    Metric(
+        "byteor_lane_overruns_total",
+        "counter",
+        "Messages that a lossy consumer of the lane missed.",
+        (*_RUN, "lane", "role", "shard"),
+    ),
+    Metric(
+        "byteor_lane_nonsense_total",
+        "counter",
+        "Slots of the lane that held no message, passed over by a consumer.",
+        (*_RUN, "lane", "role", "shard"),
+    ),
+    Metric(
         "byteor_lane_lag_slots",
         "gauge",
         "Messages published to the lane that a consumer is not done with.",

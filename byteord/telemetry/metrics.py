@@ -91,7 +91,10 @@ def _run(page: Page, run: RunSample) -> None:
     ):
         if run.read[key]:
             _put(page, name, labels, _seconds(run.read[key] - created))
-    for ring in run.read["rings"]:
+    lanes = run.read.get("lanes")
+    for lane in lanes or ():
+        _graph_lane(page, labels, lane)
+    for ring in () if lanes else run.read["rings"]:
         _lane(page, labels, ring)
     for role in run.read["roles"]:
         _role(page, labels, role, run.histogram)
@@ -113,13 +116,30 @@ def _lane(page: Page, run: str, ring: Mapping[str, Any]) -> None:
         _put(page, "byteor_lane_lag_slots", consumer, cell["lag_slots"])
 
 
+def _graph_lane(page: Page, run: str, row: Mapping[str, Any]) -> None:
+    """One lane of a LaneGraph, all of its stripes together."""
+    lane = f'{run},lane="{_escape(row["name"])}",shard="all"'
+    _put(page, "byteor_lane_published_total", lane, row["published"])
+    _put(page, "byteor_lane_capacity_slots", lane, row["capacity"] * row["stripes"])
+    _put(page, "byteor_lane_depth_slots", lane, row["depth"])
+    for reason, count in row["dropped"].items():
+        _put(page, "byteor_lane_dropped_total", f'{lane},reason="{reason}"', count)
+    for each in row["consumers"]:
+        consumer = f'{run},lane="{_escape(row["name"])}",role="{_escape(each["role"])}",shard="all"'
+        _put(page, "byteor_lane_consumed_total", consumer, each["consumed"])
+        _put(page, "byteor_lane_lag_slots", consumer, each["lag_slots"])
+        if each["lossy"]:
+            _put(page, "byteor_lane_overruns_total", consumer, each["missed"])
+        _put(page, "byteor_lane_nonsense_total", consumer, each["nonsense"])
+
+
 def _role(
     page: Page,
     run: str,
     role: Mapping[str, Any],
     histogram: Callable[[int, str], Histogram] | None,
 ) -> None:
-    kind = role["kind"]
+    kind = role["kind"] if role["kind"] in {"ingress", "egress"} else "stage"
     reasons = ("stage", "skipped") if kind == "stage" else tuple(role["rejected"])
     labels = _role_labels(run, role["name"], role["worker"], role["shard"])
     errors = role["errors"]

@@ -99,8 +99,10 @@ class Worker:
             unit.index,
             members=members,
             rerunnable=all(role.state != "private" for role in stages),
-            skip_failed=plan.failure_policy == "skip",
+            skip_failed=plan.failure_policy == "skip"
+            or (plan.failure_policy == "dead_letter" and is_graph_unit(plan, unit)),
             scan_live=any(role.drops or ":" in role.stage for role in stages),
+            all_live=not is_graph_unit(plan, unit) and _all_live(plan),
             shard_key=plan.shard_key or (0, 0),
             doorbells=_doorbells(plan, unit, leader) if plan.wait == "park" else [],
             own_doorbell=leader,
@@ -158,6 +160,7 @@ class Worker:
         if role.kind == "stage":
             handle = self._open_stage(role)
             member["stage"] = handle.address
+            member["builtin"] = ":" not in role.stage
             touched = handle.touch_bytes_max
         else:
             handle = self._open_adapter(role, unit)
@@ -254,6 +257,19 @@ def _unit_kind(plan: RunPlan, roles: list[RolePlan]) -> str:
     if len(plan.rings) == 1 or roles[0].kind == "stage":
         return "ring"
     return "scatter" if roles[0].kind == "ingress" else "gather"
+
+
+def _all_live(plan: RunPlan) -> bool:
+    """Tell whether every message that comes in leaves with its length, whatever the stages do.
+
+    Only of built-in stages is it known that they keep to what they declare, and only of our own
+    ingress that it writes lengths that can be.
+    """
+    stages = [role for role in plan.roles if role.kind == "stage"]
+    own_ingress = all(role.adapter != "client" for role in plan.roles if role.kind == "ingress")
+    return own_ingress and not any(
+        role.drops or role.resizes or ":" in role.stage for role in stages
+    )
 
 
 def _batch_max(
