@@ -27,6 +27,7 @@ from byteord.errors import ByteorError
 from byteord.policy.governor import Governor
 from byteord.rpc.bundles import Bundles
 from byteord.rpc.control import Catalogues, Control
+from byteord.rpc.doctor import Doctor
 from byteord.rpc.door import LocalDoor
 from byteord.rpc.facts import byteor_version
 from byteord.rpc.identity import Grants
@@ -85,8 +86,10 @@ class Daemon:
         control = Control(
             self._config.authority, manager, Catalogues(STAGES, ADAPTERS), self._read_host
         )
+        bundles = self._make_bundles(control)
+        doctor = Doctor(control, self._config, private=self._parent_fd >= 0)
         door = self._make_door(governor)
-        servicer = ControlServicer(control, requests, self._make_bundles(control), door)
+        servicer = ControlServicer(control, requests, bundles, doctor, door)
         server = ApiServer(
             self._config.listen, servicer, door=door, log=self._log, calls=self._calls
         )
@@ -97,7 +100,7 @@ class Daemon:
                 stack.callback(asyncio.create_task(task).cancel)
             await manager.adopt()
             await servicer.settle()
-            metrics = self._serve_metrics(manager, stack)
+            metrics = self._serve_metrics(manager, doctor, stack)
             await server.start()
             self._say_ready(metrics)
             await self._stop.wait()
@@ -109,13 +112,16 @@ class Daemon:
             await requests.close(EFFECTS_TIMEOUT_S)
         self._log.info("daemon.stopped", reason=self._why)
 
-    def _serve_metrics(self, manager: RunManager, stack: contextlib.ExitStack) -> str:
+    def _serve_metrics(
+        self, manager: RunManager, doctor: Doctor, stack: contextlib.ExitStack
+    ) -> str:
         """Collect metrics until `stack` is left, and serve them; return where, empty: nowhere."""
         collector = Collector(
             version=byteor_version(),
             runs=manager.live_runs,
             calls=self._calls,
             watches=lambda: manager.watches,
+            doctor=lambda: doctor.last,
         )
         stack.callback(collector.close)
         self._collector = collector

@@ -49,6 +49,7 @@ ROLE_OF_METHOD = {
     "SnapshotRun": Role.VIEWER,
     "CreateBundle": Role.OPERATOR,
     "ReadBundle": Role.OPERATOR,
+    "Doctor": Role.VIEWER,
     "PrepareApproval": Role.VIEWER,
     "ReadAudit": Role.APPROVER,
     "GetCapabilities": Role.VIEWER,
