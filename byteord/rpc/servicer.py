@@ -242,10 +242,11 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
             yield convert_bundles.chunk_to_proto(*chunk)
 
     async def Doctor(  # noqa: N802  name of the API
-        self, request: doctor_pb.DoctorRequest, _context: Context
+        self, request: doctor_pb.DoctorRequest, context: Context
     ) -> doctor_pb.DoctorResponse:
         """Tell whether the host is ready for a profile."""
-        answer = await self._doctor.run(convert_doctor.doctor_from_proto(request))
+        principal = self._who.principal(context.peer())
+        answer = await self._doctor.run(convert_doctor.doctor_from_proto(request), principal)
         return convert_doctor.doctor_to_proto(answer)
 
     async def GetCapabilities(  # noqa: N802  name of the API

@@ -118,10 +118,11 @@ def test_a_spec_says_what_it_would_take(daemon: DaemonProcess, tmp_path: Path) -
     spec = tmp_path / "spec.toml"
     spec.write_text(SPEC)
     (tmp_path / "deployment.toml").write_text(ENDLESS)
-    found = report(daemon, "--spec", str(spec), "--code", "M13", "--code", "N01")
+    found = report(daemon, "--spec", str(spec), "--code", "M13", "--code", "N01", "--code", "X03")
     by_code = {check["code"]: check for check in found["checks"]}
     assert by_code["M13"]["state"] == "ok"
     assert by_code["N01"]["state"] == "skipped"
+    assert by_code["X03"]["observed"] == "no approval is needed"
     assert "bytes are what the spec would take" in found["notes"][0]
     spec.write_text(SPEC.replace("1024", "1000"))
     assert ask(daemon, "--spec", str(spec))[0] == 78

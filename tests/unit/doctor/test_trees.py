@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from byteor.trust.key_set import render_key_set
-from byteord.doctor.model import GROUPS, Asked, Daemon, Result, State
+from byteord.doctor.model import GROUPS, Asked, Daemon, Permission, Result, State
 from byteord.doctor.registry import CHECKS, selected
 from byteord.doctor.run import run_checks
 from byteord.tuning.root import HostRoot
@@ -135,6 +135,13 @@ PROVOKED: tuple[tuple[str, State, dict[str, Any]], ...] = (
     ),
     ("T02", State.DEGRADED, {"files": {"proc/cpuinfo": "flags : tsc\n"}}),
     ("V02", State.DEGRADED, {"later": {"proc/stat": "cpu  1 0 1 1 0 0 0 7 0 0\n"}}),
+    ("X03", State.FAILED, {"asked": {"permission": Permission(granted=False, said="no")}}),
+    (
+        "X03",
+        State.DEGRADED,
+        {"asked": {"permission": Permission(granted=True, said="a", until_unix=1_790_000_600)}},
+    ),
+    ("X03", State.OK, {"asked": {"permission": Permission(granted=True, said="none needed")}}),
     ("X05", State.DEGRADED, {"files": {"run/byteor/byteord.lock": "77777\n"}}),
     ("X09", State.DEGRADED, {"daemon": {"version": "1.0", "client_version": "0.9"}}),
     ("X11", State.DEGRADED, {"files": {"proc/cpuinfo": "flags : tsc\n"}}),
@@ -143,7 +150,7 @@ PROVOKED: tuple[tuple[str, State, dict[str, Any]], ...] = (
         for code in ("Z01", "Z02", "Z03", "Z04", "Z05", "Z06", "Z08", "D09")
     ),
 )
-NEVER = {"X03", "X06", "Z07", "V04", "X10", "X12", "D04", "D05", "T05", "X02", "X08", "G03"}
+NEVER = {"X06", "Z07", "V04", "X10", "X12", "D04", "D05", "T05", "X02", "X08", "G03"}
 """Skipped here for a reason that they give, or provoked by tests of their own below."""
 
 
