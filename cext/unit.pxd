@@ -99,6 +99,7 @@ cdef extern from "unit_graph.h" nogil:
         uint64_t state_bytes
         byteor_source *source
         byteor_sink *sink
+        uint32_t builtin
     ctypedef struct byteor_graph:
         const uint8_t *failed_payload
         uint32_t failed_length
@@ -122,6 +123,7 @@ cdef extern from "unit_graph.h" nogil:
         uint32_t rerunnable
         uint32_t skip_failed
         uint32_t scan_live
+        uint32_t all_live
         uint32_t save_headers
         uint32_t range_count
         byteor_range range[32]

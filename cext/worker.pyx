@@ -314,7 +314,7 @@ cdef class Host:
     def add_unit(
         self, uint32_t index, *, str kind, rings, members, depends, ranges, bint save_headers, uint32_t slot_stride,
         uint32_t max_batch, bint rerunnable, bint skip_failed, bint scan_live, shard_key, doorbells,
-        uint32_t own_doorbell, str wait, uint64_t sleep_ns_max, graph=0
+        uint32_t own_doorbell, str wait, uint64_t sleep_ns_max, bint all_live=False, graph=0
     ):
         """Make a unit ready to run.
 
@@ -342,6 +342,7 @@ cdef class Host:
         u.rerunnable = rerunnable
         u.skip_failed = skip_failed
         u.scan_live = scan_live
+        u.all_live = all_live
         u.save_headers = save_headers
         u.slot_stride = slot_stride
         u.undo_area = self.control.base + u.unit.undo_offset
@@ -382,6 +383,7 @@ cdef class Host:
                 handle = <byteor_stage_handle *> <uintptr_t> source["stage"]
                 member.vtable = handle.vtable
                 member.self = handle.self
+                member.builtin = source.get("builtin", False)
                 if u.first_stage == u.member_count:
                     u.first_stage = i
                 u.stage_end = i + 1

@@ -17,6 +17,7 @@ def show_run(screen: Screen, run: Plain) -> None:
     show_failure(screen, run)
     show_conditions(screen, run)
     show_roles(screen, run)
+    show_lanes(screen, run)
     show_reports(screen, run)
     show_workers(screen, run)
     show_tuning(screen, run)
@@ -36,6 +37,7 @@ def show_figures(
         ]
     )
     show_roles(screen, run)
+    show_lanes(screen, run)
     show_reports(screen, run)
 
 
@@ -87,6 +89,14 @@ def show_roles(screen: Screen, run: Plain) -> None:
     _table(screen, ["role", "error", "#count", "#first sequence", "text"], errors)
 
 
+def show_lanes(screen: Screen, run: Plain) -> None:
+    """Draw the table of lanes, and who holds whom back."""
+    rows = [_lane_row(lane) for lane in run["lanes"]]
+    columns = ["lane", "kind", "#depth", "#capacity", "#published", "#consumed", "lost", "readers"]
+    _table(screen, columns, rows)
+    _table(screen, ["held"], [[hold["message"]] for hold in run["holds"]])
+
+
 def show_reports(screen: Screen, run: Plain) -> None:
     """Draw what stages count themselves: data protection, actions."""
     rows = [
@@ -112,6 +122,7 @@ def show_workers(screen: Screen, run: Plain) -> None:
             *_gaps(worker["jitter"]),
             size(worker["rss_bytes"]) if worker["rss_bytes"] else "-",
             worker["exit"],
+            worker["confinement"],
         ]
         for worker in run["workers"]
     ]
@@ -127,7 +138,7 @@ def show_workers(screen: Screen, run: Plain) -> None:
         "#gaps",
         "#longest gap",
     ]
-    _table(screen, [*columns, "#memory", "exit"], rows)
+    _table(screen, [*columns, "#memory", "exit", "confined by"], rows)
 
 
 def show_tuning(screen: Screen, run: Plain) -> None:
@@ -227,6 +238,25 @@ def _role_row(role: Plain) -> list[str]:
         duration(role["service_ns_p99"]),
         duration(role["latency_ns_p50"]),
         duration(role["latency_ns_p99"]),
+    ]
+
+
+def _lane_row(lane: Plain) -> list[str]:
+    lost = {**lane["dropped"], "missed": lane["overruns"]}
+    shown = ", ".join(f"{reason} {count(number)}" for reason, number in lost.items() if number)
+    readers = [
+        f"{each['role']} -{count(each['lag_slots'])}" + (" (lossy)" if each["lossy"] else "")
+        for each in lane["consumers"]
+    ]
+    return [
+        lane["name"],
+        lane["kind"],
+        count(lane["depth"]),
+        count(lane["capacity"] * lane["stripes"]),
+        count(lane["published"]),
+        count(lane["consumed"]),
+        shown or "-",
+        ", ".join(readers),
     ]
 
 

@@ -31,6 +31,7 @@ class Host:
         own_doorbell: int,
         wait: str,
         sleep_ns_max: int,
+        all_live: bool = False,
         graph: int = 0,
     ) -> None: ...
     def mappings(self) -> list[tuple[int, int]]: ...

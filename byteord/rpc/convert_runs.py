@@ -7,6 +7,12 @@ from typing import Any
 from byteor.v1 import runs_pb2 as pb
 from byteord.errors import InvalidArgumentError
 from byteord.rpc.convert_documents import optional_source, required_source
+from byteord.rpc.convert_lanes import (
+    hold_from_proto,
+    hold_to_proto,
+    lane_from_proto,
+    lane_to_proto,
+)
 from byteord.rpc.convert_tuning import (
     jitter_from_proto,
     jitter_to_proto,
@@ -83,6 +89,8 @@ def run_to_proto(run: RunView) -> pb.Run:
         code_digests=run.code_digests,
         revision=run.revision,
         principal=run.principal,
+        lanes=[lane_to_proto(lane) for lane in run.lanes],
+        holds=[hold_to_proto(hold) for hold in run.holds],
     )
 
 
@@ -111,6 +119,8 @@ def run_from_proto(run: pb.Run) -> RunView:
         code_digests=dict(run.code_digests),
         revision=run.revision,
         principal=run.principal,
+        lanes=tuple(lane_from_proto(lane) for lane in run.lanes),
+        holds=tuple(hold_from_proto(hold) for hold in run.holds),
     )
 
 
@@ -190,6 +200,7 @@ def _worker(worker: WorkerView) -> pb.WorkerStatus:
         cycle_ns_max=worker.cycle_ns_max,
         exit=worker.exit,
         rss_bytes=worker.rss_bytes,
+        confinement=worker.confinement,
         tuning=[knob_to_proto(knob) for knob in worker.tuning],
         jitter=jitter_to_proto(worker.jitter) if worker.jitter else None,
     )
@@ -207,6 +218,7 @@ def _worker_from_proto(worker: pb.WorkerStatus) -> WorkerView:
         cycle_ns_max=worker.cycle_ns_max,
         exit=worker.exit,
         rss_bytes=worker.rss_bytes,
+        confinement=worker.confinement,
         tuning=tuple(knob_from_proto(knob) for knob in worker.tuning),
         jitter=jitter_from_proto(worker.jitter) if worker.HasField("jitter") else None,
     )

@@ -13,9 +13,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from byteord.deployment.plan import RunPlan
+from byteord.deployment.plan import RunPlan, WorkerPlan
+from byteord.regions.lanes import hold_text
 from byteord.runs.shim_client import ShimStatus, ShimWorker
-from byteord.runs.view import ErrorView, JitterView, RoleView, RunView, WorkerView
+from byteord.runs.view import (
+    ConsumerView,
+    ErrorView,
+    HoldView,
+    JitterView,
+    LaneStatusView,
+    RoleView,
+    RunView,
+    WorkerView,
+)
 from byteord.tuning.monitor import Report
 
 SNAPSHOT_VERSION = 1
@@ -29,6 +39,31 @@ def resident_bytes(pid: int) -> int:
             return int(file.read().split()[1]) * _PAGE_BYTES
     except (OSError, IndexError, ValueError):
         return 0
+
+
+def confinement_of(plan: RunPlan, worker: WorkerPlan, pid: int) -> str:
+    """Return what the kernel says of a worker that is to be confined; empty for another.
+
+    Landlock does not show in `/proc`; a worker that could not get it has not loaded the code.
+    """
+    units = [plan.units[unit] for thread in worker.threads for unit in thread]
+    if not any(plan.roles[role].confined for unit in units for role in unit.roles):
+        return ""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            said = {key: value.strip() for key, _, value in (line.partition(":") for line in file)}
+    except OSError:
+        return "wanted; not running"
+    held = [
+        name
+        for name, key, value in (
+            ("no_new_privs", "NoNewPrivs", "1"),
+            ("no capabilities", "CapEff", "0" * 16),
+            ("seccomp", "Seccomp", "2"),
+        )
+        if said.get(key) == value
+    ]
+    return ", ".join(held) or "wanted; not applied yet"
 
 
 def role_views(plan: RunPlan, read: Mapping[str, Any] | None) -> tuple[RoleView, ...]:
@@ -71,6 +106,7 @@ def worker_views(
                 cycle_ns_max=max((role["cycle_ns_max"] for role in mine), default=0),
                 exit=seen.exit,
                 rss_bytes=resident_bytes(seen.pid) if seen.pid else 0,
+                confinement=confinement_of(plan, worker, seen.pid),
                 tuning=(tuning or {}).get(worker.index, ()),
                 jitter=_jitter(read, worker.index),
             )
@@ -90,6 +126,52 @@ def _jitter(read: Mapping[str, Any] | None, worker: int) -> JitterView | None:
         gap_ns_p999=gaps["p999"],
         gap_ns_max=gaps["max"],
         gap_ns_min=gaps["min"],
+    )
+
+
+def lane_views(read: Mapping[str, Any] | None) -> tuple[LaneStatusView, ...]:
+    """Return the lanes of a LaneGraph as read; none of a SingleRing."""
+    return tuple(_lane(each) for each in (read or {}).get("lanes", ()))
+
+
+def hold_views(read: Mapping[str, Any] | None) -> tuple[HoldView, ...]:
+    """Return which roles are held back by full lanes, as read."""
+    held = (read or {}).get("held", {})
+    return tuple(
+        HoldView(
+            role, each["lane"], each["by"], each["lag_slots"], each["root"], hold_text(role, each)
+        )
+        for role, each in held.items()
+    )
+
+
+def _lane(raw: Mapping[str, Any]) -> LaneStatusView:
+    return LaneStatusView(
+        name=raw["name"],
+        kind=raw["kind"],
+        on_full=raw["on_full"],
+        capacity=raw["capacity"],
+        slot_bytes=raw["slot_bytes"],
+        stripes=raw["stripes"],
+        depth=raw["depth"],
+        published=raw["published"],
+        consumed=raw["consumed"],
+        dropped={reason: count for reason, count in raw["dropped"].items() if count},
+        overruns=raw["overruns"],
+        full=raw["full"],
+        held_by=raw["held_by"],
+        producers=tuple(raw["producers"]),
+        consumers=tuple(
+            ConsumerView(
+                each["role"],
+                each["lossy"],
+                each["consumed"],
+                each["lag_slots"],
+                each["missed"],
+                each["nonsense"],
+            )
+            for each in raw["consumers"]
+        ),
     )
 
 
@@ -134,8 +216,10 @@ def stuck_roles(read: Mapping[str, Any] | None) -> str:
         f"{role['name']} is {role['state']} with {role['lag_slots']} messages waiting"
         for role in open_roles
     ]
+    said += [each.message for each in hold_views(read)]
+    said += [f"lane {each.name} holds {each.depth}" for each in lane_views(read) if each.depth]
     holders: Sequence[str] = sorted({ring["held_by"] for ring in read["rings"] if ring["held_by"]})
-    if holders:
+    if holders and not read.get("lanes"):
         said.append("held back by " + ", ".join(holders))
     return "; ".join(said) or "every role has ended"
 

@@ -23,7 +23,14 @@ from byteord.capture.files import RunDocuments
 from byteord.deployment.plan import RunPlan
 from byteord.errors import RegionError
 from byteord.regions.reader import RunReader
-from byteord.runs.describe import elapsed_ns, role_views, snapshot_json, worker_views
+from byteord.runs.describe import (
+    elapsed_ns,
+    hold_views,
+    lane_views,
+    role_views,
+    snapshot_json,
+    worker_views,
+)
 from byteord.runs.documents import load_documents
 from byteord.runs.leftovers import mapping_pids, stop_leftovers
 from byteord.runs.shim_client import (
@@ -218,7 +225,11 @@ class LiveRun:
     def view(self, *, light: bool = False) -> RunView:
         """Return the run as it is; `light` leaves out workers and roles."""
         if self.final is not None:
-            return replace(self.final, workers=(), roles=()) if light else self.final
+            return (
+                replace(self.final, workers=(), roles=(), lanes=(), holds=())
+                if light
+                else self.final
+            )
         return self._view(self.state, self._failure(), light=light)
 
     def snapshot(self, view: RunView | None = None) -> bytes:
@@ -342,6 +353,8 @@ class LiveRun:
             single_process=self.plan.mode == "single_process",
             workers=() if light else worker_views(self.plan, status, read, self.tuning()),
             roles=() if light else role_views(self.plan, read),
+            lanes=() if light else lane_views(read),
+            holds=() if light else hold_views(read),
             shim_pid=self.process.pid if self.process else 0,
             region_directory=self.directory,
             code_digests=dict(self.facts.code_digests)

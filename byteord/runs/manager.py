@@ -153,11 +153,12 @@ class RunManager:
             client_output=admission.client_output,
         )
         refuse_degraded(plan, host, plan_memory_bytes(plan))
-        if plan.lanes:
+        journals = [lane.name for lane in plan.lanes if lane.kind == "journal"]
+        if journals:
             raise WrongStateError(
-                f"{plan.name}: its model is lane_graph, which this build plans and describes and "
-                "does not execute yet; write it as single_ring, or run it on a later byteor",
-                reason="MODEL_NOT_EXECUTABLE",
+                f"{plan.name}: its lanes {journals} are journals, which this build does not "
+                "execute yet; make them events or fanout_broadcast",
+                reason="LANE_NOT_EXECUTABLE",
             )
         self._check_new(plan)
         self._check_ceilings(plan)

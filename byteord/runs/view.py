@@ -140,6 +140,51 @@ class JitterView:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsumerView:
+    """One consumer of a lane: what it has got, what waits for it, what it lost."""
+
+    role: str
+    lossy: bool = False
+    consumed: int = 0
+    lag_slots: int = 0
+    missed: int = 0
+    nonsense: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatusView:
+    """One lane of a LaneGraph as the sequences show it."""
+
+    name: str
+    kind: str
+    on_full: str = "block"
+    capacity: int = 0
+    slot_bytes: int = 0
+    stripes: int = 1
+    depth: int = 0
+    published: int = 0
+    consumed: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    overruns: int = 0
+    full: bool = False
+    held_by: str = ""
+    producers: tuple[str, ...] = ()
+    consumers: tuple[ConsumerView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HoldView:
+    """A role that cannot go on because a lane is full: who is to blame, in the end `root`."""
+
+    role: str
+    lane: str
+    by: str
+    lag_slots: int
+    root: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerView:
     """One worker process; `pid` is 0 while it does not run, `exit` empty until it ended once."""
 
@@ -157,6 +202,8 @@ class WorkerView:
     """In the order of `byteord.tuning.knobs.KNOBS`; empty until the worker was read back."""
     jitter: JitterView | None = None
     """None until its regions could be read."""
+    confinement: str = ""
+    """What the kernel says its process is confined by; empty: it is not, and need not be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +229,8 @@ class RunView:
     code_digests: Mapping[str, str] = field(default_factory=dict)
     revision: int = 0
     principal: str = ""
+    lanes: tuple[LaneStatusView, ...] = ()
+    holds: tuple[HoldView, ...] = ()
 
     @property
     def ended(self) -> bool:

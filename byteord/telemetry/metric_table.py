@@ -67,6 +67,24 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("byteor_lane_capacity_slots", "gauge", "Slots of the lane.", _LANE),
     Metric(
+        "byteor_lane_dropped_total",
+        "counter",
+        "Messages that the lane could not take: it was full and drops, or they were too long.",
+        (*_LANE, "reason"),
+    ),
+    Metric(
+        "byteor_lane_overruns_total",
+        "counter",
+        "Messages that a lossy consumer of the lane missed.",
+        (*_RUN, "lane", "role", "shard"),
+    ),
+    Metric(
+        "byteor_lane_nonsense_total",
+        "counter",
+        "Slots of the lane that held no message, passed over by a consumer.",
+        (*_RUN, "lane", "role", "shard"),
+    ),
+    Metric(
         "byteor_lane_lag_slots",
         "gauge",
         "Messages published to the lane that a consumer is not done with.",
@@ -172,6 +190,23 @@ METRICS: tuple[Metric, ...] = (
         "Stretches in which the worker's loop neither worked nor waited on purpose: somebody else "
         "had its CPU.",
         _WORKER,
+    ),
+    Metric(
+        "byteor_doctor_check",
+        "gauge",
+        "1 for the state that a check of doctor had when all were last run through this daemon.",
+        ("code", "state"),
+    ),
+    Metric(
+        "byteor_doctor_checks",
+        "gauge",
+        "Checks of doctor in each state, when all were last run through this daemon.",
+        ("state",),
+    ),
+    Metric(
+        "byteor_doctor_run_timestamp_seconds",
+        "gauge",
+        "When all checks of doctor were last run through this daemon.",
     ),
     Metric("byteor_watches", "gauge", "Open watches of runs."),
     Metric("byteor_grpc_server_started_total", "counter", "Calls that the API began.", ("method",)),

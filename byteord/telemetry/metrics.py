@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from byteord.doctor.model import Report as DoctorReport
 from byteord.runs.state import RunState
 from byteord.telemetry.calls import CALL_BOUNDS_S, CallStats
+from byteord.telemetry.doctor_series import put_doctor
 from byteord.telemetry.metric_table import METRICS
 from byteord.telemetry.process import ProcessStats
 from byteord.tuning.knobs import STATES
@@ -52,6 +54,8 @@ class Sample:
     runs: Sequence[RunSample] = ()
     calls: Mapping[str, CallStats] | None = None
     watches: int = 0
+    doctor: DoctorReport | None = None
+    """Of the latest run of all checks."""
     daemon: ProcessStats | None = None
     scrape_s: float = 0.0
     scrape_errors: int = 0
@@ -66,6 +70,8 @@ def render(sample: Sample) -> str:
         _run(page, run)
     _calls(page, sample.calls or {})
     _daemon(page, sample)
+    if sample.doctor is not None:
+        put_doctor(page, sample.doctor)
     lines: list[str] = []
     for metric in METRICS:
         if page[metric.name]:
@@ -91,7 +97,10 @@ def _run(page: Page, run: RunSample) -> None:
     ):
         if run.read[key]:
             _put(page, name, labels, _seconds(run.read[key] - created))
-    for ring in run.read["rings"]:
+    lanes = run.read.get("lanes")
+    for lane in lanes or ():
+        _graph_lane(page, labels, lane)
+    for ring in () if lanes else run.read["rings"]:
         _lane(page, labels, ring)
     for role in run.read["roles"]:
         _role(page, labels, role, run.histogram)
@@ -113,13 +122,30 @@ def _lane(page: Page, run: str, ring: Mapping[str, Any]) -> None:
         _put(page, "byteor_lane_lag_slots", consumer, cell["lag_slots"])
 
 
+def _graph_lane(page: Page, run: str, row: Mapping[str, Any]) -> None:
+    """One lane of a LaneGraph, all of its stripes together."""
+    lane = f'{run},lane="{_escape(row["name"])}",shard="all"'
+    _put(page, "byteor_lane_published_total", lane, row["published"])
+    _put(page, "byteor_lane_capacity_slots", lane, row["capacity"] * row["stripes"])
+    _put(page, "byteor_lane_depth_slots", lane, row["depth"])
+    for reason, count in row["dropped"].items():
+        _put(page, "byteor_lane_dropped_total", f'{lane},reason="{reason}"', count)
+    for each in row["consumers"]:
+        consumer = f'{run},lane="{_escape(row["name"])}",role="{_escape(each["role"])}",shard="all"'
+        _put(page, "byteor_lane_consumed_total", consumer, each["consumed"])
+        _put(page, "byteor_lane_lag_slots", consumer, each["lag_slots"])
+        if each["lossy"]:
+            _put(page, "byteor_lane_overruns_total", consumer, each["missed"])
+        _put(page, "byteor_lane_nonsense_total", consumer, each["nonsense"])
+
+
 def _role(
     page: Page,
     run: str,
     role: Mapping[str, Any],
     histogram: Callable[[int, str], Histogram] | None,
 ) -> None:
-    kind = role["kind"]
+    kind = role["kind"] if role["kind"] in {"ingress", "egress"} else "stage"
     reasons = ("stage", "skipped") if kind == "stage" else tuple(role["rejected"])
     labels = _role_labels(run, role["name"], role["worker"], role["shard"])
     errors = role["errors"]
