@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 from importlib.metadata import version
 
 import click
 
 from byteorctl.app import App, call_timeout, example, shared_options
+from byteorctl.commands.run import read_approval
 from byteorctl.errors import CliError, Plain
 from byteorctl.exit_codes import Exit
-from byteorctl.files import DocumentFile, find_deployment, read_document
+from byteorctl.files import find_deployment, read_document
 from byteorctl.output.doctor_view import show_doctor
 from byteorctl.output.formats import emit, write
 
 PROFILES = ("default", "low-latency", "isolated-core")
 FORMS = ("tuned", "sysctl", "cmdline", "systemd", "script")
 TOOLS = ("oslat", "cyclictest")
-APPROVAL, APPROVAL_BYTES_MAX = "approval.cred", 64 << 10
 BEYOND = {"degraded": ("degraded", "failed"), "failed": ("failed",)}
 
 
@@ -110,7 +109,7 @@ def command(  # noqa: PLR0913  one argument for each option
             tools=[each.strip() for each in (tools or "").split(",") if each.strip()],
             emit=form or "",
             client_version=version("byteor"),
-            approval=_approval(spec_file),
+            approval=read_approval(spec_file, None) if spec_file else b"",
             timeout_s=timeout_s,
         )
     answer["measured"] = json.loads(answer.pop("measured_json") or "null")
@@ -124,17 +123,6 @@ def command(  # noqa: PLR0913  one argument for each option
             items="checks",
         )
     return _verdict(answer, fail_on)
-
-
-def _approval(spec: DocumentFile | None) -> bytes:
-    """Return the credential beside the spec; nothing where there is none."""
-    if spec is None:
-        return b""
-    try:
-        with open(os.path.join(spec.directory, APPROVAL), "rb") as file:
-            return file.read(APPROVAL_BYTES_MAX)
-    except OSError:
-        return b""
 
 
 def _verdict(answer: Plain, fail_on: str) -> int:
