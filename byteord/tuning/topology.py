@@ -28,8 +28,11 @@ _DIGITS_MAX = 5
 _CGROUP_DEPTH_MAX = 4
 
 
-def read_topology(root: HostRoot = HERE, *, allowed: tuple[int, ...] | None = None) -> Topology:
-    """Return the CPUs; `allowed` stands in for this process's own affinity."""
+def read_topology(
+    beneath: HostRoot | str = HERE, *, allowed: tuple[int, ...] | None = None
+) -> Topology:
+    """Return the CPUs beneath a root; `allowed` stands in for this process's own affinity."""
+    root = HostRoot(beneath) if isinstance(beneath, str) else beneath
     mine = tuple(sorted(os.sched_getaffinity(0))) if allowed is None else allowed
     online = cpu_list_of(root, f"{_CPUS}/online") or mine
     mount = cgroup2_mount(root)
