@@ -17,6 +17,8 @@ def show_run(screen: Screen, run: Plain) -> None:
     show_failure(screen, run)
     show_conditions(screen, run)
     show_roles(screen, run)
+    show_held(screen, run)
+    show_lanes(screen, run)
     show_reports(screen, run)
     show_workers(screen, run)
 
@@ -94,6 +96,37 @@ def show_reports(screen: Screen, run: Plain) -> None:
         for each in role["report"]
     ]
     _table(screen, ["role", "counter", "#count"], rows)
+
+
+def show_held(screen: Screen, run: Plain) -> None:
+    """Say which roles are held back, and by whom."""
+    held = [role["held"] for role in run["roles"] if role["held"]]
+    if held:
+        screen.line()
+    for text in held:
+        screen.line(text)
+
+
+def show_lanes(screen: Screen, run: Plain) -> None:
+    """Draw the table of lanes."""
+    rows = [
+        [
+            lane["name"],
+            lane["kind"],
+            f"{count(lane['depth'])}/{count(lane['capacity'] * lane['stripes'])}",
+            count(lane["published"]),
+            count(lane["consumed"]),
+            ", ".join(f"{reason} {count(n)}" for reason, n in lane["dropped"].items()) or "-",
+            count(lane["overruns"]),
+            ", ".join(
+                f"{each['role']}{' (lossy)' if each['lossy'] else ''} {count(each['lag_slots'])}"
+                for each in lane["consumers"]
+            ),
+        ]
+        for lane in run["lanes"]
+    ]
+    columns = ["lane", "kind", "#depth", "#published", "#consumed", "dropped", "#overruns"]
+    _table(screen, [*columns, "waiting for"], rows)
 
 
 def show_workers(screen: Screen, run: Plain) -> None:

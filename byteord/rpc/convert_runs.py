@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from byteor.v1 import runs_pb2 as pb
 from byteord.errors import InvalidArgumentError
 from byteord.rpc.convert_documents import optional_source, required_source
+from byteord.rpc.convert_lanes import lane_from_proto, lane_to_proto
 from byteord.rpc.wanted import StartWanted
 from byteord.runs.state import RunState
 from byteord.runs.view import (
@@ -86,6 +87,7 @@ def run_to_proto(run: RunView) -> pb.Run:
         single_process=run.single_process,
         workers=[_worker(worker) for worker in run.workers],
         roles=[_role(role) for role in run.roles],
+        lanes=[lane_to_proto(lane) for lane in run.lanes],
         shim_pid=run.shim_pid,
         region_directory=run.region_directory,
         code_digests=run.code_digests,
@@ -114,6 +116,7 @@ def run_from_proto(run: pb.Run) -> RunView:
         single_process=run.single_process,
         workers=tuple(_worker_from_proto(worker) for worker in run.workers),
         roles=tuple(_role_from_proto(role) for role in run.roles),
+        lanes=tuple(lane_from_proto(lane) for lane in run.lanes),
         shim_pid=run.shim_pid,
         region_directory=run.region_directory,
         code_digests=dict(run.code_digests),
@@ -237,6 +240,7 @@ def _role(role: RoleView) -> pb.RoleStatus:
         latency_ns_p99=role.latency_ns_p99,
         errors=[_error(error) for error in role.errors],
         report=[pb.Counter(name=name, value=value) for name, value in role.report.items()],
+        held=role.held,
     )
 
 
@@ -261,6 +265,7 @@ def _role_from_proto(role: pb.RoleStatus) -> RoleView:
         latency_ns_p99=role.latency_ns_p99,
         errors=tuple(_error_from_proto(error) for error in role.errors),
         report={each.name: each.value for each in role.report},
+        held=role.held,
     )
 
 

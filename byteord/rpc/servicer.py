@@ -22,6 +22,7 @@ from byteord.rpc import (
     convert_bundles,
     convert_documents,
     convert_facts,
+    convert_lanes,
     convert_runs,
     facts,
     paging,
@@ -31,6 +32,7 @@ from byteord.rpc.bundles import Bundles
 from byteord.rpc.control import Control, preview
 from byteord.rpc.requests import Request, RequestStore, check_request_id
 from byteord.runs.manager import new_run_id
+from byteord.runs.tap import TapFilter, follow
 
 Context = Any
 PRINCIPAL = "local"
@@ -168,6 +170,16 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         snapshot = await self._manager.snapshot(request.run_id)
         for chunk in streams.snapshot_chunks(snapshot):
             yield chunk
+
+    async def TapLane(  # noqa: N802  name of the API
+        self, request: runs_pb.TapLaneRequest, _context: Context
+    ) -> AsyncIterator[runs_pb.TapLaneResponse]:
+        """Stream messages of a lane; a first, empty answer says that the tap is open."""
+        wanted = TapFilter(request.contains, request.limit)
+        tapped = follow(self._manager.live(request.run_id), request.lane, wanted)
+        async with contextlib.aclosing(tapped) as batches:
+            async for batch in batches:
+                yield convert_lanes.tap_to_proto(batch)
 
     async def CreateBundle(  # noqa: N802  name of the API
         self, request: bundles_pb.CreateBundleRequest, _context: Context

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from byteord.deployment.plan import RunPlan
+from byteord.runs.lanes import held_texts
 from byteord.runs.shim_client import ShimStatus, ShimWorker
 from byteord.runs.view import ErrorView, RoleView, RunView, WorkerView
 
@@ -33,7 +34,8 @@ def resident_bytes(pid: int) -> int:
 def role_views(plan: RunPlan, read: Mapping[str, Any] | None) -> tuple[RoleView, ...]:
     """Return the roles as read, or as planned when nothing was read yet."""
     if read is not None:
-        return tuple(_role(each) for each in read["roles"])
+        held = held_texts(plan, read)
+        return tuple(_role(each, held.get(each["name"], "")) for each in read["roles"])
     workers = _workers_of_roles(plan)
     return tuple(
         RoleView(
@@ -134,7 +136,7 @@ def _workers_of_roles(plan: RunPlan) -> dict[int, int]:
     }
 
 
-def _role(raw: Mapping[str, Any]) -> RoleView:
+def _role(raw: Mapping[str, Any], held: str) -> RoleView:
     service, latency = raw["service"], raw["latency"]
     return RoleView(
         name=raw["name"],
@@ -155,6 +157,7 @@ def _role(raw: Mapping[str, Any]) -> RoleView:
         latency_ns_p50=int(latency["p50"]),
         latency_ns_p99=int(latency["p99"]),
         report=raw.get("report", {}),
+        held=held,
         errors=tuple(
             ErrorView(each["code"], each["count"], each["first_sequence"], each["text"])
             for each in raw["errors"]

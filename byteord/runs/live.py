@@ -25,6 +25,7 @@ from byteord.errors import RegionError
 from byteord.regions.reader import RunReader
 from byteord.runs.describe import elapsed_ns, role_views, snapshot_json, worker_views
 from byteord.runs.documents import load_documents
+from byteord.runs.lanes import lane_views
 from byteord.runs.leftovers import stop_leftovers
 from byteord.runs.shim_client import (
     ProcessWatch,
@@ -211,7 +212,7 @@ class LiveRun:
     def view(self, *, light: bool = False) -> RunView:
         """Return the run as it is; `light` leaves out workers and roles."""
         if self.final is not None:
-            return replace(self.final, workers=(), roles=()) if light else self.final
+            return replace(self.final, workers=(), roles=(), lanes=()) if light else self.final
         return self._view(self.state, self._failure(), light=light)
 
     def snapshot(self, view: RunView | None = None) -> bytes:
@@ -334,6 +335,7 @@ class LiveRun:
             single_process=self.plan.mode == "single_process",
             workers=() if light else worker_views(self.plan, status, read),
             roles=() if light else role_views(self.plan, read),
+            lanes=() if light else lane_views(self.plan, read),
             shim_pid=self.process.pid if self.process else 0,
             region_directory=self.directory,
             code_digests=dict(self.facts.code_digests)

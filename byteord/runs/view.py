@@ -122,6 +122,40 @@ class RoleView:
     errors: tuple[ErrorView, ...] = ()
     report: Mapping[str, int] = field(default_factory=dict)
     """What the stage itself counts, in its own order."""
+    held: str = ""
+    """What holds it back, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneConsumerView:
+    """Who reads a lane, and how far it is; `missed` and `nonsense` only where it is lossy."""
+
+    role: str
+    lossy: bool = False
+    consumed: int = 0
+    lag_slots: int = 0
+    missed: int = 0
+    nonsense: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatusView:
+    """One lane, or one ring of a SingleRing run."""
+
+    name: str
+    kind: str
+    on_full: str = "block"
+    capacity: int = 0
+    depth: int = 0
+    published: int = 0
+    consumed: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    overruns: int = 0
+    full: bool = False
+    held_by: str = ""
+    stripes: int = 1
+    producers: tuple[str, ...] = ()
+    consumers: tuple[LaneConsumerView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +197,7 @@ class RunView:
     code_digests: Mapping[str, str] = field(default_factory=dict)
     revision: int = 0
     principal: str = ""
+    lanes: tuple[LaneStatusView, ...] = ()
 
     @property
     def ended(self) -> bool:

@@ -65,6 +65,18 @@ METRICS: tuple[Metric, ...] = (
         "Messages in the lane that its slowest consumer is not done with.",
         _LANE,
     ),
+    Metric(
+        "byteor_lane_dropped_total",
+        "counter",
+        "New messages that the lane did not take, by reason.",
+        (*_LANE, "reason"),
+    ),
+    Metric(
+        "byteor_lane_overruns_total",
+        "counter",
+        "Messages of the lane that a lossy consumer missed.",
+        (*_RUN, "lane", "role", "shard"),
+    ),
     Metric("byteor_lane_capacity_slots", "gauge", "Slots of the lane.", _LANE),
     Metric(
         "byteor_lane_lag_slots",

@@ -86,7 +86,10 @@ def _run(page: Page, run: RunSample) -> None:
     ):
         if run.read[key]:
             _put(page, name, labels, _seconds(run.read[key] - created))
-    for ring in run.read["rings"]:
+    lanes = run.read.get("lanes") or ()
+    for lane in lanes:
+        _graph_lane(page, labels, lane)
+    for ring in () if lanes else run.read["rings"]:
         _lane(page, labels, ring)
     for role in run.read["roles"]:
         _role(page, labels, role, run.histogram)
@@ -100,11 +103,28 @@ def _lane(page: Page, run: str, ring: Mapping[str, Any]) -> None:
     _put(page, "byteor_lane_capacity_slots", lane, ring["capacity"])
     depth = max(0, ring["cursor"] - ring["minimum_gating_sequence"])
     _put(page, "byteor_lane_depth_slots", lane, depth)
+    _put(page, "byteor_lane_dropped_total", f'{lane},reason="full"', 0)  # it blocks
     for cell in ring["cells"]:
         role = _escape(_base(cell["role"]) or f"cell-{cell['cell']}")
         consumer = f'{run},lane="ring",role="{role}",{shard}'
         _put(page, "byteor_lane_consumed_total", consumer, cell["sequence"])
         _put(page, "byteor_lane_lag_slots", consumer, cell["lag_slots"])
+        _put(page, "byteor_lane_overruns_total", consumer, 0)  # every cell holds the producer
+
+
+def _graph_lane(page: Page, run: str, lane: Mapping[str, Any]) -> None:
+    name = f'{run},lane="{_escape(lane["name"])}"'
+    labels = f'{name},shard="0"'
+    _put(page, "byteor_lane_published_total", labels, lane["published"])
+    _put(page, "byteor_lane_capacity_slots", labels, lane["capacity"])
+    _put(page, "byteor_lane_depth_slots", labels, lane["depth"])
+    for reason, count in lane["dropped"].items():
+        _put(page, "byteor_lane_dropped_total", f'{labels},reason="{reason}"', count)
+    for each in lane["consumers"]:
+        consumer = f'{name},role="{_escape(each["role"])}",shard="0"'
+        _put(page, "byteor_lane_consumed_total", consumer, each["consumed"])
+        _put(page, "byteor_lane_lag_slots", consumer, each["lag_slots"])
+        _put(page, "byteor_lane_overruns_total", consumer, each["missed"])
 
 
 def _role(
