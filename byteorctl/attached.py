@@ -328,7 +328,7 @@ class Attached:
 def _failure_error(run: Plain) -> CliError:
     """Say which role failed, at which message, and what it said."""
     failure = run.get("failure") or {}
-    where = f"role {failure.get('role') or '?'}"
+    where = f"role {failure['role']}" if failure.get("role") else "the run"
     if failure.get("stage"):
         where += f" ({failure['stage']})"
     if failure.get("sequence") is not None:

@@ -85,8 +85,9 @@ class Daemon:
         servicer = ControlServicer(control, requests, bundles)
         server = ApiServer(self._config.listen, servicer, log=self._log, calls=self._calls)
         with contextlib.ExitStack() as stack:
-            watch = asyncio.create_task(LoopWatch(self._notifier, self._log).run())
-            stack.callback(watch.cancel)
+            watch = LoopWatch(self._notifier, self._log, manager.steps.stuck)
+            for task in (watch.run(), manager.steps.run()):
+                stack.callback(asyncio.create_task(task).cancel)
             await manager.adopt()
             await servicer.settle()
             metrics = self._serve_metrics(manager, stack)

@@ -8,6 +8,7 @@ It must not import anything else of byteord.
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import socket
 import struct
@@ -44,6 +45,46 @@ def market_records(count: int = 20_000, seed: int = 1) -> bytes:
             delay_ns, index,
         )  # fmt: skip
     return bytes(records)
+
+
+def book_records(count: int = 20_000, seed: int = 1) -> bytes:
+    """Return `count` records of 56 bytes whose orders fit together: a book that never crosses.
+
+    Orders are added around a price that walks, cancelled, modified and traded: a trade (`T`) is
+    followed by the fill (`F`) of the order that rested and its cancellation (`C`).
+    """
+    return b"".join(itertools.islice(_book(random.Random(seed)), count))
+
+
+def _book(chance: random.Random) -> Iterator[bytes]:
+    orders: dict[int, tuple[bytes, int, int]] = {}
+    middle, receive_ns = 4_800 * 4, _MARKET_BEGIN_NS
+    for number in itertools.count():
+        middle += chance.choice((-1, 0, 0, 0, 0, 1))
+        crossed = [
+            key for key, (side, tick, _) in orders.items() if (side == b"B") == (tick > middle)
+        ]
+        events: list[tuple[bytes, int, bytes, int, int]] = []
+        for key in crossed:
+            side, tick, size = orders.pop(key)
+            taker = b"A" if side == b"B" else b"B"
+            events += [(b"T", 0, taker, tick, size), (b"F", key, side, tick, size)]
+            events.append((b"C", key, side, tick, size))
+        action = chance.choices((b"A", b"C", b"M"), (6, 2, 2))[0] if orders else b"A"
+        key = 6_000_000_000_000 + number if action == b"A" else chance.choice(list(orders))
+        side, tick, size = orders.pop(key, (chance.choice((b"A", b"B")), 0, 0))
+        if action != b"C":
+            away, size = chance.randrange(40), chance.randrange(1, 20)
+            tick = middle - away if side == b"B" else middle + 1 + away
+            orders[key] = (side, tick, size)
+        events.append((action, key, side, tick, size))
+        for what, order, at, price, amount in events:
+            receive_ns += chance.randrange(1_000_000)
+            delay_ns = chance.randrange(5_000, 50_000)
+            yield MARKET_RECORD.pack(
+                14, 160, 1, 17_077, receive_ns - delay_ns, order, price * _TICK, amount, 0, 0,
+                what, at, receive_ns, delay_ns, number,
+            )  # fmt: skip
 
 
 def sshd_lines(count: int = 2_000, seed: int = 1) -> bytes:
@@ -115,6 +156,7 @@ def _udp_frame(payload: bytes) -> bytes:
 
 SAMPLES: dict[str, tuple[Callable[[int, int], bytes], int]] = {
     "es-trades": (market_records, 20_000),
+    "market-fanout": (book_records, 20_000),
     "ssh-failures": (sshd_lines, 2_000),
     "feed-tap": (lambda count, seed: pcap_file(feed_payloads(count, seed)), 200),
 }

@@ -43,6 +43,7 @@ typedef struct byteor_adapter_common {
     uint64_t position[BYTEOR_POSITION_WORDS]; /* after the last call; restored from the commit record before the first */
     uint64_t bytes_total;                     /* bytes read or written outside, for metrics; restored */
     uint64_t rejected[BYTEOR_REJECT_MAX];     /* restored */
+    uint64_t rejects; /* of this process; grows with each change to `rejected` */
     uint32_t sample_length[BYTEOR_REJECT_MAX]; /* 0: none yet. First bytes of the first rejected input of each kind */
     uint8_t sample[BYTEOR_REJECT_MAX][BYTEOR_SAMPLE_BYTES];
 } byteor_adapter_common;
@@ -71,6 +72,7 @@ static inline void byteor_reject(byteor_adapter_common *common, int reason, cons
         common->sample_length[reason] = (uint32_t)kept;
     }
     common->rejected[reason]++;
+    common->rejects++;
 }
 
 static inline int byteor_adapter_fail(byteor_adapter_common *common, int error_number, const char *text) {

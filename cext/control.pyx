@@ -13,6 +13,7 @@ from libc.string cimport memcpy, memset
 from layout cimport (
     BYTEOR_CELLS_MAX,
     BYTEOR_ERRORS_MAX,
+    BYTEOR_GAP_NS_MIN,
     BYTEOR_HISTOGRAM_BUCKETS,
     BYTEOR_MEMBERS_MAX,
     BYTEOR_NO_SEQUENCE,
@@ -277,40 +278,40 @@ cdef class Control:
         )
 
     cdef byteor_histogram *histogram_at(self, size_t index, str which) except NULL:
-        cdef byteor_role *role = self.role_at(index)
+        cdef byteor_role *role
+        if which == "gaps":
+            return &self.unit_at(index).gaps
+        role = self.role_at(index)
         return &role.service if which == "service" else &role.latency
 
     def summary(self, index, str which):
-        """Return count, mean, p50, p90, p99, p999, max in nanoseconds of a role's `service` or `latency` histogram."""
-        cdef byteor_histogram *histogram = self.histogram_at(index, which)
-        cdef uint64_t wanted[4]
-        cdef uint64_t found[4]
-        cdef uint64_t total = 0, seen = 0
+        """Return count, sum, mean, p50, p90, p99, p999, max in nanoseconds of one histogram.
+
+        `service` or `latency` of a role, or `gaps` of a unit.
+        """
+        return self._summary([index], which)
+
+    def gaps(self, units):
+        """Return the same of the gaps of several units, taken together, and the shortest that counts as `min`."""
+        return {**self._summary(units, "gaps"), "min": BYTEOR_GAP_NS_MIN}
+
+    cdef dict _summary(self, indices, str which):
+        cdef uint64_t buckets[BYTEOR_HISTOGRAM_BUCKETS]
+        cdef uint64_t count = 0, sum_ns = 0, most = 0
+        cdef byteor_histogram *histogram
         cdef uint32_t bucket
-        cdef int q = 0
-        memset(found, 0, sizeof(found))
-        for bucket in range(BYTEOR_HISTOGRAM_BUCKETS):
-            total += byteor_load_relaxed64(&histogram.bucket[bucket])
-        wanted[0] = (total * 500 + 999) // 1000
-        wanted[1] = (total * 900 + 999) // 1000
-        wanted[2] = (total * 990 + 999) // 1000
-        wanted[3] = (total * 999 + 999) // 1000
-        if total:
+        memset(buckets, 0, sizeof(buckets))
+        for index in indices:
+            histogram = self.histogram_at(index, which)
             for bucket in range(BYTEOR_HISTOGRAM_BUCKETS):
-                seen += byteor_load_relaxed64(&histogram.bucket[bucket])
-                while q < 4 and seen >= wanted[q]:
-                    found[q] = byteor_histogram_low(bucket + 1) - 1
-                    q += 1
-                if q == 4:
-                    break
-        mean = histogram.sum_ns // histogram.count if histogram.count else 0
-        return {
-            "count": total, "mean": mean, "max": histogram.max_ns,
-            "p50": found[0], "p90": found[1], "p99": found[2], "p999": found[3],
-        }
+                buckets[bucket] += byteor_load_relaxed64(&histogram.bucket[bucket])
+            count += byteor_load_relaxed64(&histogram.count)
+            sum_ns += byteor_load_relaxed64(&histogram.sum_ns)
+            most = max(most, byteor_load_relaxed64(&histogram.max_ns))
+        return {"sum": sum_ns, "mean": sum_ns // count if count else 0, "max": most, **_quantiles(buckets)}
 
     def histogram(self, index, str which, bounds_ns):
-        """Return (cumulative counts at or below each bound, sum_ns, count)."""
+        """Return (cumulative counts at or below each bound, sum_ns, count) of one histogram, as `summary` names it."""
         cdef byteor_histogram *histogram = self.histogram_at(index, which)
         cdef uint64_t total = 0, value
         cdef uint32_t bucket = 0
@@ -325,6 +326,31 @@ cdef class Control:
             total += byteor_load_relaxed64(&histogram.bucket[bucket])
             bucket += 1
         return counts, histogram.sum_ns, total
+
+
+cdef dict _quantiles(const uint64_t *buckets):
+    """Return count, p50, p90, p99, p999 of the counts by bucket."""
+    cdef uint64_t wanted[4]
+    cdef uint64_t found[4]
+    cdef uint64_t total = 0, seen = 0
+    cdef uint32_t bucket
+    cdef int q = 0
+    memset(found, 0, sizeof(found))
+    for bucket in range(BYTEOR_HISTOGRAM_BUCKETS):
+        total += buckets[bucket]
+    wanted[0] = (total * 500 + 999) // 1000
+    wanted[1] = (total * 900 + 999) // 1000
+    wanted[2] = (total * 990 + 999) // 1000
+    wanted[3] = (total * 999 + 999) // 1000
+    if total:
+        for bucket in range(BYTEOR_HISTOGRAM_BUCKETS):
+            seen += buckets[bucket]
+            while q < 4 and seen >= wanted[q]:
+                found[q] = byteor_histogram_low(bucket + 1) - 1
+                q += 1
+            if q == 4:
+                break
+    return {"count": total, "p50": found[0], "p90": found[1], "p99": found[2], "p999": found[3]}
 
 
 cdef _adapter_record(const byteor_adapter_record *record):

@@ -102,6 +102,7 @@ static inline void byteor_graph_publish(byteor_unit_runtime *u) {
 static inline void byteor_graph_recover(byteor_unit_runtime *u) {
     byteor_graph *g = u->graph;
     u->work = u->unit->record[u->unit->selector & 1u];
+    u->unit->record[1u - (u->unit->selector & 1u)] = u->work; /* a commit writes only what this unit changes */
     memcpy(g->word, g->shared[u->unit->selector & 1u], g->word_count * sizeof(uint64_t));
     if (u->undo_log_bytes && u->unit->undo.valid_for == u->work.commits + 1) byteor_graph_log_undo(u, 0);
     for (uint32_t m = 0; m < u->member_count; m++) {

@@ -51,6 +51,7 @@ static inline void byteor_move_account(byteor_unit_runtime *u, uint32_t m, uint3
     }
     byteor_histogram_add(&role->service, now - began, 1);
     byteor_count(&role->batches, 1);
+    u->turn_began_ns = began;
     u->turn_ended_ns = now;
 }
 

@@ -73,6 +73,7 @@ static inline int byteor_stage_over(byteor_unit_runtime *u, uint32_t m, uint8_t 
     byteor_member *member = &u->member[m];
     byteor_role *role = member->role;
     uint64_t mark, now = byteor_now_ns(u->clock), sequence = u->work.member[m].received;
+    u->turn_began_ns = now;
     byteor_graph_log_open(u);
     mark = u->unit->undo.log_used;
     byteor_batch batch = {.abi = BYTEOR_STAGE_ABI, .count = count, .slot_bytes = slot_bytes,
@@ -186,7 +187,7 @@ static inline int byteor_stage_at_fault(byteor_unit_runtime *u, uint32_t m, uint
     u->failed_sequence = u->work.member[m].received;
     g->failed_payload = (const uint8_t *)slot + BYTEOR_SLOT_HEADER_BYTES;
     g->failed_length = slot->length;
-    if (!u->skip_failed && gm->dead_letter == BYTEOR_NO_PORT) return -1;
+    if (!u->skip_failed) return -1;
     byteor_note_error(u->member[m].role, u->failure, u->failed_sequence, u->failure_text, strlen(u->failure_text));
     if (gm->dead_letter != BYTEOR_NO_PORT) (void)byteor_tx_offer(g, &g->tx[gm->dead_letter], slot);
     u->work.member[m].received++;

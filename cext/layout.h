@@ -121,7 +121,8 @@ enum byteor_failure {
     BYTEOR_FAILURE_HANG = 5,     /* recorded by the shim */
     BYTEOR_FAILURE_DEATH = 6,    /* recorded by the shim */
     BYTEOR_FAILURE_START = 7,    /* a role could not be loaded or opened */
-    BYTEOR_FAILURE_REGION = 8    /* a page of a region was gone when it was touched */
+    BYTEOR_FAILURE_REGION = 8,   /* a page of a region was gone when it was touched */
+    BYTEOR_FAILURE_TUNING = 9    /* recorded by the shim: the run must not begin on this host as it is */
 };
 
 /* Line 0 is written by the daemon and the shim, line 1 by the first role that fails, line 2 by the egress. */
@@ -180,6 +181,16 @@ typedef struct byteor_undo_log_entry {
     uint64_t bytes;  /* then the old bytes, padded to 8 */
 } byteor_undo_log_entry;
 
+#define BYTEOR_HISTOGRAM_BUCKETS 2112u
+
+typedef struct byteor_histogram {
+    uint64_t count;
+    uint64_t sum_ns;
+    uint64_t max_ns;
+    uint64_t pad[5];
+    uint64_t bucket[BYTEOR_HISTOGRAM_BUCKETS];
+} byteor_histogram;
+
 typedef struct byteor_unit {
     uint32_t command; /* line 0: the shim's */
     uint32_t worker;
@@ -196,17 +207,8 @@ typedef struct byteor_unit {
     uint8_t pad3[32];
     byteor_undo undo; /* line 3 */
     byteor_record record[2];
+    byteor_histogram gaps; /* jitter.h: of the thread that begins with this unit */
 } byteor_unit;
-
-#define BYTEOR_HISTOGRAM_BUCKETS 2112u
-
-typedef struct byteor_histogram {
-    uint64_t count;
-    uint64_t sum_ns;
-    uint64_t max_ns;
-    uint64_t pad[5];
-    uint64_t bucket[BYTEOR_HISTOGRAM_BUCKETS];
-} byteor_histogram;
 
 typedef struct byteor_error {
     uint32_t code; /* enum byteor_failure, or 100 + enum byteor_reject */

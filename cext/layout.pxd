@@ -72,7 +72,13 @@ cdef extern from "layout.h" nogil:
         byteor_adapter_record sink
     ctypedef struct byteor_undo:
         uint64_t valid_for
+    ctypedef struct byteor_histogram:
+        uint64_t count
+        uint64_t sum_ns
+        uint64_t max_ns
+        uint64_t bucket[2112]
     ctypedef struct byteor_unit:
+        byteor_histogram gaps
         uint32_t command
         uint32_t worker
         uint32_t member_count
@@ -84,11 +90,6 @@ cdef extern from "layout.h" nogil:
         uint64_t undo_slot_bytes
         byteor_undo undo
         byteor_record record[2]
-    ctypedef struct byteor_histogram:
-        uint64_t count
-        uint64_t sum_ns
-        uint64_t max_ns
-        uint64_t bucket[2112]
     ctypedef struct byteor_error:
         uint32_t code
         uint32_t text_bytes
@@ -141,6 +142,10 @@ cdef extern from "atomics.h" nogil:
     void byteor_store_release32(uint32_t *address, uint32_t value)
     void byteor_store_release64(uint64_t *address, uint64_t value)
     int byteor_compare_exchange32(uint32_t *address, uint32_t expected, uint32_t value)
+
+cdef extern from "jitter.h" nogil:
+    enum:
+        BYTEOR_GAP_NS_MIN
 
 cdef extern from "histogram.h" nogil:
     uint64_t byteor_histogram_low(uint32_t index)

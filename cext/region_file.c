@@ -166,6 +166,23 @@ static int wait_ready(const byteor_map *map, unsigned wait_ms, char *text, size_
     return BYTEOR_REGION_UNREADY;
 }
 
+/* A region that could lie on huge pages begins at the boundary of one: else the kernel cannot put one under it. */
+static void *map_aligned(int fd, size_t bytes, int protection) {
+    const size_t huge = (size_t)2 << 20, page = (size_t)BYTEOR_PAGE - 1;
+    if (bytes < huge) return mmap(NULL, bytes, protection, MAP_SHARED | MAP_POPULATE, fd, 0);
+    size_t whole = (bytes + page) & ~page;
+    uint8_t *wide = mmap(NULL, whole + huge, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (wide == MAP_FAILED) return MAP_FAILED;
+    size_t before = (huge - ((uintptr_t)wide & (huge - 1))) & (huge - 1);
+    void *base = mmap(wide + before, bytes, protection, MAP_SHARED | MAP_POPULATE | MAP_FIXED, fd, 0);
+    if (before) munmap(wide, before);
+    if (base == MAP_FAILED)
+        munmap(wide + before, whole + huge - before);
+    else
+        munmap(wide + before + whole, huge - before);
+    return base;
+}
+
 int byteor_region_open(int fd, uint32_t kind, int writable, unsigned wait_ms, byteor_map *map, char *text, size_t text_bytes) {
     struct stat info;
     if (fstat(fd, &info) != 0) {
@@ -177,7 +194,7 @@ int byteor_region_open(int fd, uint32_t kind, int writable, unsigned wait_ms, by
         return BYTEOR_REGION_TRUNCATED;
     }
     int protection = PROT_READ | (writable ? PROT_WRITE : 0);
-    void *base = mmap(NULL, (size_t)info.st_size, protection, MAP_SHARED | MAP_POPULATE, fd, 0);
+    void *base = map_aligned(fd, (size_t)info.st_size, protection);
     if (base == MAP_FAILED) {
         snprintf(text, text_bytes, "%s", strerror(errno));
         return BYTEOR_REGION_IO;

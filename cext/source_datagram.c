@@ -31,6 +31,7 @@ static void byteor_note_drops(byteor_datagram_source *self, struct msghdr *messa
             uint32_t drops;
             memcpy(&drops, CMSG_DATA(at), sizeof drops);
             self->base.common.rejected[BYTEOR_REJECT_KERNEL] += (uint32_t)(drops - self->kernel_drops);
+            self->base.common.rejects++;
             self->kernel_drops = drops;
         }
     }

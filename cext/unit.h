@@ -43,7 +43,23 @@ typedef struct byteor_member {
     uint64_t state_bytes;
     byteor_source *source;
     byteor_sink *sink;
+    uint32_t builtin; /* a stage of ours: it keeps to what it declares */
 } byteor_member;
+
+#define BYTEOR_MEMBER_WORDS (sizeof(byteor_member_count) / sizeof(uint64_t))
+#define BYTEOR_TURN_BATCHES 16u /* most small batches of one turn */
+#define BYTEOR_SMALL_BATCH 16u  /* up to here a batch is small */
+
+/* What a turn's small batches leave for its end (unit_account.h): the ages of the messages that a role was done with. */
+typedef struct byteor_pending {
+    uint64_t after_ns;   /* clock at the end of the turn's first batch; its messages are charged that, others the turn's end */
+    uint64_t service_ns; /* time the role took for that batch */
+    uint32_t batches;
+    uint32_t timed; /* messages of the first batch */
+    uint32_t count;
+    uint32_t mark; /* count before the batch in hand */
+    uint64_t time_ns[BYTEOR_TURN_BATCHES * BYTEOR_SMALL_BATCH];
+} byteor_pending;
 
 typedef struct byteor_unit_runtime {
     byteor_unit *unit;
@@ -65,7 +81,7 @@ typedef struct byteor_unit_runtime {
     uint32_t rerunnable; /* every stage may be called again over an undone batch */
     uint32_t skip_failed;
     uint32_t scan_live; /* some stage may drop: count what comes in */
-    uint32_t single; /* one message a batch: failures are exact although stages keep private state */
+    uint32_t all_live; /* nothing on the ring can drop or resize a message: what came in goes out */
     /* undo */
     uint32_t save_headers;
     uint32_t range_count;
@@ -96,7 +112,12 @@ typedef struct byteor_unit_runtime {
     uint32_t done;
     uint32_t shown_state;
     uint64_t turn_began_ns, turn_ended_ns; /* of the last turn that did something */
+    uint64_t clock_ns;                     /* last reading of the clock */
+    uint32_t took;                         /* messages of the source's last batch */
+    uint64_t source_rejects[2], sink_rejects[2]; /* how far each record has them */
+    uint64_t source_shown, sink_shown;           /* rejections shown, plus 1 */
     byteor_wait wait;
+    byteor_pending pending[BYTEOR_MEMBERS_MAX];
     struct byteor_graph *graph; /* of a unit of a LaneGraph: graph.h */
 } byteor_unit_runtime;
 
@@ -195,22 +216,30 @@ static inline void byteor_undo_apply(byteor_unit_runtime *u) {
 
 /* --- commit ----------------------------------------------------------------------------------------------------- */
 
-static inline void byteor_adapter_record_store(byteor_adapter_record *record, const byteor_adapter_common *common) {
-    memcpy(record->position, common->position, sizeof record->position);
-    record->bytes_total = common->bytes_total;
-    memcpy(record->rejected, common->rejected, sizeof record->rejected);
+/* Word by word: these words were stored a moment ago, and a wider load would have to wait until each has left the store
+ * buffer, behind the stores to the ring. */
+static inline void byteor_record_words(uint64_t *to, const uint64_t *from, uint32_t words) {
+    for (uint32_t w = 0; w < words; w++) byteor_store_relaxed64(&to[w], from[w]);
 }
 
-/* Fill the inactive record from `work` and make it the one in force. */
+static inline void byteor_adapter_record_store(byteor_adapter_record *record, const byteor_adapter_common *common, uint64_t *rejects) {
+    byteor_record_words(record->position, common->position, BYTEOR_POSITION_WORDS);
+    byteor_store_relaxed64(&record->bytes_total, common->bytes_total);
+    if (*rejects == common->rejects) return;
+    *rejects = common->rejects;
+    byteor_record_words(record->rejected, common->rejected, BYTEOR_REJECT_MAX);
+}
+
+/* Fill the inactive record from `work`, as far as this unit changes it, and make it the one in force. */
 static inline void byteor_commit(byteor_unit_runtime *u) {
     uint32_t inactive = 1u - (u->unit->selector & 1u);
     byteor_record *record = &u->unit->record[inactive];
     u->work.commits++;
-    memcpy(record, &u->work, offsetof(byteor_record, member));
-    for (uint32_t m = 0; m < u->member_count; m++) record->member[m] = u->work.member[m];
-    if (u->source) byteor_adapter_record_store(&record->source, &u->source->common);
-    if (u->sink) byteor_adapter_record_store(&record->sink, &u->sink->common);
-    if (u->kind != BYTEOR_UNIT_RING) memcpy(record->ring_position, u->work.ring_position, u->ring_count * sizeof(uint64_t));
+    byteor_record_words(&record->position, &u->work.position, offsetof(byteor_record, member) / sizeof(uint64_t));
+    byteor_record_words(&record->member[0].received, &u->work.member[0].received, u->member_count * BYTEOR_MEMBER_WORDS);
+    if (u->source) byteor_adapter_record_store(&record->source, &u->source->common, &u->source_rejects[inactive]);
+    if (u->sink) byteor_adapter_record_store(&record->sink, &u->sink->common, &u->sink_rejects[inactive]);
+    if (u->kind != BYTEOR_UNIT_RING) byteor_record_words(record->ring_position, u->work.ring_position, u->ring_count);
     BYTEOR_KILL_POINT(2);
     byteor_store_release32(&u->unit->selector, inactive); /* the commit point; read back by this process's successor only */
     byteor_fence_signal();
@@ -229,7 +258,7 @@ static inline void byteor_show_counters(byteor_unit_runtime *u) {
     }
 }
 
-/* Rejections of an adapter, and the first sample of each kind. */
+/* Bytes and rejections of an adapter, and the first sample of each kind. */
 static inline void byteor_show_adapter(byteor_role *role, const byteor_adapter_common *common) {
     byteor_store_relaxed64(&role->bytes_total, common->bytes_total);
     for (uint32_t reason = 0; reason < BYTEOR_REJECT_MAX; reason++) {
@@ -239,6 +268,14 @@ static inline void byteor_show_adapter(byteor_role *role, const byteor_adapter_c
         }
         byteor_store_relaxed64(&role->rejected[reason], common->rejected[reason]);
     }
+}
+
+/* The same, but rejections only when there are new ones; `shown` is how many have been shown, plus 1. */
+static inline void byteor_show_adapter_news(byteor_role *role, const byteor_adapter_common *common, uint64_t *shown) {
+    byteor_store_relaxed64(&role->bytes_total, common->bytes_total);
+    if (*shown == common->rejects + 1) return;
+    *shown = common->rejects + 1;
+    byteor_show_adapter(role, common);
 }
 
 static inline void byteor_wake(byteor_unit_runtime *u) {
@@ -281,6 +318,7 @@ static inline void byteor_publish_record(byteor_unit_runtime *u) {
 /* A new process takes the unit over: complete what was committed, take back what was not. */
 static inline void byteor_recover(byteor_unit_runtime *u) {
     u->work = u->unit->record[u->unit->selector & 1u];
+    u->unit->record[1u - (u->unit->selector & 1u)] = u->work; /* a commit writes only what this unit changes */
     if (u->unit->undo.valid_for == u->work.position + 1 && u->kind == BYTEOR_UNIT_RING) byteor_undo_apply(u);
     if (u->source) {
         for (uint32_t r = 0; r < u->ring_count; r++) {

@@ -43,7 +43,10 @@ cdef extern from "unit_graph.h" nogil:
         uint32_t length "length"
     ctypedef struct byteor_record:
         uint64_t position
+    ctypedef struct byteor_histogram:
+        pass
     ctypedef struct byteor_unit:
+        byteor_histogram gaps
         uint32_t command
         uint32_t parked
         uint64_t undo_offset
@@ -96,6 +99,7 @@ cdef extern from "unit_graph.h" nogil:
         uint64_t state_bytes
         byteor_source *source
         byteor_sink *sink
+        uint32_t builtin
     ctypedef struct byteor_graph:
         const uint8_t *failed_payload
         uint32_t failed_length
@@ -119,6 +123,7 @@ cdef extern from "unit_graph.h" nogil:
         uint32_t rerunnable
         uint32_t skip_failed
         uint32_t scan_live
+        uint32_t all_live
         uint32_t save_headers
         uint32_t range_count
         byteor_range range[32]
@@ -161,6 +166,17 @@ cdef extern from "unit_graph.h" nogil:
     int byteor_membarrier_register()
     byteor_slot *byteor_ring_slot(const byteor_ring *ring, uint64_t sequence)
     uint8_t *byteor_payload(byteor_slot *slot)
+
+cdef extern from "jitter.h" nogil:
+    enum:
+        BYTEOR_IDLE_ASKS
+        BYTEOR_IDLE_SLEEPS
+        BYTEOR_IDLE_SPINS
+    ctypedef struct byteor_gap_watch:
+        byteor_histogram *gaps
+        uint64_t last_ns
+    void byteor_gap_worked(byteor_gap_watch *watch, uint64_t began, uint64_t ended)
+    void byteor_gap_idle(byteor_gap_watch *watch, uint32_t idle_turns, int did, const byteor_clock *clock)
 
 cdef extern from "layout.h" nogil:
     ctypedef struct _sized_unit "byteor_unit":

@@ -6,10 +6,15 @@
 
 static inline uint64_t byteor_least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
-static inline void byteor_publish(byteor_unit_runtime *u) {
+/* The batch in hand becomes true, then visible. Counters may follow at the end of the turn. */
+static inline void byteor_publish_batch(byteor_unit_runtime *u) {
     byteor_commit(u);
     byteor_publish_record(u);
     byteor_wake(u);
+}
+
+static inline void byteor_publish(byteor_unit_runtime *u) {
+    byteor_publish_batch(u);
     byteor_show_counters(u);
 }
 
@@ -19,28 +24,34 @@ static inline void byteor_note_first(byteor_unit_runtime *u, uint64_t now) {
     if (byteor_load_relaxed64(&u->run->first_message_ns) == 0) byteor_store_relaxed64(&u->run->first_message_ns, now);
 }
 
-/* Hand `count` slots to the sink; returns how many it is done with, or -1 with the failure noted. */
-static inline int byteor_sink_write(byteor_unit_runtime *u, uint8_t *slots, uint32_t count, uint64_t sequence) {
+/* Hand `count` slots to the sink, begun at u->clock_ns; returns how many it is done with, or -1 with the failure noted.
+ * `timed` as for byteor_run_stages. What it took is shown at the end of the turn. */
+static inline int byteor_sink_take(byteor_unit_runtime *u, uint8_t *slots, uint32_t count, uint64_t sequence, int timed) {
     uint32_t m = u->member_count - 1;
-    byteor_role *role = u->member[m].role;
     byteor_batch batch = {.abi = BYTEOR_STAGE_ABI, .count = count, .slot_bytes = u->rings[0].slot_bytes,
                           .payload_max = u->rings[0].payload_max, .first_sequence = sequence, .slots = slots};
-    uint64_t before = byteor_now_ns(u->clock);
     int done = u->sink->write(u->sink, &batch);
     if (done < 0 || (uint32_t)done > count) {
         byteor_unit_fail(u, m, BYTEOR_FAILURE_NONSENSE, sequence, "the adapter took a number of messages that cannot be");
         return -1;
     }
-    if (done > 0) {
-        uint64_t now = byteor_now_ns(u->clock);
-        u->turn_ended_ns = now;
-        uint32_t live = byteor_account(&role->latency, slots, batch.slot_bytes, (uint32_t)done, now);
-        if (live <= count) u->work.member[m].received += live;
-        byteor_histogram_add(&role->service, now - before, 1);
-        byteor_count(&role->batches, 1);
-        if (live && live <= count) byteor_note_first(u, now);
-    }
-    byteor_show_adapter(role, &u->sink->common);
+    if (done == 0) return 0;
+    uint64_t before = u->clock_ns, after = timed ? byteor_now_ns(u->clock) : 0;
+    if (timed) u->clock_ns = after;
+    uint32_t live = byteor_note_batch(u, m, slots, (uint32_t)done, before, after);
+    if (live <= count) u->work.member[m].received += live;
+    if (live && live <= count) byteor_note_first(u, u->clock_ns);
+    return done;
+}
+
+/* The same as a turn of its own. */
+static inline int byteor_sink_write(byteor_unit_runtime *u, uint8_t *slots, uint32_t count, uint64_t sequence) {
+    uint32_t m = u->member_count - 1;
+    u->clock_ns = byteor_now_ns(u->clock);
+    int done = byteor_sink_take(u, slots, count, sequence, 1);
+    u->turn_ended_ns = u->clock_ns;
+    byteor_pending_show(u->member[m].role, &u->pending[m], u->clock_ns);
+    byteor_show_adapter(u->member[m].role, &u->sink->common);
     return done;
 }
 
@@ -52,11 +63,11 @@ static inline int byteor_sink_outcome(byteor_unit_runtime *u, uint64_t sequence)
 }
 
 /* Let the sink take what the stages have passed. The caller commits. */
-static inline int byteor_ring_egress(byteor_unit_runtime *u) {
+static inline int byteor_ring_egress(byteor_unit_runtime *u, int timed) {
     byteor_ring *ring = &u->rings[0];
     uint64_t first = u->work.egress_position;
     uint32_t count = (uint32_t)byteor_least(u->work.position - first, byteor_ring_contiguous(ring, first));
-    int done = byteor_sink_write(u, (uint8_t *)byteor_ring_slot(ring, first), count, first);
+    int done = byteor_sink_take(u, (uint8_t *)byteor_ring_slot(ring, first), count, first, timed);
     if (done > 0) u->work.egress_position += (uint64_t)done;
     return done;
 }
@@ -74,17 +85,24 @@ static inline int byteor_sink_finish(byteor_unit_runtime *u) {
 
 /* --- a batch through the stages --------------------------------------------------------------------------------- */
 
-static inline void byteor_finish_batch(byteor_unit_runtime *u, uint32_t count, int is_end) {
+static inline void byteor_finish_batch(byteor_unit_runtime *u, uint32_t count, int is_end, int timed) {
     u->work.position += count;
     if (is_end) u->work.ended = 1;
     byteor_toggle_state(u);
     if (u->sink) {
         uint32_t failed = u->failure;
-        int done = byteor_ring_egress(u);
+        int done = byteor_ring_egress(u, timed);
         if (done == 0 && u->sink->common.status == BYTEOR_ADAPTER_FAILED && !failed) byteor_sink_outcome(u, u->work.egress_position);
     }
     BYTEOR_KILL_POINT(8);
-    byteor_publish(u);
+    byteor_publish_batch(u);
+}
+
+/* What the stages counted of a batch that is taken back: the record in force has what was before it. */
+static inline void byteor_take_back(byteor_unit_runtime *u) {
+    const byteor_record *record = &u->unit->record[u->unit->selector & 1u];
+    for (uint32_t m = u->first_stage; m < u->stage_end; m++) u->work.member[m] = record->member[m];
+    byteor_pending_undo(u);
 }
 
 /* Pass over the message at fault, counted. */
@@ -104,32 +122,32 @@ static inline int byteor_skip_message(byteor_unit_runtime *u) {
 }
 
 /* Which message is at fault is not known: run them one at a time. Returns how many were good; all: none failed alone. */
-static inline uint32_t byteor_run_singly(byteor_unit_runtime *u, uint64_t first, uint32_t count, uint64_t now) {
-    byteor_member_count before[BYTEOR_MEMBERS_MAX];
+static inline uint32_t byteor_run_singly(byteor_unit_runtime *u, uint64_t first, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
-        memcpy(before, u->work.member, sizeof before);
         byteor_undo_save(u, first + i, 1);
-        if (byteor_run_stages(u, first + i, 1, 0, now) != 0) {
+        if (byteor_run_stages(u, first + i, 1, 0, 1) != 0) {
             byteor_undo_apply(u);
-            memcpy(u->work.member, before, sizeof before);
+            byteor_take_back(u);
             return i;
         }
         u->failure = BYTEOR_FAILURE_NONE;
         u->done = 0;
-        byteor_finish_batch(u, 1, 0);
+        byteor_finish_batch(u, 1, 0, 1);
+        byteor_show_turn(u, u->clock_ns);
         if (u->failure) return i + 1; /* the sink's */
     }
     return count;
 }
 
 /* A stage failed at some message of the batch: keep the good ones before it, then fail or skip. */
-static inline int byteor_after_failure(byteor_unit_runtime *u, uint64_t first, uint32_t count, int is_end, uint64_t now) {
+static inline int byteor_after_failure(byteor_unit_runtime *u, uint64_t first, uint32_t count, int is_end) {
     uint32_t member = u->failed_member, failure = u->failure, good = (uint32_t)(u->failed_sequence - first);
     const char *text = u->failure_text;
-    byteor_member_count before[BYTEOR_MEMBERS_MAX];
+    u->clock_ns = byteor_now_ns(u->clock);
+    byteor_show_turn(u, u->clock_ns);
     if (u->failed_unknown && u->rerunnable && !is_end) {
         u->failed_unknown = 0;
-        if (byteor_run_singly(u, first, count, now) == count) { /* it fails on the batch only: noted, and passed */
+        if (byteor_run_singly(u, first, count) == count) { /* it fails on the batch only: noted, and passed */
             byteor_note_error(u->member[member].role, failure, first, text, strlen(text));
             return u->failure ? BYTEOR_DUTY_FAILED : BYTEOR_DUTY_WORKED;
         }
@@ -137,15 +155,14 @@ static inline int byteor_after_failure(byteor_unit_runtime *u, uint64_t first, u
         return BYTEOR_DUTY_FAILED;
     }
     if (!is_end && good > 0 && u->rerunnable && failure == BYTEOR_FAILURE_STAGE) {
-        memcpy(before, u->work.member, sizeof before);
         byteor_undo_save(u, first, good);
-        if (byteor_run_stages(u, first, good, 0, now) == 0) {
+        if (byteor_run_stages(u, first, good, 0, 1) == 0) {
             u->failure = BYTEOR_FAILURE_NONE;
             u->done = 0;
-            byteor_finish_batch(u, good, 0);
+            byteor_finish_batch(u, good, 0, 1);
         } else {
             byteor_undo_apply(u);
-            memcpy(u->work.member, before, sizeof before);
+            byteor_take_back(u);
         }
     }
     byteor_unit_fail(u, member, failure, first + good, text);
@@ -153,18 +170,15 @@ static inline int byteor_after_failure(byteor_unit_runtime *u, uint64_t first, u
     return BYTEOR_DUTY_FAILED;
 }
 
-static inline int byteor_run_batch(byteor_unit_runtime *u, uint64_t first, uint32_t count, int is_end, uint64_t now) {
-    byteor_member_count before[BYTEOR_MEMBERS_MAX];
-    u->turn_began_ns = now;
+static inline int byteor_run_batch(byteor_unit_runtime *u, uint64_t first, uint32_t count, int is_end, int timed) {
     int undo = u->save_headers || u->undo_log_bytes;
-    memcpy(before, u->work.member, u->member_count * sizeof before[0]);
     if (undo) byteor_undo_save(u, first, count);
-    if (byteor_run_stages(u, first, count, is_end, now) != 0) {
+    if (byteor_run_stages(u, first, count, is_end, timed) != 0) {
         if (undo) byteor_undo_apply(u);
-        memcpy(u->work.member, before, u->member_count * sizeof before[0]);
-        return byteor_after_failure(u, first, count, is_end, now);
+        byteor_take_back(u);
+        return byteor_after_failure(u, first, count, is_end);
     }
-    byteor_finish_batch(u, count, is_end);
+    byteor_finish_batch(u, count, is_end, timed);
     return u->failure ? BYTEOR_DUTY_FAILED : BYTEOR_DUTY_WORKED;
 }
 
@@ -179,21 +193,32 @@ static inline uint64_t byteor_depends_minimum(const byteor_unit_runtime *u, cons
     return least > ring->capacity ? 0 : least; /* nothing can be further ahead than the ring is long */
 }
 
-static inline int byteor_stage_duty(byteor_unit_runtime *u) {
-    byteor_ring *ring = &u->rings[0];
-    uint64_t position = u->work.position, count;
-    uint64_t limit = byteor_least(u->max_batch, byteor_ring_contiguous(ring, position));
+static inline void byteor_turn_begin(byteor_unit_runtime *u) { u->turn_began_ns = u->clock_ns = byteor_now_ns(u->clock); }
+
+/* How many messages are there, `limit` at most. The clock is read beside the first look: while that look fetches the line
+ * of a message that has just been published, reading it costs nothing. */
+static inline uint64_t byteor_follow_look(byteor_unit_runtime *u, const byteor_ring *ring, uint64_t limit, int timed) {
+    uint64_t position = u->work.position;
     if (u->depends_count == 0) {
-        count = byteor_ring_scan(ring, position, limit);
-    } else {
-        if (u->available - position - 1 >= ring->capacity) u->available = position + byteor_depends_minimum(u, ring, position);
-        count = byteor_least(u->available - position, limit);
+        int there = byteor_ring_published(ring, position);
+        if (timed) byteor_turn_begin(u);
+        return there ? 1 + byteor_ring_scan(ring, position + 1, limit - 1) : 0;
     }
+    if (u->available - position - 1 >= ring->capacity) u->available = position + byteor_depends_minimum(u, ring, position);
+    if (timed) byteor_turn_begin(u);
+    return byteor_least(u->available - position, limit);
+}
+
+/* Take what is there; `most` messages, and `took` says how many. */
+static inline int byteor_follow_batch(byteor_unit_runtime *u, uint32_t most, int timed, uint32_t *took) {
+    byteor_ring *ring = &u->rings[0];
+    uint64_t position = u->work.position;
+    uint64_t count = byteor_follow_look(u, ring, byteor_least(most, byteor_ring_contiguous(ring, position)), timed);
     if (count == 0) return BYTEOR_DUTY_IDLE;
     uint64_t to_end = byteor_load_acquire64(&ring->producer->end_sequence) - position; /* stored before the end slot's stamp */
-    uint64_t now = byteor_now_ns(u->clock);
-    if (to_end == 0) return byteor_run_batch(u, position, 1, 1, now);
-    return byteor_run_batch(u, position, (uint32_t)byteor_least(count, to_end), 0, now);
+    if (to_end == 0) return byteor_run_batch(u, position, 1, 1, 1);
+    *took = (uint32_t)byteor_least(count, to_end);
+    return byteor_run_batch(u, position, *took, 0, timed);
 }
 
 /* --- taking from outside ---------------------------------------------------------------------------------------- */
@@ -217,36 +242,60 @@ static inline void byteor_give_times(byteor_unit_runtime *u, uint8_t *slots, uin
     u->work.time_last = last;
 }
 
-/* Poll the source into `slots`. Returns messages, or -1 with `outcome` set. */
-static inline int byteor_source_poll(byteor_unit_runtime *u, uint8_t *slots, uint32_t room, uint64_t now, int *outcome) {
-    byteor_role *role = u->member[0].role;
+/* What a poll that gave no message means. */
+static inline int byteor_source_outcome(byteor_unit_runtime *u) {
+    uint32_t status = u->source->common.status;
+    byteor_show_adapter_news(u->member[0].role, &u->source->common, &u->source_shown);
+    if (status == BYTEOR_ADAPTER_FAILED)
+        return byteor_unit_fail(u, 0, BYTEOR_FAILURE_ADAPTER, u->work.position, u->source->common.error_text);
+    if (status == BYTEOR_ADAPTER_ENDED) return BYTEOR_DUTY_WORKED; /* the end slot is next */
+    return status == BYTEOR_ADAPTER_WAITING ? BYTEOR_DUTY_INPUT : BYTEOR_DUTY_IDLE;
+}
+
+/* Messages of the source have no time yet, or others look at the clock as it is after the poll. */
+static inline int byteor_source_reads_clock(const byteor_unit_runtime *u) {
+    return !u->source->common.stamps_time || u->member_count > 1;
+}
+
+/* Poll the source into `slots`, at u->clock_ns. Returns messages, or -1 with `outcome` set. `timed`: the clock is read
+ * before they get their times; where they have them already, only after they are published (byteor_ring_turn). */
+static inline int byteor_source_take(byteor_unit_runtime *u, uint8_t *slots, uint32_t room, int timed, int *outcome) {
     byteor_batch batch = {.abi = BYTEOR_STAGE_ABI, .count = room, .slot_bytes = u->rings[0].slot_bytes,
-                          .payload_max = u->rings[0].payload_max, .first_sequence = u->work.position, .slots = slots, .now_ns = now};
+                          .payload_max = u->rings[0].payload_max, .first_sequence = u->work.position, .slots = slots,
+                          .now_ns = u->clock_ns};
     const uint64_t before = u->source->common.position[0];
     int count = u->source->poll(u->source, &batch);
-    byteor_show_adapter(role, &u->source->common);
     if (count == 0 && u->source->common.position[0] != before) byteor_commit(u); /* passed over input that gave no message */
     if (count < 0 || (uint32_t)count > room) {
         *outcome = byteor_unit_fail(u, 0, BYTEOR_FAILURE_NONSENSE, u->work.position, "the adapter gave a number of messages that cannot be");
         return -1;
     }
-    if (count > 0) {
-        uint64_t after = byteor_now_ns(u->clock);
-        byteor_give_times(u, slots, u->rings[0].slot_bytes, (uint32_t)count, after);
-        byteor_histogram_add(&role->service, after - now, 1);
-        byteor_count(&role->batches, 1);
-        u->work.member[0].received += (uint64_t)count;
-        u->turn_began_ns = now;
-        u->turn_ended_ns = after;
-        return count;
+    if (count == 0) {
+        *outcome = byteor_source_outcome(u);
+        return -1;
     }
-    if (u->source->common.status == BYTEOR_ADAPTER_FAILED)
-        *outcome = byteor_unit_fail(u, 0, BYTEOR_FAILURE_ADAPTER, u->work.position, u->source->common.error_text);
-    else if (u->source->common.status == BYTEOR_ADAPTER_ENDED)
-        *outcome = BYTEOR_DUTY_WORKED; /* the end slot is next */
-    else
-        *outcome = u->source->common.status == BYTEOR_ADAPTER_WAITING ? BYTEOR_DUTY_INPUT : BYTEOR_DUTY_IDLE;
-    return -1;
+    byteor_pending *pending = &u->pending[0];
+    if (timed && byteor_source_reads_clock(u)) {
+        pending->after_ns = byteor_now_ns(u->clock);
+        pending->service_ns = pending->after_ns - u->clock_ns;
+        u->clock_ns = pending->after_ns;
+    }
+    pending->batches++;
+    byteor_give_times(u, slots, u->rings[0].slot_bytes, (uint32_t)count, u->clock_ns);
+    u->work.member[0].received += (uint64_t)count;
+    return count;
+}
+
+/* The same as a turn of its own. */
+static inline int byteor_source_poll(byteor_unit_runtime *u, uint8_t *slots, uint32_t room, uint64_t now, int *outcome) {
+    u->turn_began_ns = u->clock_ns = now;
+    int count = byteor_source_take(u, slots, room, 1, outcome);
+    if (count > 0) {
+        u->turn_ended_ns = u->clock_ns;
+        byteor_pending_show(u->member[0].role, &u->pending[0], u->clock_ns);
+        byteor_show_adapter_news(u->member[0].role, &u->source->common, &u->source_shown);
+    }
+    return count;
 }
 
 static inline uint64_t byteor_ring_room(byteor_ring *ring, uint64_t position, uint64_t *gate) {
@@ -254,36 +303,74 @@ static inline uint64_t byteor_ring_room(byteor_ring *ring, uint64_t position, ui
     return ring->capacity - (position - *gate);
 }
 
-static inline int byteor_ingress_duty(byteor_unit_runtime *u, uint32_t command) {
+#define BYTEOR_TOUCH_MIN 64u /* a reader that is close behind would only take the lines back */
+
+static inline int byteor_ingress_batch(byteor_unit_runtime *u, uint32_t command, uint32_t most, int timed, uint32_t *took) {
     byteor_ring *ring = &u->rings[0];
-    uint64_t position = u->work.position, now = byteor_now_ns(u->clock);
+    uint64_t position = u->work.position;
     uint64_t room = byteor_least(byteor_ring_room(ring, position, &u->gate), byteor_ring_contiguous(ring, position));
     int outcome = BYTEOR_DUTY_IDLE;
     if (room == 0) return BYTEOR_DUTY_NO_ROOM;
-    if (room > u->max_batch) room = u->max_batch;
+    room = byteor_least(room, most);
+    if (timed) byteor_turn_begin(u);
     byteor_ring_claim(ring, position + room);
+    if (u->took >= BYTEOR_TOUCH_MIN) byteor_ring_touch(ring, position, byteor_least(room, u->took));
     if (u->source->common.status == BYTEOR_ADAPTER_ENDED || command == BYTEOR_COMMAND_DRAIN) {
-        u->work.time_last = now > u->work.time_last ? now : u->work.time_last + 1;
+        u->work.time_last = u->clock_ns > u->work.time_last ? u->clock_ns : u->work.time_last + 1;
         byteor_end_slot(byteor_ring_slot(ring, position), u->work.time_last);
-        return byteor_run_batch(u, position, 1, 1, now);
+        return byteor_run_batch(u, position, 1, 1, 1);
     }
-    int count = byteor_source_poll(u, (uint8_t *)byteor_ring_slot(ring, position), (uint32_t)room, now, &outcome);
+    int count = byteor_source_take(u, (uint8_t *)byteor_ring_slot(ring, position), (uint32_t)room, timed, &outcome);
     if (count < 0) return outcome;
-    return byteor_run_batch(u, position, (uint32_t)count, 0, now);
+    *took = u->took = (uint32_t)count;
+    return byteor_run_batch(u, position, (uint32_t)count, 0, timed);
+}
+
+/* --- a turn ----------------------------------------------------------------------------------------------------- */
+
+static inline int byteor_ring_batch(byteor_unit_runtime *u, uint32_t command, uint32_t most, int timed, uint32_t *took) {
+    *took = 0;
+    return u->source ? byteor_ingress_batch(u, command, most, timed, took) : byteor_follow_batch(u, most, timed, took);
+}
+
+/* Whether the turn goes on to another small batch without a look at the clock. */
+static inline int byteor_turn_goes_on(const byteor_unit_runtime *u, uint32_t took) {
+    return took != 0 && took < BYTEOR_SMALL_BATCH && u->clock_ns - u->turn_began_ns < BYTEOR_TURN_NS_MAX && !u->work.ended &&
+           !(u->sink && u->work.egress_position != u->work.position) && !(u->source && u->source->common.stamps_time);
+}
+
+static inline int byteor_ring_turn(byteor_unit_runtime *u, uint32_t command) {
+    uint32_t took, batches = 1, most = (uint32_t)byteor_least(u->max_batch, BYTEOR_SMALL_BATCH);
+    int outcome = byteor_ring_batch(u, command, u->max_batch, 1, &took), next = outcome;
+    if (outcome != BYTEOR_DUTY_WORKED && outcome != BYTEOR_DUTY_FAILED) return outcome;
+    while (next == BYTEOR_DUTY_WORKED && batches < BYTEOR_TURN_BATCHES && byteor_turn_goes_on(u, took)) {
+        next = byteor_ring_batch(u, command, most, 0, &took);
+        batches++;
+    }
+    int late = u->source && u->pending[0].after_ns == 0; /* the source's own times: its turn ends here */
+    uint64_t now = batches > 1 || late ? byteor_now_ns(u->clock) : u->clock_ns;
+    if (late) {
+        u->pending[0].after_ns = now;
+        u->pending[0].service_ns = now - u->turn_began_ns;
+    }
+    byteor_show_turn(u, now);
+    return next == BYTEOR_DUTY_FAILED ? BYTEOR_DUTY_FAILED : BYTEOR_DUTY_WORKED;
 }
 
 /* A unit on one ring. */
 static inline int byteor_ring_duty(byteor_unit_runtime *u, uint32_t command) {
     if (u->sink && u->work.egress_position != u->work.position) {
-        int done = byteor_ring_egress(u);
-        if (done > 0) byteor_publish(u);
+        byteor_turn_begin(u);
+        int done = byteor_ring_egress(u, 1);
+        if (done > 0) byteor_publish_batch(u);
+        if (done >= 0) byteor_show_turn(u, u->clock_ns);
         if (u->failure) return BYTEOR_DUTY_FAILED;
         if (done > 0) return BYTEOR_DUTY_WORKED;
         return byteor_sink_outcome(u, u->work.egress_position);
     }
     if (u->work.ended == 1 && u->sink) return byteor_sink_finish(u);
     if (u->work.ended) return BYTEOR_DUTY_ENDED;
-    return u->source ? byteor_ingress_duty(u, command) : byteor_stage_duty(u);
+    return byteor_ring_turn(u, command);
 }
 
 #endif

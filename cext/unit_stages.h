@@ -2,7 +2,7 @@
 #ifndef BYTEOR_UNIT_STAGES_H
 #define BYTEOR_UNIT_STAGES_H
 
-#include "unit.h"
+#include "unit_account.h"
 
 /* Further outcomes that only our own stage glue uses. */
 enum { BYTEOR_STAGE_VIEWS_KEPT = -2, BYTEOR_STAGE_NONSENSE = -3 };
@@ -43,32 +43,6 @@ static inline uint32_t byteor_count_live(const byteor_ring *ring, uint64_t first
     return live;
 }
 
-/* Age of each live message at `now`, into the histogram; equal buckets in a row are one addition. Returns the live ones,
- * or UINT32_MAX - index of a slot whose length cannot be. */
-static inline uint32_t byteor_account(byteor_histogram *latency, const uint8_t *slots, uint32_t slot_bytes, uint32_t count, uint64_t now) {
-    uint64_t run_bucket_low = 1, run_bucket_high = 0, run = 0, run_value = 0;
-    uint32_t live = 0, payload_max = slot_bytes - BYTEOR_SLOT_HEADER_BYTES;
-    for (uint32_t i = 0; i < count; i++) {
-        const byteor_slot *slot = (const byteor_slot *)(const void *)(slots + (size_t)i * slot_bytes);
-        if (slot->length > payload_max) return UINT32_MAX - i;
-        if (!byteor_live(slot)) continue;
-        live++;
-        uint64_t age = now > slot->time_ns ? now - slot->time_ns : 0;
-        if (age - run_bucket_low < run_bucket_high - run_bucket_low && run) {
-            run++;
-            continue;
-        }
-        if (run) byteor_histogram_add(latency, run_value, run);
-        uint32_t bucket = byteor_histogram_index(age);
-        run_bucket_low = byteor_histogram_low(bucket);
-        run_bucket_high = byteor_histogram_low(bucket + 1);
-        run_value = age;
-        run = 1;
-    }
-    if (run) byteor_histogram_add(latency, run_value, run);
-    return live;
-}
-
 static inline void *byteor_member_state(byteor_unit_runtime *u, uint32_t m, byteor_batch *batch) {
     byteor_member *member = &u->member[m];
     batch->touch = NULL;
@@ -100,47 +74,58 @@ static inline int byteor_stage_failed(byteor_unit_runtime *u, uint32_t m, const 
     return -1;
 }
 
-/* Call every stage in turn over [first, first + count). 0, or -1 with the failure noted; nothing is committed. */
-static inline int byteor_run_stages(byteor_unit_runtime *u, uint64_t first, uint32_t count, int is_end, uint64_t now) {
+/* What a stage did to the batch: its counts, unless it broke its word. `live` came in. */
+static inline int byteor_count_stage(byteor_unit_runtime *u, uint32_t m, const byteor_batch *batch, int is_end, uint32_t *live, uint32_t left) {
+    if (left > batch->count) {
+        byteor_unit_fail(u, m, BYTEOR_FAILURE_NONSENSE, batch->first_sequence + (UINT32_MAX - left), "it left a length that no slot can hold");
+        return -1;
+    }
+    if (is_end) return 0;
+    uint32_t taken = u->scan_live ? *live : left;
+    if (left != taken && !(u->member[m].vtable->flags & BYTEOR_STAGE_DROPS)) {
+        byteor_unit_fail(u, m, BYTEOR_FAILURE_NONSENSE, batch->first_sequence, "it dropped a message, which it does not declare");
+        return -1;
+    }
+    u->work.member[m].received += taken;
+    u->work.member[m].dropped += taken - left;
+    *live = left;
+    return 0;
+}
+
+/* Call a stage. Ours cannot hang: the shim need not know when it began. */
+static inline int byteor_call_watched(byteor_member *member, byteor_batch *batch, int is_end, uint64_t now) {
+    if (member->builtin) return byteor_call_stage(member, batch, is_end);
+    byteor_store_relaxed64(&member->role->busy_sequence, batch->first_sequence);
+    byteor_store_relaxed64(&member->role->busy_since_ns, now);
+    int outcome = byteor_call_stage(member, batch, is_end);
+    byteor_store_relaxed64(&member->role->busy_since_ns, 0);
+    return outcome;
+}
+
+/* Call every stage in turn over [first, first + count). 0, or -1 with the failure noted; nothing is committed. `timed`:
+ * the clock is read after each stage; else the batch is a small one and ends with the turn. */
+static inline int byteor_run_stages(byteor_unit_runtime *u, uint64_t first, uint32_t count, int is_end, int timed) {
     byteor_ring *ring = &u->rings[0];
+    uint64_t now = u->clock_ns;
     uint32_t live = u->scan_live ? byteor_count_live(ring, first, count) : 0;
     byteor_batch batch = {.abi = BYTEOR_STAGE_ABI, .count = count, .slot_bytes = ring->slot_bytes,
                           .payload_max = ring->payload_max, .first_sequence = first, .now_ns = now, .touch_context = u,
                           .slots = (uint8_t *)byteor_ring_slot(ring, first)};
+    byteor_pending_mark(u);
     for (uint32_t m = u->first_stage; m < u->stage_end; m++) {
         byteor_member *member = &u->member[m];
-        byteor_role *role = member->role;
         batch.state = byteor_member_state(u, m, &batch);
         batch.state_bytes = member->state_bytes;
         batch.error_index = 0;
         batch.error_text = NULL;
-        byteor_store_relaxed64(&role->busy_sequence, first);
-        byteor_store_relaxed64(&role->busy_since_ns, now);
-        int outcome = byteor_call_stage(member, &batch, is_end);
-        byteor_store_relaxed64(&role->busy_since_ns, 0);
+        int outcome = byteor_call_watched(member, &batch, is_end, now);
         BYTEOR_KILL_POINT(7);
         if (outcome != BYTEOR_STAGE_OK) return byteor_stage_failed(u, m, &batch, outcome);
-        uint64_t after = byteor_now_ns(u->clock);
-        uint32_t left = byteor_account(&role->latency, batch.slots, ring->slot_bytes, count, after);
-        if (left > count) {
-            byteor_unit_fail(u, m, BYTEOR_FAILURE_NONSENSE, first + (UINT32_MAX - left), "it left a length that no slot can hold");
-            return -1;
-        }
-        if (!is_end) {
-            uint32_t taken = u->scan_live ? live : left;
-            if (left != taken && !(member->vtable->flags & BYTEOR_STAGE_DROPS)) {
-                byteor_unit_fail(u, m, BYTEOR_FAILURE_NONSENSE, first, "it dropped a message, which it does not declare");
-                return -1;
-            }
-            u->work.member[m].received += taken;
-            u->work.member[m].dropped += taken - left;
-            live = left;
-        }
-        byteor_histogram_add(&role->service, after - now, 1);
-        byteor_count(&role->batches, 1);
-        batch.now_ns = now = after;
+        uint64_t after = timed ? byteor_now_ns(u->clock) : 0;
+        uint32_t left = byteor_note_batch(u, m, batch.slots, count, now, after);
+        if (byteor_count_stage(u, m, &batch, is_end, &live, left) != 0) return -1;
+        if (timed) batch.now_ns = now = u->clock_ns = after;
     }
-    u->turn_ended_ns = now;
     return 0;
 }
 

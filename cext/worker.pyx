@@ -23,6 +23,9 @@ from unit cimport (
     BYTEOR_DUTY_NO_ROOM,
     BYTEOR_DUTY_OUTPUT,
     BYTEOR_DUTY_WORKED,
+    BYTEOR_IDLE_ASKS,
+    BYTEOR_IDLE_SLEEPS,
+    BYTEOR_IDLE_SPINS,
     BYTEOR_MEMBERS_MAX,
     BYTEOR_PARK_NS_MAX,
     BYTEOR_REGION_CONTROL,
@@ -44,6 +47,9 @@ from unit cimport (
     byteor_graph,
     byteor_fault_enter,
     byteor_fault_leave,
+    byteor_gap_idle,
+    byteor_gap_watch,
+    byteor_gap_worked,
     byteor_load_acquire32,
     byteor_load_relaxed64,
     byteor_map,
@@ -82,7 +88,7 @@ ROLE_KINDS = {"ingress": 1, "stage": 2, "egress": 3, "bridge": 4, "router": 5, "
 WAITS = {"spin": 0, "backoff": 1, "park": 2}
 FAILURES = (
     "", "STAGE_FAILED", "STAGE_KEPT_VIEWS", "STAGE_NONSENSE", "ADAPTER_FAILED",
-    "STAGE_HUNG", "WORKER_DIED", "START_FAILED", "REGION_LOST",
+    "STAGE_HUNG", "WORKER_DIED", "START_FAILED", "REGION_LOST", "TUNING_DEGRADED",
 )
 
 
@@ -174,15 +180,37 @@ cdef void _show_idle(byteor_unit_runtime **units, uint32_t count) noexcept nogil
             _show_state(units[i], BYTEOR_STATE_IDLE)
 
 
+cdef void _note_worked(byteor_gap_watch *gap, byteor_unit_runtime **units, uint32_t count) noexcept nogil:
+    cdef uint32_t i
+    for i in range(count):
+        if units[i].outcome == BYTEOR_DUTY_WORKED:
+            byteor_gap_worked(gap, units[i].turn_began_ns, units[i].turn_ended_ns)
+
+
+cdef int _did(byteor_unit_runtime **units, uint32_t count, const byteor_wait *wait) noexcept nogil:
+    """What an idle turn did: looked only, asked an adapter too, or is followed by one that sleeps."""
+    cdef uint32_t i
+    if wait.kind != 0 and wait.idle_turns >= BYTEOR_WAIT_SPINS:
+        return BYTEOR_IDLE_SLEEPS
+    for i in range(count):
+        if units[i].outcome == BYTEOR_DUTY_INPUT or units[i].outcome == BYTEOR_DUTY_OUTPUT:
+            return BYTEOR_IDLE_ASKS
+    return BYTEOR_IDLE_SPINS
+
+
 cdef void _run(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
     """Turn until every unit is done."""
     cdef byteor_wait *wait = &units[0].wait
+    cdef byteor_gap_watch gap
+    gap.gaps = &units[0].unit.gaps
+    gap.last_ns = 0
     cdef uint32_t alive = 1
     cdef int fd = -1
     cdef int16_t events = 0
     while True:
         if _turn(units, count, &fd, &events, &alive):
             wait.idle_turns = 0
+            _note_worked(&gap, units, count)
             continue
         if alive == 0:
             return
@@ -190,6 +218,7 @@ cdef void _run(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
             byteor_wait_reset(wait)
         if wait.idle_turns % 1024 == BYTEOR_WAIT_SPINS or (wait.idle_turns > BYTEOR_WAIT_SPINS and wait.kind != 0):
             _show_idle(units, count)
+        byteor_gap_idle(&gap, wait.idle_turns, _did(units, count, wait), units[0].clock)
         if byteor_wait_turn(wait, fd, events):
             byteor_park_announce(wait)
             if _turn(units, count, &fd, &events, &alive) or alive == 0 or fd >= 0:
@@ -285,7 +314,7 @@ cdef class Host:
     def add_unit(
         self, uint32_t index, *, str kind, rings, members, depends, ranges, bint save_headers, uint32_t slot_stride,
         uint32_t max_batch, bint rerunnable, bint skip_failed, bint scan_live, shard_key, doorbells,
-        uint32_t own_doorbell, str wait, uint64_t sleep_ns_max, graph=0
+        uint32_t own_doorbell, str wait, uint64_t sleep_ns_max, bint all_live=False, graph=0
     ):
         """Make a unit ready to run.
 
@@ -313,6 +342,7 @@ cdef class Host:
         u.rerunnable = rerunnable
         u.skip_failed = skip_failed
         u.scan_live = scan_live
+        u.all_live = all_live
         u.save_headers = save_headers
         u.slot_stride = slot_stride
         u.undo_area = self.control.base + u.unit.undo_offset
@@ -353,6 +383,7 @@ cdef class Host:
                 handle = <byteor_stage_handle *> <uintptr_t> source["stage"]
                 member.vtable = handle.vtable
                 member.self = handle.self
+                member.builtin = source.get("builtin", False)
                 if u.first_stage == u.member_count:
                     u.first_stage = i
                 u.stage_end = i + 1
@@ -388,6 +419,14 @@ cdef class Host:
         u.staged_position = <uint64_t *> calloc(u.max_batch, sizeof(uint64_t))
         if u.staging == NULL or u.staged_ring == NULL or u.staged_position == NULL:
             raise MemoryError
+
+    def mappings(self):
+        """Return (address, bytes) of every region in this process."""
+        maps = [(<uintptr_t> self.control.base, self.control.bytes)]
+        cdef uint32_t i
+        for i in range(self.ring_count):
+            maps.append((<uintptr_t> self.ring_maps[i].base, self.ring_maps[i].bytes))
+        return maps
 
     def role_address(self, uint32_t index):
         """Return where a role lies in this process, while the host lives."""

@@ -29,6 +29,8 @@ def command(app: App, *, keys: bool, timeout_s: float) -> None:
 def _show(screen: Screen, answer: Plain, *, keys: bool) -> None:
     screen.table(["model", "served by"], [[name, text] for name, text in answer["models"].items()])
     screen.line()
+    screen.table(["lane", "served by"], [[name, text] for name, text in answer["lanes"].items()])
+    screen.line()
     screen.table(
         ["stage", "kind", "state", "effects", "available", "summary"],
         [_stage(each) for each in answer["stages"]],

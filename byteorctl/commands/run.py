@@ -30,6 +30,9 @@ START_TIMEOUT_S = 60.0
 NO_DAEMON_HINT = (
     "start byteord, or use `run --sp`, which brings a private one for the length of the call"
 )
+EXPLICIT_HINT = (
+    "start byteord, or leave --address and BYTEOR_SOCKET out: then `run --sp` brings a private one"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,7 @@ def command(
         )
     with _opened(wanted, nothing=validate_only) as (feeder, sink):
         private = wanted.directories if sp else None
-        with app.connect(private=private, hint=NO_DAEMON_HINT) as client:
+        with app.connect(private=private, hint=EXPLICIT_HINT if sp else NO_DAEMON_HINT) as client:
             if validate_only:
                 return _check(app, client, wanted)
             return _run_attached(app, client, wanted, feeder, sink)

@@ -22,16 +22,17 @@ def live_dot(run: Plain) -> str:
         "  rankdir=LR;",
         '  node [style=filled, fillcolor=white, fontname="sans-serif"];',
     ]
-    lines += [_role(role, holders) for role in run["roles"]]
+    held = {hold["role"] for hold in run["holds"]}
+    lines += [_role(role, held, holders) for role in run["roles"]]
     for lane in run["lanes"]:
         lines += _lane(lane)
     lines += _hosted(run)
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _role(role: Plain, holders: set[str]) -> str:
+def _role(role: Plain, held: set[str], holders: set[str]) -> str:
     fill = FILL_BY_STATE.get(role["state"], "white")
-    if role["held"]:
+    if role["name"] in held:
         fill = HELD
     if role["name"] in holders:
         fill = HOLDER

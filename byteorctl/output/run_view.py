@@ -17,10 +17,10 @@ def show_run(screen: Screen, run: Plain) -> None:
     show_failure(screen, run)
     show_conditions(screen, run)
     show_roles(screen, run)
-    show_held(screen, run)
     show_lanes(screen, run)
     show_reports(screen, run)
     show_workers(screen, run)
+    show_tuning(screen, run)
 
 
 def show_figures(
@@ -37,6 +37,7 @@ def show_figures(
         ]
     )
     show_roles(screen, run)
+    show_lanes(screen, run)
     show_reports(screen, run)
 
 
@@ -88,6 +89,14 @@ def show_roles(screen: Screen, run: Plain) -> None:
     _table(screen, ["role", "error", "#count", "#first sequence", "text"], errors)
 
 
+def show_lanes(screen: Screen, run: Plain) -> None:
+    """Draw the table of lanes, and who holds whom back."""
+    rows = [_lane_row(lane) for lane in run["lanes"]]
+    columns = ["lane", "kind", "#depth", "#capacity", "#published", "#consumed", "lost", "readers"]
+    _table(screen, columns, rows)
+    _table(screen, ["held"], [[hold["message"]] for hold in run["holds"]])
+
+
 def show_reports(screen: Screen, run: Plain) -> None:
     """Draw what stages count themselves: data protection, actions."""
     rows = [
@@ -96,37 +105,6 @@ def show_reports(screen: Screen, run: Plain) -> None:
         for each in role["report"]
     ]
     _table(screen, ["role", "counter", "#count"], rows)
-
-
-def show_held(screen: Screen, run: Plain) -> None:
-    """Say which roles are held back, and by whom."""
-    held = [role["held"] for role in run["roles"] if role["held"]]
-    if held:
-        screen.line()
-    for text in held:
-        screen.line(text)
-
-
-def show_lanes(screen: Screen, run: Plain) -> None:
-    """Draw the table of lanes."""
-    rows = [
-        [
-            lane["name"],
-            lane["kind"],
-            f"{count(lane['depth'])}/{count(lane['capacity'] * lane['stripes'])}",
-            count(lane["published"]),
-            count(lane["consumed"]),
-            ", ".join(f"{reason} {count(n)}" for reason, n in lane["dropped"].items()) or "-",
-            count(lane["overruns"]),
-            ", ".join(
-                f"{each['role']}{' (lossy)' if each['lossy'] else ''} {count(each['lag_slots'])}"
-                for each in lane["consumers"]
-            ),
-        ]
-        for lane in run["lanes"]
-    ]
-    columns = ["lane", "kind", "#depth", "#published", "#consumed", "dropped", "#overruns"]
-    _table(screen, [*columns, "waiting for"], rows)
 
 
 def show_workers(screen: Screen, run: Plain) -> None:
@@ -141,6 +119,7 @@ def show_workers(screen: Screen, run: Plain) -> None:
             str(worker["restarts"]),
             duration(worker["heartbeat_age_ns"]),
             duration(worker["cycle_ns_max"]),
+            *_gaps(worker["jitter"]),
             size(worker["rss_bytes"]) if worker["rss_bytes"] else "-",
             worker["exit"],
         ]
@@ -155,8 +134,40 @@ def show_workers(screen: Screen, run: Plain) -> None:
         "#restarts",
         "#heartbeat",
         "#longest cycle",
+        "#gaps",
+        "#longest gap",
     ]
     _table(screen, [*columns, "#memory", "exit"], rows)
+
+
+def show_tuning(screen: Screen, run: Plain) -> None:
+    """Draw what workers asked of the kernel, and below it what falls short and what mends it.
+
+    Knobs that nothing was asked of are left out.
+    """
+    knobs = [(worker["index"], knob) for worker in run["workers"] for knob in worker["tuning"]]
+    shown = [
+        [str(index), knob["knob"], knob["requested"], knob["applied"], knob["state"],
+         short_time(knob["since"])]
+        for index, knob in knobs
+        if knob["requested"] not in _NOT_ASKED or knob["state"] != "applied"
+    ]  # fmt: skip
+    _table(screen, ["#worker", "knob", "requested", "applied", "state", "since"], shown)
+    short = [
+        [str(index), knob["knob"], knob["reason"], knob["fix"]]
+        for index, knob in knobs
+        if knob["state"] != "applied"
+    ]
+    _table(screen, ["#worker", "falls short", "reason", "fix"], short)
+
+
+_NOT_ASKED = ("none", "any", "other", "nice 0")
+
+
+def _gaps(jitter: Plain | None) -> list[str]:
+    if not jitter:
+        return ["-", "-"]
+    return [count(jitter["gaps"]), duration(jitter["gap_ns_max"]) if jitter["gaps"] else "-"]
 
 
 def throughput(run: Plain) -> str:
@@ -226,6 +237,25 @@ def _role_row(role: Plain) -> list[str]:
         duration(role["service_ns_p99"]),
         duration(role["latency_ns_p50"]),
         duration(role["latency_ns_p99"]),
+    ]
+
+
+def _lane_row(lane: Plain) -> list[str]:
+    lost = {**lane["dropped"], "missed": lane["overruns"]}
+    shown = ", ".join(f"{reason} {count(number)}" for reason, number in lost.items() if number)
+    readers = [
+        f"{each['role']} -{count(each['lag_slots'])}" + (" (lossy)" if each["lossy"] else "")
+        for each in lane["consumers"]
+    ]
+    return [
+        lane["name"],
+        lane["kind"],
+        count(lane["depth"]),
+        count(lane["capacity"] * lane["stripes"]),
+        count(lane["published"]),
+        count(lane["consumed"]),
+        shown or "-",
+        ", ".join(readers),
     ]
 
 

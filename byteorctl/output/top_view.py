@@ -73,13 +73,15 @@ def show(screen: Screen, runs: Sequence[Plain], rates: Rates) -> None:
         if number:
             screen.line()
         screen.line(f"{run['name']}  {run['id']}  {run['state']}")
-        screen.table(COLUMNS, [_role_row(run, role, rates) for role in run["roles"]])
+        held = {hold["role"]: hold["message"] for hold in run["holds"]}
+        rows = [_role_row(run, role, rates, held) for role in run["roles"]]
+        screen.table(COLUMNS, rows)
         if run["lanes"]:
             screen.line()
             screen.table(LANE_COLUMNS, [_lane_row(run, lane, rates) for lane in run["lanes"]])
 
 
-def _role_row(run: Plain, role: Plain, rates: Rates) -> list[str]:
+def _role_row(run: Plain, role: Plain, rates: Rates, held: Mapping[str, str]) -> list[str]:
     name = (run["id"], "role", role["name"])
     kind = "latency" if role["latency_ns_p50"] else "service"
     return [
@@ -91,7 +93,7 @@ def _role_row(run: Plain, role: Plain, rates: Rates) -> list[str]:
         count(role["lag_slots"]),
         duration(role[f"{kind}_ns_p50"]),
         duration(role[f"{kind}_ns_p99"]),
-        role["held"],
+        held.get(role["name"], ""),
     ]
 
 

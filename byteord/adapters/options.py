@@ -6,7 +6,6 @@ values, so what validation accepts is what opening gets.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,20 +13,10 @@ from enum import Enum
 from typing import Any
 
 from byteord.spec.model import ConfigKey, ConfigProblem, Scalar
+from byteord.spec.quantity import bytes_of, duration_ns_of, size_of
 
 UINT64_MAX = (1 << 64) - 1
 PORT_MAX = 65_535
-_SIZE_UNITS = {
-    "": 1,
-    "B": 1,
-    "KIB": 1 << 10,
-    "MIB": 1 << 20,
-    "GIB": 1 << 30,
-    "KB": 1000,
-    "MB": 10**6,
-    "GB": 10**9,
-}
-_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Side(Enum):
@@ -151,14 +140,14 @@ def _read_number(option: Option, value: Scalar) -> float:
     if isinstance(value, int):
         return value
     if option.type == "size":
-        match = re.fullmatch(r"(\d{1,19}) ?([A-Za-z]*)", value)
-        if match and match[2].upper() in _SIZE_UNITS:
-            return int(match[1]) * _SIZE_UNITS[match[2].upper()]
+        size = size_of(value)
+        if size is not None:
+            return size
         raise _BadValueError("bytes as a number, or with a unit such as 64KiB or 4MiB")
     if option.type == "duration":
-        match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([a-z]+)", value)
-        if match and match[2] in _DURATION_UNITS:
-            return float(match[1]) * _DURATION_UNITS[match[2]]
+        nanoseconds = duration_ns_of(value)
+        if nanoseconds is not None:
+            return nanoseconds / 1e9
         raise _BadValueError("seconds as a number, or with a unit such as 500ms or 10s")
     raise _BadValueError("a number without quotes")
 
@@ -174,13 +163,7 @@ def _bounded(option: Option, number: float) -> float:
 
 def _read_byte(value: Scalar) -> int:
     text = value if isinstance(value, str) else ""
-    if text.startswith("hex:"):
-        try:
-            data = bytes.fromhex(text[4:])
-        except ValueError:
-            data = b""
-    else:
-        data = text.encode("utf-8", "surrogateescape")
+    data = bytes_of(text) or b""
     if len(data) != 1:
         raise _BadValueError('one byte: a character such as "\\n", or hex such as "hex:00"')
     return data[0]

@@ -58,8 +58,21 @@ def _group_of(roles: Sequence[RolePlan], groups: Sequence[Group]) -> dict[int, i
     }
 
 
-def _ports(role: RolePlan) -> int:
-    return len(role.rx) + len(role.tx) + (role.dead_letter is not None)
+def _ports(role: RolePlan, lanes: Sequence[LanePlan]) -> int:
+    """Return how many rings a role reads and writes."""
+    read = sum(max(len(lanes[rx.lane].rings), 1) for rx in role.rx)
+    return read + len(role.tx) + (role.dead_letter is not None)
+
+
+def _may_share(role: RolePlan, members: Sequence[RolePlan]) -> bool:
+    """Tell whether roles may commit as one.
+
+    A commit record holds the place of one source and one sink; who works in place has no ports.
+    """
+    if role.in_place or any(member.in_place for member in members):
+        return False
+    ends = [each.kind for each in (*members, role) if each.kind in {"ingress", "egress"}]
+    return len(ends) == len(set(ends))
 
 
 class _Units:
@@ -116,9 +129,9 @@ class _Units:
             return False
         if self._groups.get(role.index) != self._groups.get(members[0].index):
             return False
-        if len(members) >= UNIT_ROLES_MAX:
+        if len(members) >= UNIT_ROLES_MAX or not _may_share(role, members):
             return False
-        if sum(map(_ports, members)) + _ports(role) > UNIT_PORTS_MAX:
+        if sum(_ports(each, self._lanes) for each in (*members, role)) > UNIT_PORTS_MAX:
             return False
         others = {self._of[source] for source in self._sources(role)} - {unit}
         return not others & self._reached(unit)
@@ -146,7 +159,14 @@ class _Units:
                     if unit not in done and before[unit] <= set(done)
                 )
             )
-        return tuple(UnitPlan(index, tuple(self._members[unit])) for index, unit in enumerate(done))
+        return tuple(
+            UnitPlan(index, self._egress_last(self._members[unit]))
+            for index, unit in enumerate(done)
+        )
+
+    def _egress_last(self, members: Sequence[int]) -> tuple[int, ...]:
+        """Nothing follows an egress, so it may stand at the end, where its worker looks for it."""
+        return tuple(sorted(members, key=lambda role: self._roles[role].kind == "egress"))
 
 
 def _is_native(role: RolePlan) -> bool:

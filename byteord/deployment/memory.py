@@ -15,7 +15,7 @@ from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import SLOT_HEADER_BYTES, Spec, Stage
 
 REGION_HEADER_BYTES = 4096
-ROLE_BYTES = 56 << 10
+ROLE_BYTES = 80 << 10
 """Control, histograms, commit records and error log of one role, rounded up."""
 _ENTRY_BYTES = 64
 """Header and padding of one save in an undo area, rounded up."""

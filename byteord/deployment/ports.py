@@ -183,7 +183,7 @@ def _add_tx(build: _Building, role: RolePlan, tx: TxPlan) -> None:
         TxPort(
             role=role.index,
             lane=tx.lane,
-            ring=lane.rings[tx.stripe],
+            ring=lane.rings[tx.stripe] if lane.rings else -1,  # a journal has none
             drops=lane.on_full == "drop",
             lossy=_lossy(build.plan, lane),
             word=build.take(PORT_WORDS),

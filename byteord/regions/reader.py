@@ -51,6 +51,15 @@ class RunReader:
         """Return `service` or `latency` of a role: counts up to each bound, sum in ns, count."""
         return self.control.histogram(role, which, bounds_ns)  # type: ignore[no-any-return]
 
+    def gap_histogram(self, worker: int, bounds_ns: Sequence[int]) -> tuple[list[int], int, int]:
+        """Return the gaps of a worker's loops: counts up to each bound, sum in ns, count."""
+        found = [self.control.histogram(unit, "gaps", bounds_ns) for unit in self._units(worker)]
+        counts = [sum(each) for each in zip(*(counts for counts, _, _ in found), strict=True)]
+        return counts, sum(total for _, total, _ in found), sum(count for _, _, count in found)
+
+    def _units(self, worker: int) -> list[int]:
+        return [unit for unit, index in self._workers.items() if index == worker]
+
     def read_lanes(self) -> list[dict[str, Any]]:
         """Return the lanes of a LaneGraph alone: cheap, for who looks often."""
         return self._view([ring.read() for ring in self.rings]).rows()
@@ -77,6 +86,10 @@ class RunReader:
             "failure": self._failure(run),
             "identity": self.control.identity(),
             "wait": self.plan.wait,
+            "gaps": {
+                worker.index: self.control.gaps(self._units(worker.index))
+                for worker in self.plan.workers
+            },
             "rings": [self._ring(index, ring) for index, ring in enumerate(rings)],
             "lanes": lanes,
             "held": holds(self.plan, lanes),

@@ -34,6 +34,7 @@ def capabilities_to_proto(facts: CapabilityFacts) -> pb.GetCapabilitiesResponse:
     """Return the answer to GetCapabilities."""
     return pb.GetCapabilitiesResponse(
         models=facts.models,
+        lanes=facts.lanes,
         stages=[_stage(stage) for stage in facts.stages],
         adapters=[_adapter(adapter) for adapter in facts.adapters],
         waits=facts.waits,

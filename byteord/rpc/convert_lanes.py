@@ -1,10 +1,10 @@
-"""Lanes of a run to messages of the API and back, and what a tap saw of one."""
+"""Lanes of a run, and what a tap saw of one: to messages of the API and back. Pure."""
 
 from __future__ import annotations
 
 from byteor.v1 import runs_pb2 as pb
 from byteord.runs.tap import TapBatch
-from byteord.runs.view import LaneConsumerView, LaneStatusView
+from byteord.runs.view import ConsumerView, HoldView, LaneStatusView
 
 
 def lane_to_proto(lane: LaneStatusView) -> pb.LaneStatus:
@@ -14,6 +14,8 @@ def lane_to_proto(lane: LaneStatusView) -> pb.LaneStatus:
         kind=lane.kind,
         on_full=lane.on_full,
         capacity=lane.capacity,
+        slot_bytes=lane.slot_bytes,
+        stripes=lane.stripes,
         depth=lane.depth,
         published=lane.published,
         consumed=lane.consumed,
@@ -21,7 +23,6 @@ def lane_to_proto(lane: LaneStatusView) -> pb.LaneStatus:
         overruns=lane.overruns,
         full=lane.full,
         held_by=lane.held_by,
-        stripes=lane.stripes,
         producers=lane.producers,
         consumers=[
             pb.LaneConsumer(
@@ -44,6 +45,8 @@ def lane_from_proto(lane: pb.LaneStatus) -> LaneStatusView:
         kind=lane.kind,
         on_full=lane.on_full,
         capacity=lane.capacity,
+        slot_bytes=lane.slot_bytes,
+        stripes=lane.stripes,
         depth=lane.depth,
         published=lane.published,
         consumed=lane.consumed,
@@ -51,20 +54,31 @@ def lane_from_proto(lane: pb.LaneStatus) -> LaneStatusView:
         overruns=lane.overruns,
         full=lane.full,
         held_by=lane.held_by,
-        stripes=lane.stripes,
         producers=tuple(lane.producers),
         consumers=tuple(
-            LaneConsumerView(
-                each.role,
-                each.lossy,
-                each.consumed,
-                each.lag_slots,
-                each.missed,
-                each.nonsense,
+            ConsumerView(
+                each.role, each.lossy, each.consumed, each.lag_slots, each.missed, each.nonsense
             )
             for each in lane.consumers
         ),
     )
+
+
+def hold_to_proto(hold: HoldView) -> pb.Hold:
+    """Return the message of a hold."""
+    return pb.Hold(
+        role=hold.role,
+        lane=hold.lane,
+        by=hold.by,
+        lag_slots=hold.lag_slots,
+        root=hold.root,
+        message=hold.message,
+    )
+
+
+def hold_from_proto(hold: pb.Hold) -> HoldView:
+    """Return the value of a message that `hold_to_proto` made."""
+    return HoldView(hold.role, hold.lane, hold.by, hold.lag_slots, hold.root, hold.message)
 
 
 def tap_to_proto(batch: TapBatch) -> pb.TapLaneResponse:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from byteor.v1 import runs_pb2 as pb
 from byteord.errors import InvalidArgumentError
 from byteord.rpc.convert_documents import optional_source, required_source
-from byteord.rpc.convert_lanes import lane_from_proto, lane_to_proto
+from byteord.rpc.convert_lanes import (
+    hold_from_proto,
+    hold_to_proto,
+    lane_from_proto,
+    lane_to_proto,
+)
+from byteord.rpc.convert_tuning import (
+    jitter_from_proto,
+    jitter_to_proto,
+    knob_from_proto,
+    knob_to_proto,
+)
+from byteord.rpc.times import timestamp, unix_ns
 from byteord.rpc.wanted import StartWanted
 from byteord.runs.state import RunState
 from byteord.runs.view import (
@@ -33,7 +43,6 @@ STOP_MODES = {
     pb.STOP_MODE_DRAIN: "drain",
     pb.STOP_MODE_ABORT: "abort",
 }
-_SECOND_NS = 1_000_000_000
 
 
 def wanted_from_start(request: pb.StartRunRequest) -> StartWanted:
@@ -58,18 +67,6 @@ def stop_mode_from_proto(mode: int) -> Any:
     )
 
 
-def timestamp(unix_ns: int) -> Timestamp | None:
-    """Return a time, or None for 0: it has not come."""
-    if not unix_ns:
-        return None
-    return Timestamp(seconds=unix_ns // _SECOND_NS, nanos=unix_ns % _SECOND_NS)
-
-
-def unix_ns(time: Timestamp) -> int:
-    """Return nanoseconds since the epoch."""
-    return time.seconds * _SECOND_NS + time.nanos
-
-
 def run_to_proto(run: RunView) -> pb.Run:
     """Return the message of a run."""
     return pb.Run(
@@ -87,12 +84,13 @@ def run_to_proto(run: RunView) -> pb.Run:
         single_process=run.single_process,
         workers=[_worker(worker) for worker in run.workers],
         roles=[_role(role) for role in run.roles],
-        lanes=[lane_to_proto(lane) for lane in run.lanes],
         shim_pid=run.shim_pid,
         region_directory=run.region_directory,
         code_digests=run.code_digests,
         revision=run.revision,
         principal=run.principal,
+        lanes=[lane_to_proto(lane) for lane in run.lanes],
+        holds=[hold_to_proto(hold) for hold in run.holds],
     )
 
 
@@ -116,12 +114,13 @@ def run_from_proto(run: pb.Run) -> RunView:
         single_process=run.single_process,
         workers=tuple(_worker_from_proto(worker) for worker in run.workers),
         roles=tuple(_role_from_proto(role) for role in run.roles),
-        lanes=tuple(lane_from_proto(lane) for lane in run.lanes),
         shim_pid=run.shim_pid,
         region_directory=run.region_directory,
         code_digests=dict(run.code_digests),
         revision=run.revision,
         principal=run.principal,
+        lanes=tuple(lane_from_proto(lane) for lane in run.lanes),
+        holds=tuple(hold_from_proto(hold) for hold in run.holds),
     )
 
 
@@ -201,6 +200,8 @@ def _worker(worker: WorkerView) -> pb.WorkerStatus:
         cycle_ns_max=worker.cycle_ns_max,
         exit=worker.exit,
         rss_bytes=worker.rss_bytes,
+        tuning=[knob_to_proto(knob) for knob in worker.tuning],
+        jitter=jitter_to_proto(worker.jitter) if worker.jitter else None,
     )
 
 
@@ -216,6 +217,8 @@ def _worker_from_proto(worker: pb.WorkerStatus) -> WorkerView:
         cycle_ns_max=worker.cycle_ns_max,
         exit=worker.exit,
         rss_bytes=worker.rss_bytes,
+        tuning=tuple(knob_from_proto(knob) for knob in worker.tuning),
+        jitter=jitter_from_proto(worker.jitter) if worker.HasField("jitter") else None,
     )
 
 
@@ -240,7 +243,6 @@ def _role(role: RoleView) -> pb.RoleStatus:
         latency_ns_p99=role.latency_ns_p99,
         errors=[_error(error) for error in role.errors],
         report=[pb.Counter(name=name, value=value) for name, value in role.report.items()],
-        held=role.held,
     )
 
 
@@ -265,7 +267,6 @@ def _role_from_proto(role: pb.RoleStatus) -> RoleView:
         latency_ns_p99=role.latency_ns_p99,
         errors=tuple(_error_from_proto(error) for error in role.errors),
         report={each.name: each.value for each in role.report},
-        held=role.held,
     )
 
 

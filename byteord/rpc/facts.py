@@ -20,7 +20,20 @@ API_PACKAGES = ("byteor.v1",)
 MODELS = {
     "single_ring": "native loop over one sequenced ring, 1 to 4 stages; a process for each role, "
     "or one for all",
+    "lane_graph": "native loops over lanes, any acyclic graph of roles; a process for each role, "
+    "for groups of roles, or one for all",
 }
+LANES = {
+    "events": "native rings, one for each producer, read in turn by one consumer; by a process, a "
+    "client, or a unit of fused roles at each end",
+    "fanout_broadcast": "one native ring without copies, each consumer with its own place in it; "
+    "lossy ones read and look again",
+    "sequenced_slots": "one native ring whose slots stages change in place, as in a single_ring; "
+    "outside dev a spec names it in allow_lanes",
+    "journal": "planned, not executed by this build: a run that has one is refused; outside dev a "
+    "spec names it in allow_lanes",
+}
+"""What serves each kind of lane."""
 _LIBRARIES = (
     "grpcio",
     "protobuf",
@@ -74,6 +87,7 @@ class CapabilityFacts:
     """What a daemon can do."""
 
     models: Mapping[str, str]
+    lanes: Mapping[str, str]
     stages: Sequence[StageFacts]
     adapters: Sequence[AdapterInfo]
     waits: Sequence[str]
@@ -117,6 +131,7 @@ def capability_facts(
     bound = [known for kind in adapters.kinds() if (known := adapters.info(kind))]
     return CapabilityFacts(
         models=MODELS,
+        lanes=LANES,
         stages=[*builtin, *_code_kinds()],
         adapters=bound,
         waits=[wait.value for wait in Wait],

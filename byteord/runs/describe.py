@@ -14,9 +14,20 @@ from dataclasses import asdict
 from typing import Any
 
 from byteord.deployment.plan import RunPlan
-from byteord.runs.lanes import held_texts
+from byteord.regions.lanes import hold_text
+from byteord.runs.lanes import ring_holds, ring_lanes
 from byteord.runs.shim_client import ShimStatus, ShimWorker
-from byteord.runs.view import ErrorView, RoleView, RunView, WorkerView
+from byteord.runs.view import (
+    ConsumerView,
+    ErrorView,
+    HoldView,
+    JitterView,
+    LaneStatusView,
+    RoleView,
+    RunView,
+    WorkerView,
+)
+from byteord.tuning.monitor import Report
 
 SNAPSHOT_VERSION = 1
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -34,8 +45,7 @@ def resident_bytes(pid: int) -> int:
 def role_views(plan: RunPlan, read: Mapping[str, Any] | None) -> tuple[RoleView, ...]:
     """Return the roles as read, or as planned when nothing was read yet."""
     if read is not None:
-        held = held_texts(plan, read)
-        return tuple(_role(each, held.get(each["name"], "")) for each in read["roles"])
+        return tuple(_role(each) for each in read["roles"])
     workers = _workers_of_roles(plan)
     return tuple(
         RoleView(
@@ -46,7 +56,10 @@ def role_views(plan: RunPlan, read: Mapping[str, Any] | None) -> tuple[RoleView,
 
 
 def worker_views(
-    plan: RunPlan, status: ShimStatus | None, read: Mapping[str, Any] | None
+    plan: RunPlan,
+    status: ShimStatus | None,
+    read: Mapping[str, Any] | None,
+    tuning: Report | None = None,
 ) -> tuple[WorkerView, ...]:
     """Return the workers, with what their shim and their roles say of them."""
     reported = {each.index: each for each in status.workers} if status else {}
@@ -69,9 +82,77 @@ def worker_views(
                 cycle_ns_max=max((role["cycle_ns_max"] for role in mine), default=0),
                 exit=seen.exit,
                 rss_bytes=resident_bytes(seen.pid) if seen.pid else 0,
+                tuning=(tuning or {}).get(worker.index, ()),
+                jitter=_jitter(read, worker.index),
             )
         )
     return tuple(views)
+
+
+def _jitter(read: Mapping[str, Any] | None, worker: int) -> JitterView | None:
+    gaps = read["gaps"].get(worker) if read is not None else None
+    if gaps is None:
+        return None
+    return JitterView(
+        gaps=gaps["count"],
+        stolen_ns=gaps["sum"],
+        gap_ns_p50=gaps["p50"],
+        gap_ns_p99=gaps["p99"],
+        gap_ns_p999=gaps["p999"],
+        gap_ns_max=gaps["max"],
+        gap_ns_min=gaps["min"],
+    )
+
+
+def lane_views(read: Mapping[str, Any] | None) -> tuple[LaneStatusView, ...]:
+    """Return the lanes as read: those of a LaneGraph, the rings of a SingleRing."""
+    if read is None:
+        return ()
+    return tuple(_lane(each) for each in read.get("lanes", ())) or ring_lanes(read)
+
+
+def hold_views(read: Mapping[str, Any] | None) -> tuple[HoldView, ...]:
+    """Return which roles are held back by full lanes, as read."""
+    if read is None:
+        return ()
+    if not read.get("lanes"):
+        return ring_holds(read)
+    return tuple(
+        HoldView(
+            role, each["lane"], each["by"], each["lag_slots"], each["root"], hold_text(role, each)
+        )
+        for role, each in read["held"].items()
+    )
+
+
+def _lane(raw: Mapping[str, Any]) -> LaneStatusView:
+    return LaneStatusView(
+        name=raw["name"],
+        kind=raw["kind"],
+        on_full=raw["on_full"],
+        capacity=raw["capacity"],
+        slot_bytes=raw["slot_bytes"],
+        stripes=raw["stripes"],
+        depth=raw["depth"],
+        published=raw["published"],
+        consumed=raw["consumed"],
+        dropped={reason: count for reason, count in raw["dropped"].items() if count},
+        overruns=raw["overruns"],
+        full=raw["full"],
+        held_by=raw["held_by"],
+        producers=tuple(raw["producers"]),
+        consumers=tuple(
+            ConsumerView(
+                each["role"],
+                each["lossy"],
+                each["consumed"],
+                each["lag_slots"],
+                each["missed"],
+                each["nonsense"],
+            )
+            for each in raw["consumers"]
+        ),
+    )
 
 
 def elapsed_ns(read: Mapping[str, Any] | None, key: str) -> int:
@@ -115,8 +196,10 @@ def stuck_roles(read: Mapping[str, Any] | None) -> str:
         f"{role['name']} is {role['state']} with {role['lag_slots']} messages waiting"
         for role in open_roles
     ]
+    said += [each.message for each in hold_views(read)]
+    said += [f"lane {each.name} holds {each.depth}" for each in lane_views(read) if each.depth]
     holders: Sequence[str] = sorted({ring["held_by"] for ring in read["rings"] if ring["held_by"]})
-    if holders:
+    if holders and not read.get("lanes"):
         said.append("held back by " + ", ".join(holders))
     return "; ".join(said) or "every role has ended"
 
@@ -136,7 +219,7 @@ def _workers_of_roles(plan: RunPlan) -> dict[int, int]:
     }
 
 
-def _role(raw: Mapping[str, Any], held: str) -> RoleView:
+def _role(raw: Mapping[str, Any]) -> RoleView:
     service, latency = raw["service"], raw["latency"]
     return RoleView(
         name=raw["name"],
@@ -157,7 +240,6 @@ def _role(raw: Mapping[str, Any], held: str) -> RoleView:
         latency_ns_p50=int(latency["p50"]),
         latency_ns_p99=int(latency["p99"]),
         report=raw.get("report", {}),
-        held=held,
         errors=tuple(
             ErrorView(each["code"], each["count"], each["first_sequence"], each["text"])
             for each in raw["errors"]

@@ -24,6 +24,7 @@ _BY_PREFIX: tuple[tuple[str, type[errors.ByteorError]], ...] = (
     ("SHM_", errors.ResourceError),
     ("CLIENT_", errors.UnavailableError),
     ("SHIM_", errors.UnavailableError),
+    ("TUNING_", errors.WrongStateError),
 )
 
 

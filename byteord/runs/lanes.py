@@ -1,4 +1,4 @@
-"""Lanes of a run as they are shown, for either model: a ring of a SingleRing run is a lane too.
+"""The rings of a SingleRing run as lanes, so that both models are watched alike.
 
 Pure; from what `RunReader.read` returns.
 """
@@ -8,81 +8,49 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from byteord.deployment.plan import RunPlan
 from byteord.regions.lanes import hold_text
-from byteord.runs.view import LaneConsumerView, LaneStatusView
+from byteord.runs.view import ConsumerView, HoldView, LaneStatusView
 
 RING_KIND = "sequenced_slots"
 
 
-def lane_views(plan: RunPlan, read: Mapping[str, Any] | None) -> tuple[LaneStatusView, ...]:
-    """Return the lanes as read; none before anything was read."""
-    if read is None:
-        return ()
-    if plan.lanes:
-        return tuple(_lane(row) for row in read["lanes"])
-    return tuple(_ring(plan, ring) for ring in read["rings"])
+def ring_lanes(read: Mapping[str, Any]) -> tuple[LaneStatusView, ...]:
+    """Return one lane for each ring, by the name of its region."""
+    return tuple(_lane(read, ring) for ring in read["rings"])
 
 
-def held_texts(plan: RunPlan, read: Mapping[str, Any]) -> dict[str, str]:
-    """Return by role name what holds it back, in words."""
-    if plan.lanes:
-        return {name: hold_text(name, held) for name, held in read["held"].items()}
-    found = {}
-    for ring in read["rings"]:
-        held_by = ring["held_by"]
-        if not ring["full"] or not held_by:
-            continue
-        lag = max((cell["lag_slots"] for cell in ring["cells"]), default=0)
-        for role in _producers(plan, ring["index"]):
-            held = {"lane": ring["file"], "by": held_by, "lag_slots": lag}
-            found[role] = hold_text(role, held)
-    return found
-
-
-def _lane(row: Mapping[str, Any]) -> LaneStatusView:
-    return LaneStatusView(
-        name=row["name"],
-        kind=row["kind"],
-        on_full=row["on_full"],
-        capacity=row["capacity"],
-        depth=row["depth"],
-        published=row["published"],
-        consumed=row["consumed"],
-        dropped={reason: count for reason, count in row["dropped"].items() if count},
-        overruns=row["overruns"],
-        full=row["full"],
-        held_by=row["held_by"],
-        stripes=row["stripes"],
-        producers=tuple(row["producers"]),
-        consumers=tuple(
-            LaneConsumerView(
-                each["role"],
-                each["lossy"],
-                each["consumed"],
-                each["lag_slots"],
-                each["missed"],
-                each["nonsense"],
-            )
-            for each in row["consumers"]
-        ),
+def ring_holds(read: Mapping[str, Any]) -> tuple[HoldView, ...]:
+    """Return which ingress roles a full ring holds back, and because of whom."""
+    return tuple(
+        _hold(role, ring)
+        for ring in read["rings"]
+        if ring["full"] and ring["held_by"]
+        for role in _producers(read, ring["index"])
     )
 
 
-def _ring(plan: RunPlan, ring: Mapping[str, Any]) -> LaneStatusView:
-    depth = max(0, ring["cursor"] - ring["minimum_gating_sequence"])
+def _hold(role: str, ring: Mapping[str, Any]) -> HoldView:
+    lag = max((cell["lag_slots"] for cell in ring["cells"]), default=0)
+    held = {"lane": ring["file"], "by": ring["held_by"], "lag_slots": lag}
+    return HoldView(
+        role, ring["file"], ring["held_by"], lag, ring["held_by"], hold_text(role, held)
+    )
+
+
+def _lane(read: Mapping[str, Any], ring: Mapping[str, Any]) -> LaneStatusView:
     return LaneStatusView(
         name=ring["file"],
         kind=RING_KIND,
         capacity=ring["capacity"],
-        depth=depth,
+        slot_bytes=ring["slot_bytes"],
+        depth=max(0, ring["cursor"] - ring["minimum_gating_sequence"]),
         published=ring["cursor"],
         consumed=ring["minimum_gating_sequence"],
-        full=ring["full"],
+        full=bool(ring["full"] and ring["held_by"]),
         held_by=ring["held_by"] if ring["full"] else "",
-        producers=_producers(plan, ring["index"]),
+        producers=_producers(read, ring["index"]),
         consumers=tuple(
-            LaneConsumerView(
+            ConsumerView(
                 cell["role"] or f"cell-{cell['cell']}",
                 consumed=cell["sequence"],
                 lag_slots=cell["lag_slots"],
@@ -92,7 +60,9 @@ def _ring(plan: RunPlan, ring: Mapping[str, Any]) -> LaneStatusView:
     )
 
 
-def _producers(plan: RunPlan, ring: int) -> tuple[str, ...]:
+def _producers(read: Mapping[str, Any], ring: int) -> tuple[str, ...]:
     return tuple(
-        role.name for role in plan.roles if role.kind == "ingress" and role.shard in (-1, ring)
+        role["name"]
+        for role in read["roles"]
+        if role["kind"] == "ingress" and role["ring"] in (-1, ring)
     )

@@ -35,6 +35,15 @@ def stop_leftovers(directory: str, pids: Iterable[int]) -> tuple[list[int], list
     return gone, [pid for pid, _ in watched if pid not in gone]
 
 
+def mapping_pids(directory: str) -> list[int]:
+    """Return every process but this one that maps files beneath `directory`.
+
+    For a run whose regions cannot be read, and so do not say who worked on them.
+    """
+    entries = (name for name in os.listdir("/proc") if name.isdigit())
+    return [pid for pid in map(int, entries) if pid != os.getpid() and _maps(pid, directory)]
+
+
 def runs_shim_of(pid: int, directory: str) -> bool:
     """Tell whether that process is a shim of this run directory."""
     try:

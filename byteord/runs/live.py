@@ -23,10 +23,16 @@ from byteord.capture.files import RunDocuments
 from byteord.deployment.plan import RunPlan
 from byteord.errors import RegionError
 from byteord.regions.reader import RunReader
-from byteord.runs.describe import elapsed_ns, role_views, snapshot_json, worker_views
+from byteord.runs.describe import (
+    elapsed_ns,
+    hold_views,
+    lane_views,
+    role_views,
+    snapshot_json,
+    worker_views,
+)
 from byteord.runs.documents import load_documents
-from byteord.runs.lanes import lane_views
-from byteord.runs.leftovers import stop_leftovers
+from byteord.runs.leftovers import mapping_pids, stop_leftovers
 from byteord.runs.shim_client import (
     ProcessWatch,
     ShimChannel,
@@ -38,8 +44,9 @@ from byteord.runs.shim_client import (
 from byteord.runs.state import RunState, may_follow
 from byteord.runs.streams import InputStream, OutputStream, stream_pair
 from byteord.runs.view import ConditionView, FailureView, RunView
+from byteord.tuning.monitor import Report, read_report
 
-_START_FAILURES = frozenset({"START_FAILED", "WORKER_DIED"})
+_START_FAILURES = frozenset({"START_FAILED", "WORKER_DIED", "TUNING_DEGRADED"})
 """Reasons of a run that fails without having been reported as running."""
 FACTS_FILE = "daemon.json"
 _LOG_TAIL_BYTES = 2000
@@ -120,6 +127,7 @@ class LiveRun:
         self._reader: RunReader | None = None
         self._conditions: tuple[ConditionView, ...] = ()
         self._last_read: dict[str, Any] | None = None
+        self._last_tuning: Report = {}
 
     @property
     def id(self) -> str:
@@ -200,6 +208,11 @@ class LiveRun:
                 self._last_read = self._reader.read()
         return self._last_read
 
+    def tuning(self) -> Report:
+        """Return what its shim read back of its workers' tuning, now or last."""
+        self._last_tuning = read_report(self.directory) or self._last_tuning
+        return self._last_tuning
+
     def note(self, kind: str, status: str, reason: str, message: str) -> None:
         """Set a condition of the daemon's own; its time changes with its status."""
         old = {each.type: each for each in self._conditions}
@@ -212,7 +225,11 @@ class LiveRun:
     def view(self, *, light: bool = False) -> RunView:
         """Return the run as it is; `light` leaves out workers and roles."""
         if self.final is not None:
-            return replace(self.final, workers=(), roles=(), lanes=()) if light else self.final
+            return (
+                replace(self.final, workers=(), roles=(), lanes=(), holds=())
+                if light
+                else self.final
+            )
         return self._view(self.state, self._failure(), light=light)
 
     def snapshot(self, view: RunView | None = None) -> bytes:
@@ -229,8 +246,9 @@ class LiveRun:
         read = self.read()
         reported = [worker.pid for worker in self._status.workers] if self._status else []
         mapped = [role["pid"] for role in read["roles"]] if read else []
+        lost = [] if result is not None else mapping_pids(self.directory)
         killed, stuck = stop_leftovers(
-            self.directory, [pid for pid in (*reported, *mapped) if pid > 0]
+            self.directory, [pid for pid in (*reported, *mapped, *lost) if pid > 0]
         )
         if killed or stuck:
             self.note("WorkersOrphaned", "true", "ShimDied", _orphans(killed, stuck))
@@ -333,9 +351,10 @@ class LiveRun:
             first_message_ns=elapsed_ns(read, "first_message_ns"),
             ready_ns=elapsed_ns(read, "ready_ns"),
             single_process=self.plan.mode == "single_process",
-            workers=() if light else worker_views(self.plan, status, read),
+            workers=() if light else worker_views(self.plan, status, read, self.tuning()),
             roles=() if light else role_views(self.plan, read),
-            lanes=() if light else lane_views(self.plan, read),
+            lanes=() if light else lane_views(read),
+            holds=() if light else hold_views(read),
             shim_pid=self.process.pid if self.process else 0,
             region_directory=self.directory,
             code_digests=dict(self.facts.code_digests)

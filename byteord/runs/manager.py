@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -39,8 +39,10 @@ from byteord.runs.history import History
 from byteord.runs.host import read_host
 from byteord.runs.live import LiveRun, RunFacts
 from byteord.runs.plan import make_plan, plan_memory_bytes
+from byteord.runs.steps import Steps
 from byteord.runs.view import Admission, FailureView, InputChunk, OutputChunk, RunView
 from byteord.runs.watch import Watch, WatchHub
+from byteord.tuning.forecast import refuse_degraded
 
 Report = Callable[[str, Mapping[str, object]], None]
 """Takes an event (`noun.verb`) and its data: where a log would be written."""
@@ -98,7 +100,7 @@ class RunManager:
         self._live: dict[str, LiveRun] = {}
         self._history = History(settings.state_dir)
         self._hub = WatchHub(self._watched, watches_max=settings.authority.watches_max)
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self.steps = Steps()
         self._clients = RunClients(
             uploads_max=settings.authority.uploads_max,
             attach_timeout_s=settings.attach_timeout_s,
@@ -118,7 +120,7 @@ class RunManager:
         DeadlineError when it takes too long; then nothing of it is left. A caller that goes away
         does not stop the start.
         """
-        return await asyncio.shield(self._spawn(self._start(admission)))
+        return await asyncio.shield(self.steps.spawn(self._start(admission), "starting a run"))
 
     async def _start(self, admission: Admission) -> RunView:
         run = self._admit(admission)
@@ -139,21 +141,24 @@ class RunManager:
         """Plan the run and take its place among the live ones, before anything is allocated."""
         if self._closing:
             raise UnavailableError("this daemon is going down and starts nothing; ask the next one")
+        host = self._host()
         plan = make_plan(
             admission.spec,
             admission.deployment,
             run_id=admission.run_id or new_run_id(),
             single_process=admission.single_process,
-            host=self._host(),
+            host=host,
             authority=self._settings.authority,
             client_input=admission.client_input,
             client_output=admission.client_output,
         )
-        if plan.lanes:
+        refuse_degraded(plan, host, plan_memory_bytes(plan))
+        journals = [lane.name for lane in plan.lanes if lane.kind == "journal"]
+        if journals:
             raise WrongStateError(
-                f"{plan.name}: its model is lane_graph, which this build plans and describes and "
-                "does not execute yet; write it as single_ring, or run it on a later byteor",
-                reason="MODEL_NOT_EXECUTABLE",
+                f"{plan.name}: its lanes {journals} are journals, which this build does not "
+                "execute yet; make them events or fanout_broadcast",
+                reason="LANE_NOT_EXECUTABLE",
             )
         self._check_new(plan)
         self._check_ceilings(plan)
@@ -275,7 +280,7 @@ class RunManager:
         await _within(run.ended.wait(), _VERDICT_S)
 
     def _exited(self, run: LiveRun) -> None:
-        self._spawn(self._put_away(run))
+        self.steps.spawn(self._put_away(run), f"putting away {run.id}")
 
     async def _put_away(self, run: LiveRun) -> None:
         """The shim has gone: keep the last of the run, remove its regions, tell everyone."""
@@ -461,30 +466,15 @@ class RunManager:
         for run in self.live_runs():
             self._clients.drop(run, "the daemon is going down")
             run.release()
-        await self._finish_tasks()
+        await self.steps.finish(_VERDICT_S)
 
     async def _end_bound(self, run: LiveRun) -> None:
         with contextlib.suppress(ByteorError):
             await self.stop(run.id, "abort")
 
-    async def _finish_tasks(self) -> None:
-        """Let what is being made or put away come to its end, within reason."""
-        tasks = list(self._tasks)
-        if tasks:
-            await asyncio.wait(tasks, timeout=_VERDICT_S)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
     def _publish(self, run: LiveRun) -> None:
         run.revision = self._hub.next_revision()
         self._hub.publish(run.view())
-
-    def _spawn(self, work: Coroutine[Any, Any, RunView | None]) -> asyncio.Task[Any]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 async def _within(waiting: Awaitable[Any], timeout_s: float) -> bool:

@@ -15,6 +15,7 @@ from byteord.deployment.model import Deployment
 from byteord.runs.state import RunState
 from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec
+from byteord.tuning.knobs import Knob
 
 CHUNK_BYTES_MAX = 1 << 20
 """Largest piece of input or output that passes between a client and a run."""
@@ -122,13 +123,25 @@ class RoleView:
     errors: tuple[ErrorView, ...] = ()
     report: Mapping[str, int] = field(default_factory=dict)
     """What the stage itself counts, in its own order."""
-    held: str = ""
-    """What holds it back, in words."""
 
 
 @dataclass(frozen=True, slots=True)
-class LaneConsumerView:
-    """Who reads a lane, and how far it is; `missed` and `nonsense` only where it is lossy."""
+class JitterView:
+    """Gaps of a worker's loop: time that somebody else had its CPU."""
+
+    gaps: int = 0
+    stolen_ns: int = 0
+    gap_ns_p50: int = 0
+    gap_ns_p99: int = 0
+    gap_ns_p999: int = 0
+    gap_ns_max: int = 0
+    gap_ns_min: int = 0
+    """Shortest stretch that counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerView:
+    """One consumer of a lane: what it has got, what waits for it, what it lost."""
 
     role: str
     lossy: bool = False
@@ -140,12 +153,14 @@ class LaneConsumerView:
 
 @dataclass(frozen=True, slots=True)
 class LaneStatusView:
-    """One lane, or one ring of a SingleRing run."""
+    """One lane of a LaneGraph as the sequences show it."""
 
     name: str
     kind: str
     on_full: str = "block"
     capacity: int = 0
+    slot_bytes: int = 0
+    stripes: int = 1
     depth: int = 0
     published: int = 0
     consumed: int = 0
@@ -153,9 +168,20 @@ class LaneStatusView:
     overruns: int = 0
     full: bool = False
     held_by: str = ""
-    stripes: int = 1
     producers: tuple[str, ...] = ()
-    consumers: tuple[LaneConsumerView, ...] = ()
+    consumers: tuple[ConsumerView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HoldView:
+    """A role that cannot go on because a lane is full: who is to blame, in the end `root`."""
+
+    role: str
+    lane: str
+    by: str
+    lag_slots: int
+    root: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +198,10 @@ class WorkerView:
     cycle_ns_max: int = 0
     exit: str = ""
     rss_bytes: int = 0
+    tuning: tuple[Knob, ...] = ()
+    """In the order of `byteord.tuning.knobs.KNOBS`; empty until the worker was read back."""
+    jitter: JitterView | None = None
+    """None until its regions could be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +228,7 @@ class RunView:
     revision: int = 0
     principal: str = ""
     lanes: tuple[LaneStatusView, ...] = ()
+    holds: tuple[HoldView, ...] = ()
 
     @property
     def ended(self) -> bool:

@@ -12,8 +12,8 @@ from byteord.deployment.plan import RolePlan, RunPlan
 from byteord.regions.lanes import hold_text
 from byteord.regions.reader import RunReader
 
-STREAM_ADAPTERS = {"ingress": "stdin", "egress": "stdout"}
-"""Adapters that a client of the run feeds and takes through the daemon."""
+STREAM = "stream"
+"""Kind of the adapter that a client of the run feeds or takes through the daemon."""
 
 
 def clients(plan: RunPlan, kind: str) -> list[RolePlan]:
@@ -26,7 +26,7 @@ def streams(plan: RunPlan, roles: Sequence[int], kind: str) -> bool:
     mine = [plan.roles[role] for role in roles if plan.roles[role].kind == kind]
     if plan.model != "lane_graph":
         return bool(mine)
-    return any(role.adapter == STREAM_ADAPTERS[kind] for role in mine)
+    return any(role.adapter == STREAM for role in mine)
 
 
 def open_inputs(plan: RunPlan, rings: Sequence[Any]) -> bool:

@@ -11,7 +11,6 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,8 @@ from byteord.shim import endpoints, processes
 from byteord.shim.channel import Channel
 from byteord.shim.in_hand import InHand, in_hand
 from byteord.shim.processes import Process
+from byteord.shim.result import read_failure, write_result
+from byteord.shim.tuning import TuningWatch
 from byteord.worker.main import EXIT_FAILED, EXIT_OK, EXIT_REGION, EXIT_RESTART, run_worker
 
 RUN, DRAIN, FINISH, STOP = 1, 2, 3, 4
@@ -76,6 +77,7 @@ class Supervisor:
         self.channel = Channel(directory, control_fd)
         self.selector = selectors.DefaultSelector()
         self._shown = ""
+        self.tuning = TuningWatch(directory, self.plan, self.selector)
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -94,7 +96,7 @@ class Supervisor:
                 key.data()
             self._tick()
             self._report()
-        self._write_result()
+        write_result(self.directory, self.status())
         self._report()
 
     def _watch_signals(self) -> None:
@@ -113,6 +115,7 @@ class Supervisor:
         self.stop("drain", self.plan.drain_timeout_s)
 
     def _start(self, process: Process) -> None:
+        report = self.tuning.open(process.plan.index)
         body = partial(
             run_worker,
             self.plan,
@@ -120,8 +123,9 @@ class Supervisor:
             control_fd=self.control_fd,
             ring_fds=self.ring_fds,
             stream_fds=self.stream_fds,
+            report_fd=report.fileno(),
         )
-        keep = {self.control_fd, *self.ring_fds}
+        keep = {self.control_fd, report.fileno(), *self.ring_fds}
         keep |= {
             fd for kind, fd in self.stream_fds.items() if fd >= 0 and self._hosts(process, kind)
         }
@@ -129,6 +133,7 @@ class Supervisor:
             self.control.set_state(role, "starting", 0)
             self.control.set_restarts(role, process.restarts)
         processes.start(process, body, frozenset(keep))
+        report.close()
         self.selector.register(process.pidfd, selectors.EVENT_READ, partial(self._ended, process))
 
     def _roles(self, process: Process) -> list[int]:
@@ -270,7 +275,7 @@ class Supervisor:
         """
         if self.finishing >= 0 or self.state in TERMINAL:
             return
-        self.failure = self._read_failure()
+        self.failure = read_failure(self.control, self.plan)
         self._condition("Failed", "true", "RoleFailed", self.failure["message"])
         self.state = "draining" if self.state != "stopping" else "stopping"
         self.deadline = time.monotonic() + self.plan.drain_timeout_s
@@ -281,22 +286,6 @@ class Supervisor:
                 self.control.set_command(unit.index, STOP)
         self.finishing = 0
 
-    def _read_failure(self) -> dict[str, Any]:
-        run = self.control.run()
-        index = run["failed_role"] if run["failed_role"] is not None else 0
-        role = self.plan.roles[index]
-        errors = self.control.role(index)["errors"]
-        return {
-            "reason": run["failure"] or "WORKER_DIED",
-            "role": role.name,
-            "stage": role.stage or role.adapter,
-            "sequence": run["failed_sequence"],
-            "message_sha256": run["failed_sha256"],
-            "message": errors[-1]["text"]
-            if errors
-            else "it failed without saying why; see shim.log",
-        }
-
     # --- each tick --------------------------------------------------------------------------------
 
     def _tick(self) -> None:
@@ -305,6 +294,7 @@ class Supervisor:
         for process in self.workers:
             if process.restart_at and process.restart_at <= now and not process.alive:
                 self._start(process)
+        self._watch_tuning()
         self._note_running()
         self._kill_hung()
         if self.finishing < 0 and self.control.run()["failed_role"] is not None:
@@ -317,7 +307,20 @@ class Supervisor:
             self._overdue()
         self._conclude()
 
+    def _watch_tuning(self) -> None:
+        if self.tuning.look({p.plan.index: p.pid for p in self.workers if p.alive}):
+            self._condition("Tuned", *self.tuning.monitor.summary())
+        if self.stop_requested or self.finishing >= 0:
+            self.tuning.dismiss()
+        elif refused := self.tuning.refusal():
+            self.control.fail(0, "TUNING_DEGRADED", None, b"", refused[:480])
+            self._fail_run()
+            first = read_failure(self.control, self.plan)
+            self.failure = {**first, "role": "", "stage": "", "message": refused}
+
     def _note_running(self) -> None:
+        if not self.tuning.released:
+            return  # ready, and told to wait
         for process in self.workers:
             if process.state == "starting" and all(
                 self.control.state(r) in UP for r in self._roles(process)
@@ -391,7 +394,8 @@ class Supervisor:
             self.control.fail(
                 role, "START_FAILED" if self.state == "starting" else "WORKER_DIED", None, b"", text
             )
-            self.failure = {**self._read_failure(), "reason": "DRAIN_TIMEOUT", "message": text}
+            first = read_failure(self.control, self.plan)
+            self.failure = {**first, "reason": "DRAIN_TIMEOUT", "message": text}
             self._condition("Failed", "true", "DrainTimeout", text)
         for process in self.workers:
             process.restart_at = 0.0
@@ -470,12 +474,3 @@ class Supervisor:
         if shown != self._shown:
             self._shown = shown
             self.channel.broadcast(status)
-
-    def _write_result(self) -> None:
-        path = os.path.join(self.directory, "result.json")
-        try:
-            with open(f"{path}.new", "w", encoding="utf-8") as file:
-                json.dump(self.status(), file)
-            os.rename(f"{path}.new", path)
-        except OSError as error:
-            sys.stderr.write(f"result.json: {error}\n")

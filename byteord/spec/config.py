@@ -12,6 +12,7 @@ from byteord.spec.document import Bare
 from byteord.spec.findings import Collector, Path, Severity
 from byteord.spec.kv import infer
 from byteord.spec.model import ConfigKey, ConfigProblem, Scalar
+from byteord.spec.quantity import canonical_bytes, canonical_duration, canonical_size
 
 UNKNOWN_KEY_CODES = ("KEY_UNKNOWN", "STAGE_CONFIG_UNKNOWN_KEY", "ADAPTER_OPTION_UNKNOWN")
 """Codes of configuration problems that are warnings in dev."""
@@ -19,6 +20,11 @@ UNKNOWN_KEY_CODES = ("KEY_UNKNOWN", "STAGE_CONFIG_UNKNOWN_KEY", "ADAPTER_OPTION_
 Check = Callable[[Mapping[str, Scalar]], list[ConfigProblem]]
 
 _TEXT_TYPES = ("string", "bytes", "number")
+_SPELLINGS: dict[str, Callable[[str], Scalar]] = {
+    "size": canonical_size,
+    "duration": canonical_duration,
+    "bytes": canonical_bytes,
+}
 
 
 def inferred(raw: Mapping[str, Scalar]) -> dict[str, Scalar]:
@@ -71,7 +77,7 @@ def with_defaults(
     for key in keys:
         if key.default is None or key.name in full or "*" in key.name:
             continue
-        candidate = {**full, key.name: key.default}
+        candidate = {**full, key.name: _mean(key.default, key)}
         if not check(candidate):
             full = candidate
     return full
@@ -104,6 +110,8 @@ def _mean(value: Scalar, key: ConfigKey | None) -> Scalar:
         value = str(value).lower() if isinstance(value, bool) else str(value)
     if key.type == "number" and isinstance(value, str) and "." in value:
         return value.rstrip("0").rstrip(".")
-    if key.type in ("integer", "boolean", "size", "duration") and isinstance(value, str):
+    if key.type in _SPELLINGS and isinstance(value, str):
+        return _SPELLINGS[key.type](value)
+    if key.type in ("integer", "boolean") and isinstance(value, str):
         return infer(Bare(value))
     return value

@@ -70,9 +70,11 @@ def decode(source: Source, found: Collector) -> str | None:
     """Return the text of a document, or None, with findings, when it is not acceptable text."""
     size = len(source.content)
     if size > CONTENT_BYTES_MAX:
+        # A client reads one byte beyond the limit and no more.
+        at_least = f"more than {size - 1}" if size == CONTENT_BYTES_MAX + 1 else str(size)
         found.add(
             "DOCUMENT_TOO_LARGE",
-            seen=f"{size} bytes in {source.name or 'the document'}",
+            seen=f"{at_least} bytes in {source.name or 'the document'}",
             wanted=f"at most {CONTENT_BYTES_MAX} bytes",
             fix="check that this is the right file; a document is text written by people",
         )

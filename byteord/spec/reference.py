@@ -46,9 +46,10 @@ _CANONICAL = """\
 The canonical form of a document is KV with every default spelled out: what a document says is the
 same whether it was written in TOML or KV and whether a default was written or left out, and so is
 the SHA-256 of these bytes, `spec_sha256` and `deployment_sha256`. Endpoints are written ingress
-first, byte ranges and effects sorted. What the catalogue declares of a built-in stage (`mutates`
-to `effects`) is not written. A deployment's is the effective one: flags (`--set`, `--input`,
-`--output`) applied.
+first, byte ranges and effects sorted; sizes are bytes (`1 MiB` is `1048576`), durations whole
+seconds or else `500ms`, byte strings text or else `hex:` and lower-case digits. What the catalogue
+declares of a built-in stage (`mutates` to `effects`) is not written. A deployment's is the
+effective one: flags (`--set`, `--input`, `--output`) applied.
 
 """
 

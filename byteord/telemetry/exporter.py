@@ -31,6 +31,7 @@ from byteord.runs.state import RunState
 from byteord.telemetry.calls import GrpcCalls
 from byteord.telemetry.metrics import BOUNDS_NS, CONTENT_TYPE, RunSample, Sample, render
 from byteord.telemetry.process import ProcessStats, process_stats
+from byteord.tuning.monitor import read_report
 
 _CONNECTIONS_MAX = 8
 _CLIENT_TIMEOUT_S = 5.0
@@ -128,6 +129,8 @@ class Collector:
             read,
             lambda role, which: reader.histogram(role, which, BOUNDS_NS),
             _processes(read["roles"]),
+            read_report(target.directory),
+            lambda worker: reader.gap_histogram(worker, BOUNDS_NS),
         )
 
     def _reader(self, target: Target) -> RunReader | None:

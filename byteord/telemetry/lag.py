@@ -1,12 +1,14 @@
-"""How late the event loop is.
+"""How late the event loop is, and whether supervision completes its steps.
 
-A daemon that cannot keep its own time is not well, and must not tell systemd that it is.
+A daemon that cannot keep its own time, or never finishes what it began with a run, is not well, and
+must not tell systemd that it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger
 
@@ -18,11 +20,14 @@ LAG_S_MAX = 1.0
 
 
 class LoopWatch:
-    """Measures the lag of the running loop, and pings systemd while it is bounded."""
+    """Measures the loop's lag; pings systemd while that is bounded and nothing is stuck."""
 
-    def __init__(self, notifier: Notifier, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, notifier: Notifier, log: FilteringBoundLogger, stuck: Callable[[], str]
+    ) -> None:
         self._notifier = notifier
         self._log = log
+        self._stuck = stuck
         self._ping_s = notifier.watchdog_s / 3
         self._pinged_at = 0.0
         self._lag_s_worst = 0.0
@@ -49,7 +54,10 @@ class LoopWatch:
             self._log.warning("loop.lagged", lag_s=round(self.lag_s, 3), lag_s_max=LAG_S_MAX)
         if not self._ping_s or now_s - self._pinged_at < self._ping_s:
             return
-        if self._lag_s_worst <= LAG_S_MAX:
+        stuck = self._stuck()
+        if stuck:
+            self._log.error("supervision.stuck", what=stuck)
+        elif self._lag_s_worst <= LAG_S_MAX:
             self._notifier.watchdog()
         self._pinged_at = now_s
         self._lag_s_worst = 0.0

@@ -2,8 +2,8 @@
 
 Names begin with `byteor_` (those of the daemon's process have the names every exporter gives them),
 units are base units. Labels that tell series apart are run, pipeline, lane, role, worker and shard;
-`state`, `reason`, `method` and `code` have a few fixed values each. A counter of a run begins at
-zero with the run and goes with it.
+`state`, `reason`, `method`, `code` and `knob` have a few fixed values each. A counter of a run
+begins at zero with the run and goes with it.
 """
 
 from __future__ import annotations
@@ -65,19 +65,25 @@ METRICS: tuple[Metric, ...] = (
         "Messages in the lane that its slowest consumer is not done with.",
         _LANE,
     ),
+    Metric("byteor_lane_capacity_slots", "gauge", "Slots of the lane.", _LANE),
     Metric(
         "byteor_lane_dropped_total",
         "counter",
-        "New messages that the lane did not take, by reason.",
+        "Messages that the lane could not take: it was full and drops, or they were too long.",
         (*_LANE, "reason"),
     ),
     Metric(
         "byteor_lane_overruns_total",
         "counter",
-        "Messages of the lane that a lossy consumer missed.",
+        "Messages that a lossy consumer of the lane missed.",
         (*_RUN, "lane", "role", "shard"),
     ),
-    Metric("byteor_lane_capacity_slots", "gauge", "Slots of the lane.", _LANE),
+    Metric(
+        "byteor_lane_nonsense_total",
+        "counter",
+        "Slots of the lane that held no message, passed over by a consumer.",
+        (*_RUN, "lane", "role", "shard"),
+    ),
     Metric(
         "byteor_lane_lag_slots",
         "gauge",
@@ -169,6 +175,20 @@ METRICS: tuple[Metric, ...] = (
         "byteor_worker_involuntary_switches_total",
         "counter",
         "Times the kernel took the processor from the worker's process.",
+        _WORKER,
+    ),
+    Metric(
+        "byteor_worker_tuning_state",
+        "gauge",
+        "State of one tuning knob of the worker as last read back: 0 applied, 1 degraded, 2 it "
+        "cannot be read.",
+        (*_WORKER, "knob"),
+    ),
+    Metric(
+        "byteor_worker_gap_seconds",
+        "histogram",
+        "Stretches in which the worker's loop neither worked nor waited on purpose: somebody else "
+        "had its CPU.",
         _WORKER,
     ),
     Metric("byteor_watches", "gauge", "Open watches of runs."),

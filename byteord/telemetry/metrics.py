@@ -15,6 +15,8 @@ from byteord.runs.state import RunState
 from byteord.telemetry.calls import CALL_BOUNDS_S, CallStats
 from byteord.telemetry.metric_table import METRICS
 from byteord.telemetry.process import ProcessStats
+from byteord.tuning.knobs import STATES
+from byteord.tuning.monitor import Report
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS_NS = (*(digit * 10**power for power in range(2, 9) for digit in (1, 2, 5)), 10**9)
@@ -36,6 +38,9 @@ class RunSample:
     """Of a role's index and `service` or `latency`."""
     processes: Mapping[int, ProcessStats] | None = None
     """By pid; a worker that is not in it is gone."""
+    tuning: Report | None = None
+    gaps: Callable[[int], Histogram] | None = None
+    """Of a worker's index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +91,15 @@ def _run(page: Page, run: RunSample) -> None:
     ):
         if run.read[key]:
             _put(page, name, labels, _seconds(run.read[key] - created))
-    lanes = run.read.get("lanes") or ()
-    for lane in lanes:
+    lanes = run.read.get("lanes")
+    for lane in lanes or ():
         _graph_lane(page, labels, lane)
     for ring in () if lanes else run.read["rings"]:
         _lane(page, labels, ring)
     for role in run.read["roles"]:
         _role(page, labels, role, run.histogram)
     _workers(page, labels, run.read["roles"], run.processes or {})
+    _tuning(page, labels, run)
 
 
 def _lane(page: Page, run: str, ring: Mapping[str, Any]) -> None:
@@ -103,28 +109,31 @@ def _lane(page: Page, run: str, ring: Mapping[str, Any]) -> None:
     _put(page, "byteor_lane_capacity_slots", lane, ring["capacity"])
     depth = max(0, ring["cursor"] - ring["minimum_gating_sequence"])
     _put(page, "byteor_lane_depth_slots", lane, depth)
-    _put(page, "byteor_lane_dropped_total", f'{lane},reason="full"', 0)  # it blocks
+    _put(page, "byteor_lane_dropped_total", f'{lane},reason="full"', 0)  # it holds its producer
     for cell in ring["cells"]:
         role = _escape(_base(cell["role"]) or f"cell-{cell['cell']}")
         consumer = f'{run},lane="ring",role="{role}",{shard}'
         _put(page, "byteor_lane_consumed_total", consumer, cell["sequence"])
         _put(page, "byteor_lane_lag_slots", consumer, cell["lag_slots"])
-        _put(page, "byteor_lane_overruns_total", consumer, 0)  # every cell holds the producer
+        for name in ("byteor_lane_overruns_total", "byteor_lane_nonsense_total"):
+            _put(page, name, consumer, 0)  # as every cell holds the ring
 
 
-def _graph_lane(page: Page, run: str, lane: Mapping[str, Any]) -> None:
-    name = f'{run},lane="{_escape(lane["name"])}"'
-    labels = f'{name},shard="0"'
-    _put(page, "byteor_lane_published_total", labels, lane["published"])
-    _put(page, "byteor_lane_capacity_slots", labels, lane["capacity"])
-    _put(page, "byteor_lane_depth_slots", labels, lane["depth"])
-    for reason, count in lane["dropped"].items():
-        _put(page, "byteor_lane_dropped_total", f'{labels},reason="{reason}"', count)
-    for each in lane["consumers"]:
-        consumer = f'{name},role="{_escape(each["role"])}",shard="0"'
+def _graph_lane(page: Page, run: str, row: Mapping[str, Any]) -> None:
+    """One lane of a LaneGraph, all of its stripes together."""
+    lane = f'{run},lane="{_escape(row["name"])}",shard="all"'
+    _put(page, "byteor_lane_published_total", lane, row["published"])
+    _put(page, "byteor_lane_capacity_slots", lane, row["capacity"] * row["stripes"])
+    _put(page, "byteor_lane_depth_slots", lane, row["depth"])
+    for reason, count in row["dropped"].items():
+        _put(page, "byteor_lane_dropped_total", f'{lane},reason="{reason}"', count)
+    for each in row["consumers"]:
+        consumer = f'{run},lane="{_escape(row["name"])}",role="{_escape(each["role"])}",shard="all"'
         _put(page, "byteor_lane_consumed_total", consumer, each["consumed"])
         _put(page, "byteor_lane_lag_slots", consumer, each["lag_slots"])
-        _put(page, "byteor_lane_overruns_total", consumer, each["missed"])
+        if each["lossy"]:
+            _put(page, "byteor_lane_overruns_total", consumer, each["missed"])
+        _put(page, "byteor_lane_nonsense_total", consumer, each["nonsense"])
 
 
 def _role(
@@ -133,7 +142,7 @@ def _role(
     role: Mapping[str, Any],
     histogram: Callable[[int, str], Histogram] | None,
 ) -> None:
-    kind = role["kind"]
+    kind = role["kind"] if role["kind"] in {"ingress", "egress"} else "stage"
     reasons = ("stage", "skipped") if kind == "stage" else tuple(role["rejected"])
     labels = _role_labels(run, role["name"], role["worker"], role["shard"])
     errors = role["errors"]
@@ -207,6 +216,20 @@ def _workers(
         series = _worker_series(run, index)
         for (name, prefix), value in zip(series, values, strict=False):
             page[name].append(f"{prefix}{value}")
+
+
+def _tuning(page: Page, labels: str, run: RunSample) -> None:
+    """Knobs as the shim read them back, and gaps as the regions hold them."""
+    for worker, knobs in (run.tuning or {}).items():
+        mine = f'{labels},worker="{worker}"'
+        for knob in knobs:
+            value = STATES.index(knob.state) if knob.state in STATES else len(STATES) - 1
+            _put(page, "byteor_worker_tuning_state", f'{mine},knob="{knob.knob}"', value)
+    workers = run.read["gaps"] if run.read and run.gaps else ()
+    for worker in workers:
+        if run.gaps is not None:
+            mine = f'{labels},worker="{worker}"'
+            _histogram(page, "byteor_worker_gap_seconds", mine, run.gaps(worker))
 
 
 @lru_cache(maxsize=4096)

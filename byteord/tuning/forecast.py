@@ -11,6 +11,7 @@ from byteord.deployment.host_rules import cpu_list
 from byteord.deployment.model import HostFacts
 from byteord.deployment.plan import RunPlan, TuningPlan
 from byteord.deployment.topology import Cpu, Topology
+from byteord.errors import WrongStateError
 from byteord.tuning.fixes import DMA_FIX, HUGE_FIX, MEMLOCK_FIX, REALTIME_FIX, isolation_fix
 from byteord.tuning.placement import usable_cpus
 from byteord.tuning.plan import busy_threads
@@ -35,6 +36,19 @@ def lookouts(plan: RunPlan, host: HostFacts, memory_bytes: int) -> tuple[Lookout
         *_right_lookouts(plan.tuning, host, memory_bytes),
     ]
     return tuple(found)
+
+
+def refuse_degraded(plan: RunPlan, host: HostFacts, memory_bytes: int) -> None:
+    """Raise WrongStateError (TUNING_DEGRADED) for a strict plan that this host will not honour."""
+    short = lookouts(plan, host, memory_bytes) if plan.tuning.strict else ()
+    if short:
+        said = "; ".join(f"{each.knob}: {each.seen} ({each.fix})" for each in short)
+        raise WrongStateError(
+            f"profile {plan.tuning.profile} is not honoured by this host: {said}; mend that, or "
+            "set tuning.allow_degraded = true",
+            reason="TUNING_DEGRADED",
+            details={"knobs": ",".join(each.knob for each in short)},
+        )
 
 
 def _cpu_lookouts(plan: RunPlan, host: Topology) -> list[Lookout]:

@@ -107,11 +107,7 @@ def _notes(tuning: Tuning, threads: Sequence[Thread], places: Places, host: Topo
         return []
     notes = [f"pin = {_pin_text(tuning.pin)}: CPUs {', '.join(map(str, places.cpus))}"]
     left = cpu_list(places.housekeeping)
-    notes.append(
-        f"CPUs {left} are left to everything else"
-        if left
-        else "no allowed CPU is left to everything else"
-    )
+    notes.append(f"left to everything else: {f'CPUs {left}' if left else 'no allowed CPU'}")
     notes += _sibling_notes(places, host)
     return notes
 

@@ -23,6 +23,7 @@ from byteord.deployment.topology import (
 _CPUS = "sys/devices/system/cpu"
 _SHMEM_HUGE = "sys/kernel/mm/transparent_hugepage/shmem_enabled"
 _CGROUPS_SEEN_MAX = 512
+_DIGITS_MAX = 5
 _CGROUP_DEPTH_MAX = 4
 
 
@@ -69,6 +70,9 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
     cpus: list[int] = []
     for part in filter(None, text.strip().split(",")):
         first, _, last = part.partition("-")
+        if len(first) > _DIGITS_MAX or len(last) > _DIGITS_MAX:
+            message = f"{part[:40]!r} is no range of CPUs"
+            raise ValueError(message)
         cpus.extend(range(int(first), int(last or first) + 1))
     return tuple(cpus)
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
 import os
 import signal
+import socket
 import sys
 import threading
 from typing import Any
@@ -30,10 +32,11 @@ from byteord.deployment.plan import (
 )
 from byteord.deployment.ports import is_graph_unit
 from byteord.errors import ByteorError
+from byteord.tuning.apply import Outcome, begin, enter, pin_thread, settle
 from byteord.worker.graph import open_graph
 
 EXIT_OK, EXIT_FAILED, EXIT_RESTART, EXIT_REGION = 0, 1, 3, 4
-PR_SET_NAME, PR_SET_TIMERSLACK = 15, 29
+PR_SET_NAME = 15
 LOG_BYTES_PER_TOUCHED = 6
 """A touch of 4 bytes, the least there is, takes 24 bytes of the undo log and its entry."""
 
@@ -96,8 +99,10 @@ class Worker:
             unit.index,
             members=members,
             rerunnable=all(role.state != "private" for role in stages),
-            skip_failed=plan.failure_policy == "skip",
+            skip_failed=plan.failure_policy == "skip"
+            or (plan.failure_policy == "dead_letter" and is_graph_unit(plan, unit)),
             scan_live=any(role.drops or ":" in role.stage for role in stages),
+            all_live=not is_graph_unit(plan, unit) and _all_live(plan),
             shard_key=plan.shard_key or (0, 0),
             doorbells=_doorbells(plan, unit, leader) if plan.wait == "park" else [],
             own_doorbell=leader,
@@ -155,6 +160,7 @@ class Worker:
         if role.kind == "stage":
             handle = self._open_stage(role)
             member["stage"] = handle.address
+            member["builtin"] = ":" not in role.stage
             touched = handle.touch_bytes_max
         else:
             handle = self._open_adapter(role, unit)
@@ -202,17 +208,25 @@ class Worker:
         """
         first, *others = self.worker.threads
         threads = [
-            threading.Thread(target=self._run_thread, args=(units,), daemon=True)
-            for units in others
+            threading.Thread(target=self._run_further, args=(index, units), daemon=True)
+            for index, units in enumerate(others, 1)
         ]
         for thread in threads:
             thread.start()
+        pin_thread(self.worker.cpus_of(0))
         self._run_thread(first)
         for thread in threads:
             thread.join()
         if not self.failed:
             return EXIT_OK
         return EXIT_RESTART if self.plan.failure_policy == "restart" else EXIT_FAILED
+
+    def _run_further(self, index: int, units: tuple[int, ...]) -> None:
+        """Run a thread beyond the first: it places itself, and has a name to be found by."""
+        _name(f"byteor-w{self.worker.index}.{index}")
+        pin_thread(self.worker.cpus_of(index))
+        begin(self.plan.tuning, Outcome())
+        self._run_thread(units)
 
     def _run_thread(self, units: tuple[int, ...]) -> None:
         for failure in self.host.run(list(units)):
@@ -243,6 +257,19 @@ def _unit_kind(plan: RunPlan, roles: list[RolePlan]) -> str:
     if len(plan.rings) == 1 or roles[0].kind == "stage":
         return "ring"
     return "scatter" if roles[0].kind == "ingress" else "gather"
+
+
+def _all_live(plan: RunPlan) -> bool:
+    """Tell whether every message that comes in leaves with its length, whatever the stages do.
+
+    Only of built-in stages is it known that they keep to what they declare, and only of our own
+    ingress that it writes lengths that can be.
+    """
+    stages = [role for role in plan.roles if role.kind == "stage"]
+    own_ingress = all(role.adapter != "client" for role in plan.roles if role.kind == "ingress")
+    return own_ingress and not any(
+        role.drops or role.resizes or ":" in role.stage for role in stages
+    )
 
 
 def _batch_max(
@@ -287,15 +314,29 @@ def _conduits(plan: RunPlan, unit: UnitPlan) -> set[int]:
     return dead | read | {tx.lane for role in roles for tx in role.tx}
 
 
-def prepare_process(worker: WorkerPlan) -> None:
+def prepare_process(plan: RunPlan, worker: WorkerPlan) -> Outcome:
     """Name the process, place it, and leave signals of the terminal to the shim."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_NAME, f"byteor-w{worker.index}".encode()[:15], 0, 0, 0)
-    libc.prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
+    _name(f"byteor-w{worker.index}")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    if worker.cpus:
-        os.sched_setaffinity(0, worker.cpus)
+    return enter(plan.tuning, worker.cpus)
+
+
+def _name(name: str) -> None:
+    """Name the calling thread; the first one's name is the process's."""
+    ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def report_tuning(report_fd: int, done: Outcome, *, wait: bool) -> bool:
+    """Tell the shim what was refused; with `wait`, return whether the loop may begin."""
+    if report_fd < 0:
+        return True
+    with socket.socket(fileno=report_fd) as channel:
+        try:
+            channel.send(json.dumps({"refused": done.refused, "seen": done.seen}).encode())
+            return not wait or bool(channel.recv(64))
+        except OSError:  # the shim has gone: a run that had to be judged does not begin
+            return not wait
 
 
 def run_worker(
@@ -305,12 +346,13 @@ def run_worker(
     control_fd: int,
     ring_fds: list[int],
     stream_fds: dict[str, int],
+    report_fd: int = -1,
 ) -> int:
     """Be the worker: open, run, return the exit code.
 
     Errors of opening are recorded by role and give EXIT_FAILED.
     """
-    prepare_process(worker)
+    done = prepare_process(plan, worker)
     try:
         hosted = Worker(
             plan, worker, control_fd=control_fd, ring_fds=ring_fds, stream_fds=stream_fds
@@ -321,4 +363,8 @@ def run_worker(
         sys.stderr.write(f"worker {worker.index} ({worker.name}): {text}\n")
         sys.stderr.flush()
         return EXIT_FAILED
+    settle(plan.tuning, hosted.host.mappings(), done)
+    begin(plan.tuning, done)
+    if not report_tuning(report_fd, done, wait=plan.tuning.strict):
+        return EXIT_OK
     return hosted.run()

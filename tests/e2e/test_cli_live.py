@@ -110,7 +110,7 @@ def test_a_stopped_stage_is_named_as_the_one_that_holds(daemon: DaemonProcess, r
     try:
         until(lambda: status(daemon, run)["lanes"][0]["full"], 10.0, "the ring is full")
         shown = status(daemon, run)
-        assert shown["roles"][0]["held"] == (
+        assert shown["holds"][0]["message"] == (
             "`in` is held by lane `ring-0`, full because `keep` is 64 behind"
         )
         assert shown["lanes"][0]["held_by"] == "keep"

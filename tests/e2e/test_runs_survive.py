@@ -149,27 +149,39 @@ def test_runs_outlive_their_manager_and_are_adopted() -> None:
     run(work)
 
 
-@pytest.mark.parametrize("how", ["shim", "completed"])
+@pytest.mark.parametrize("how", ["shim", "unreadable", "completed"])
 def test_a_run_that_ended_without_a_daemon_is_put_away_by_the_next(how: str) -> None:
-    """Its result is taken from what its shim left; without one it is failed. Nothing is left."""
+    """Its result is taken from what its shim left; without one it is failed. Nothing is left.
+
+    Nor when its control region cannot be read any more, and does not say who works on it.
+    """
 
     async def work(runs: Runs) -> None:
         first = runs.manager()
-        count = "" if how == "shim" else "\ncount = 2000"
+        count = "\ncount = 2000" if how == "completed" else ""
         view = await first.start(endless(runs, ingress=ENDLESS + count))
         await first.close()
-        if how == "shim":
+        if how != "completed":
             os.kill(view.shim_pid, signal.SIGKILL)
+        if how == "unreadable":
+            damage_version(Path(view.region_directory, "control"))
         await until(lambda: not shim_alive(view.shim_pid))
         async with managed(runs) as manager:
             await manager.adopt()
             last = manager.get(view.id)
-            wanted = RunState.FAILED if how == "shim" else RunState.COMPLETED
+            wanted = RunState.COMPLETED if how == "completed" else RunState.FAILED
             assert last.state is wanted
             assert runs.leftovers() == []
             assert await manager.snapshot(view.id)
 
     run(work)
+
+
+def damage_version(path: Path) -> None:
+    """Make a region say that it is of another layout."""
+    with path.open("r+b") as region:
+        region.seek(8)
+        region.write(b"\x63")
 
 
 def shim_alive(pid: int) -> bool:

@@ -20,6 +20,7 @@ from byteord.runs.view import (
     ErrorView,
     FailureView,
     InputChunk,
+    JitterView,
     OutputChunk,
     RoleView,
     RunView,
@@ -30,6 +31,7 @@ from byteord.runs.view import (
 from byteord.spec.diff import Change
 from byteord.spec.document import Source
 from byteord.spec.findings import Finding, Severity
+from byteord.tuning.knobs import Knob
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 U64 = st.integers(0, (1 << 64) - 1)
@@ -54,6 +56,7 @@ ROLES = st.builds(
         if field.type == "int" and field.name != "worker"
     },
 )
+KNOBS = st.builds(Knob, *[TEXT] * 7, UNIX_NS)
 WORKERS = st.builds(
     WorkerView,
     U32,
@@ -66,6 +69,8 @@ WORKERS = st.builds(
     U64,
     TEXT,
     U64,
+    st.lists(KNOBS, max_size=2).map(tuple),
+    st.none() | st.builds(JitterView, *[U64] * 7),
 )
 RUNS = st.builds(
     RunView,
@@ -111,6 +116,8 @@ def test_every_field_of_the_domain_has_one_in_the_api() -> None:
         (FailureView, runs_pb2.Failure),
         (ErrorView, runs_pb2.DistinctError),
         (ConditionView, runs_pb2.Condition),
+        (Knob, runs_pb2.TuningKnob),
+        (JitterView, runs_pb2.Jitter),
     )
     times = {"created_unix_ns": "created_at", "ended_unix_ns": "ended_at", "since_unix_ns": "since"}
     for mine, theirs in pairs:

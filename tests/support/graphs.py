@@ -190,7 +190,9 @@ class _Grower:
             lane.pop("_readers", None)
 
     def _dead_letters(self) -> None:
-        stages = [role for role in self.roles if role["kind"] == "stage"]
+        stages = [
+            role for role in self.roles if role["kind"] == "stage" and role.get("tx") != role["rx"]
+        ]
         if not stages:
             return
         lane = self._lane("events", publishers_max=len(stages))

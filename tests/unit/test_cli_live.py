@@ -20,10 +20,10 @@ def run(received: int, *, full: bool = False) -> dict[str, Any]:
         "id": "1",
         "name": "n",
         "roles": [
-            {"name": "a", "received": received, "published": received, "dropped": 0, "held": held}
-            | role,
-            {"name": "b", "received": 1, "published": 1, "dropped": 0, "held": ""} | role,
+            {"name": "a", "received": received, "published": received, "dropped": 0} | role,
+            {"name": "b", "received": 1, "published": 1, "dropped": 0} | role,
         ],
+        "holds": [{"role": "a", "message": held}] if full else [],
         "lanes": [
             {
                 "name": 'l"',

@@ -79,7 +79,7 @@ def test_nobody_listening_is_no_error(address: str) -> None:
 def test_pings_stop_while_the_loop_lags(manager: socket.socket) -> None:
     """A lag above the bound withholds the next ping; a period without one brings it back."""
     log = make_logger(form="json", level="error", stream=io.StringIO())
-    watch = LoopWatch(Notifier(manager.getsockname(), 3.0), log)
+    watch = LoopWatch(Notifier(manager.getsockname(), 3.0), log, lambda: "")
     watch.step(0.0, 100.0)
     assert told(manager) == ["WATCHDOG=1"]
     watch.step(LAG_S_MAX * 2, 100.5)
@@ -88,6 +88,19 @@ def test_pings_stop_while_the_loop_lags(manager: socket.socket) -> None:
     watch.step(0.0, 102.2)
     assert told(manager) == ["WATCHDOG=1"]
     assert watch.lag_s_max == LAG_S_MAX * 2
+
+
+def test_pings_stop_while_supervision_is_stuck(manager: socket.socket) -> None:
+    """A step that does not complete withholds the ping, says which in the log, and no longer."""
+    out, stuck = io.StringIO(), ["putting away r1 for 200 s"]
+    log = make_logger(form="json", level="error", stream=out)
+    watch = LoopWatch(Notifier(manager.getsockname(), 3.0), log, lambda: "".join(stuck))
+    watch.step(0.0, 100.0)
+    assert told(manager) == []
+    assert json.loads(out.getvalue())["what"] == "putting away r1 for 200 s"
+    stuck.clear()
+    watch.step(0.0, 101.1)
+    assert told(manager) == ["WATCHDOG=1"]
 
 
 def test_json_has_one_event_a_line() -> None:

@@ -78,6 +78,7 @@ def check_messages(draft: Draft, found: Collector) -> None:
                 _too_small(role, widest, lane, path, found)
             if key == "tx":
                 _check_outputs(draft, role, lane, found)
+        _check_letters(draft, role, found)
         _check_key(draft, role, min(sources, key=lambda lane: lane.slot_bytes), found)
 
 
@@ -118,6 +119,17 @@ def _check_outputs(draft: Draft, role: GraphRole, lane: Lane, found: Collector) 
             else f"at most {most}, the capacity of {shown(lane.name)}: room for all outputs of "
             "one message is taken at once",
             fix="give it a lane of its own as tx" if role.in_place else "raise the capacity",
+        )
+
+
+def _check_letters(draft: Draft, role: GraphRole, found: Collector) -> None:
+    if role.in_place and role.dead_letter:
+        found.add(
+            "SPEC_OUTPUTS_TOO_MANY",
+            draft.place("role", role.name, "dead_letter"),
+            seen=f"dead_letter = {shown(role.dead_letter)} of a stage in place",
+            wanted="none: a stage in place has no other output than the slot",
+            fix="give it a lane of its own as tx, or take the key out",
         )
 
 

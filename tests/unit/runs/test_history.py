@@ -16,10 +16,12 @@ from byteord.runs.view import (
     ConditionView,
     ErrorView,
     FailureView,
+    JitterView,
     RoleView,
     RunView,
     WorkerView,
 )
+from byteord.tuning.knobs import DEGRADED, Knob
 from tests.unit.runs.support import view
 
 
@@ -31,7 +33,22 @@ def full_view() -> RunView:
         view("full", RunState.FAILED, revision=9, ended=5),
         conditions=(ConditionView("Ready", "false", "Failed", "why", 1),),
         failure=FailureView("STAGE_RAISED", "s", "filter", 7, "ab", "boom"),
-        workers=(WorkerView(1, 2, "exited", ("s",), (0, 1), 1, 2, 3, "exit 1", 4),),
+        workers=(
+            WorkerView(
+                1,
+                2,
+                "exited",
+                ("s",),
+                (0, 1),
+                1,
+                2,
+                3,
+                "exit 1",
+                4,
+                (Knob("affinity", "1", "0-1", DEGRADED, "r", "e", "f", 5),),
+                JitterView(1, 2, 3),
+            ),
+        ),
         roles=(role,),
         code_digests={"s": "sha256:00"},
     )

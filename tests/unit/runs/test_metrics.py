@@ -19,6 +19,7 @@ from byteord.telemetry.calls import METHODS_MAX, GrpcCalls
 from byteord.telemetry.metric_table import METRICS, reference
 from byteord.telemetry.metrics import BOUNDS_NS, Histogram, RunSample, Sample, render
 from byteord.telemetry.process import ProcessStats, process_stats
+from byteord.tuning.knobs import DEGRADED, Knob
 
 SAMPLE_LINE = re.compile(r'^([a-z_][a-z0-9_]*)(?:\{((?:[a-z_]+="(?:[^"\\]|\\.)*",?)*)\})? (\S+)$')
 REASONS = ("oversize", "malformed", "truncated", "filtered", "corrupt", "kernel")
@@ -70,6 +71,7 @@ def run_read(roles: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "first_message_ns": 50_001_000,
         "rings": [ring],
         "roles": list(roles),
+        "gaps": {each["worker"]: {} for each in roles},
     }
 
 
@@ -92,7 +94,16 @@ def full_sample(run: str = "r1", pipeline: str = "es-trades", stages: int = 2) -
         version="1.2",
         python="3.11",
         runs=[
-            RunSample(run, pipeline, RunState.RUNNING, run_read(roles), histogram, processes),
+            RunSample(
+                run,
+                pipeline,
+                RunState.RUNNING,
+                run_read(roles),
+                histogram,
+                processes,
+                {0: (Knob("affinity", "1", "0-1", DEGRADED, "changed"),)},
+                lambda worker: histogram(worker, "gaps"),
+            ),
             RunSample(f"{run}-starting", pipeline, RunState.STARTING),
         ],
         calls=calls.snapshot(),
@@ -155,7 +166,7 @@ def test_the_reference_names_every_metric() -> None:
 def test_names_and_units_follow_the_conventions() -> None:
     """Prefix, `_total` for counters alone, base units, a sentence of help, labels of the house."""
     identity = ["run", "pipeline", "lane", "role", "worker", "shard"]
-    enumerations = ["state", "reason", "method", "code", "version", "python"]
+    enumerations = ["state", "reason", "method", "code", "version", "python", "knob"]
     for metric in METRICS:
         assert metric.name.startswith(("byteor_", "process_"))
         assert metric.name.endswith("_total") == (metric.type == "counter")

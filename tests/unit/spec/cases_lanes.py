@@ -290,6 +290,16 @@ TOPOLOGY = (
     ),
     Case(
         "SPEC_OUTPUTS_TOO_MANY",
+        "roles.0.dead_letter",
+        "in place",
+        graph(
+            lanes=(*_SEQ, 'name = "d"'),
+            roles=(stage("s", "a", "a", 'dead_letter = "d"'), _LEAVE),
+            ends=(*ENDS, end("out2", "egress", "d")),
+        ),
+    ),
+    Case(
+        "SPEC_OUTPUTS_TOO_MANY",
         "roles.0.outputs_max",
         "at most 16",
         graph(

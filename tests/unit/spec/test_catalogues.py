@@ -90,10 +90,31 @@ def test_spellings_of_one_configuration_share_a_hash() -> None:
         ("filter", ("equals = 42", 'equals = "42"')),
         ("sample", ("fraction = 0.5", 'fraction = "0.50"')),
         ("sample", ("fraction = 1.0", "fraction = 1")),
+        ("filter", ('contains = "Failed"', 'contains = "hex:4661696C6564"')),
+        ("filter", ('equals = "hex:FF00"', 'equals = "hex:ff00"')),
     ):
         texts = {_stage(name, spelling).spec_kv for spelling in spellings}
         assert len(texts) == 1, (name, texts)
         assert texts != {b""}
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        ("connect_timeout = 10", 'connect_timeout = "10s"', 'connect_timeout = "10000 ms"', ""),
+        ("connect_timeout = 0.5", 'connect_timeout = "500ms"', 'connect_timeout = "0.50 s"'),
+        ("send_buffer = 1048576", 'send_buffer = "1 MiB"', 'send_buffer = "1024KiB"'),
+        ('delimiter = "\\n"', 'delimiter = "hex:0A"', ""),
+    ],
+)
+def test_quantities_are_hashed_as_what_they_mean(spellings: tuple[str, ...]) -> None:
+    """Sizes, durations and byte strings: one deployment_sha256 however they are spelled."""
+    head = '[adapters.in]\nkind = "stdin"\n[adapters.out]\nkind = "tcp"\nconnect = "127.0.0.1:9"\n'
+    spec = stages_spec('name = "s"\nstage = "identity"')
+    made = [_validate(spec, f"{head}framing = 'lines'\n{text}\n") for text in spellings]
+    hashes = {report.deployment.sha256 for report in made if report.deployment}
+    assert len(hashes) == 1, [report.findings for report in made]
+    assert all(report.ok for report in made), made[0].findings
 
 
 def test_what_a_stage_does_comes_from_the_catalogue() -> None:

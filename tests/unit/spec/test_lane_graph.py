@@ -10,7 +10,8 @@ import subprocess
 import pytest
 
 from byteord.deployment.describe import describe
-from byteord.spec.lane_model import LaneGraph
+from byteord.rpc.facts import LANES as LANES_SERVED
+from byteord.spec.lane_model import LaneGraph, LaneKind
 from byteord.spec.lanegraph.dot import to_dot
 from byteord.spec.lanegraph.keys import ALL_SPEC_KEYS, LANE_GRAPH_KEYS
 from byteord.spec.schema import key_of
@@ -330,3 +331,9 @@ def test_a_clients_stream_is_the_unbound_of_several_endpoints() -> None:
     assert report.deployment is not None, [str(item) for item in report.findings]
     kinds = {name: adapter.kind for name, adapter in report.deployment.adapters.items()}
     assert kinds == {"in": "box", "in2": "stream", "out": "box"}
+
+
+def test_capabilities_name_the_path_of_every_lane_kind() -> None:
+    """Every kind of lane that a spec can name has a row in what `capabilities` prints."""
+    assert set(LANES_SERVED) == {str(kind) for kind in LaneKind}
+    assert all(LANES_SERVED.values())

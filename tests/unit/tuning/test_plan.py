@@ -51,7 +51,7 @@ def chain_plan() -> RunPlan:
     return make_test_plan(CHAIN, f'{GENERATED}[tuning]\nfuse = "never"\n')
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(topologies(cpus_max=24))
 def test_a_topology_is_read_back_from_the_files_that_show_it(host: Topology) -> None:
     """Cores, caches, nodes, classes, offline and isolated CPUs all come from the kernel's files."""

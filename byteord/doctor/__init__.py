@@ -1,0 +1,1 @@
+"""Whether this host is ready for a profile: checks that read, measurements, rendered fixes."""

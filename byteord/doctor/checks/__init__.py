@@ -1,0 +1,1 @@
+"""The checks, one module per group or two; `byteord.doctor.registry` collects them."""
