@@ -1,7 +1,7 @@
 from collections.abc import Iterable
 from typing import TypeAlias, final
 
-Message: TypeAlias = tuple[int, int, int, int, bytes]
+_Message: TypeAlias = tuple[int, int, int, int, bytes]
 
 @final
 class Tap:

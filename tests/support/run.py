@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from byteord.runs.host import read_host
 from byteord.runs.plan import make_plan
 from byteord.spec.document import Source
 from byteord.stages.catalogue import CATALOGUE as STAGES
+from tests.support.daemon import processes_naming
 from tests.support.poll import until
 
 ENDPOINTS = (
@@ -175,6 +177,9 @@ def running(
         if process is not None and process.poll() is None:
             process.kill()
             process.wait(10)
+        for line in processes_naming(regions):  # workers whose shim was killed live on
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(line.split()[0]), signal.SIGKILL)
         shutil.rmtree(regions, ignore_errors=True)
 
 
