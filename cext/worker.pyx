@@ -83,6 +83,11 @@ from unit cimport (
     byteor_worker_fault_watch,
 )
 
+cdef enum:
+    LOOKS_SOURCE = 8  # of an idle turn of a worker that spins for one unit
+    LOOKS_STAGE = 2
+
+
 KINDS = {"ring": 1, "scatter": 2, "gather": 3, "graph": 4}
 ROLE_KINDS = {"ingress": 1, "stage": 2, "egress": 3, "bridge": 4, "router": 5, "merge": 6}
 WAITS = {"spin": 0, "backoff": 1, "park": 2}
@@ -193,6 +198,9 @@ cdef int _did(byteor_unit_runtime **units, uint32_t count, const byteor_wait *wa
     if wait.kind != 0 and wait.idle_turns >= BYTEOR_WAIT_SPINS:
         return BYTEOR_IDLE_SLEEPS
     for i in range(count):
+        if units[i].lingered:
+            units[i].lingered = 0
+            return BYTEOR_IDLE_SLEEPS
         if units[i].outcome == BYTEOR_DUTY_INPUT or units[i].outcome == BYTEOR_DUTY_OUTPUT:
             return BYTEOR_IDLE_ASKS
     return BYTEOR_IDLE_SPINS
@@ -207,6 +215,8 @@ cdef void _run(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
     cdef uint32_t alive = 1
     cdef int fd = -1
     cdef int16_t events = 0
+    if count == 1 and wait.kind == 0:
+        units[0].looks = LOOKS_SOURCE if units[0].source != NULL else LOOKS_STAGE
     while True:
         if _turn(units, count, &fd, &events, &alive):
             wait.idle_turns = 0

@@ -91,6 +91,7 @@ static void prepare(worker *w, uint32_t index) {
     u->ring_count = 1;
     u->kind = BYTEOR_UNIT_RING;
     u->max_batch = BATCH_MAX;
+    u->looks = 2;
     u->rerunnable = 1;
     u->member_count = u->stage_end = 1;
     u->doorbells = w->doorbells;
