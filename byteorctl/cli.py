@@ -29,6 +29,7 @@ VERBS = {
     "list": "List runs.",
     "status": "Show one run.",
     "watch": "Follow the changes of runs.",
+    "doctor": "Look whether the daemon's host is ready for a profile.",
     "snapshot": "Read the state of a run's rings from shared memory.",
     "incident-bundle": "Take an incident bundle of a run, live or ended.",
     "bundle": "Make, check and read incident bundles.",

@@ -22,6 +22,7 @@ from byteor.v1 import (
     bundles_pb2,
     control_service_pb2,
     control_service_pb2_grpc,
+    doctor_pb2,
     documents_pb2,
     runs_pb2,
 )
@@ -232,6 +233,20 @@ class Client:
     def get_run(self, run_id: str, *, timeout_s: float) -> Plain:
         """Return one run, whole."""
         return dict(self._unary("GetRun", runs_pb2.GetRunRequest(run_id=run_id), timeout_s)["run"])
+
+    def doctor(
+        self,
+        *,
+        spec: DocumentFile | None,
+        deployment: DocumentFile | None,
+        timeout_s: float,
+        **wanted: Any,
+    ) -> Plain:
+        """Return doctor's report; `wanted` are the other fields of the request."""
+        request = doctor_pb2.DoctorRequest(
+            spec=_document(spec), deployment=_document(deployment), **wanted
+        )
+        return self._unary("Doctor", request, timeout_s)
 
     def capabilities(self, *, timeout_s: float) -> Plain:
         """Return what the daemon can run."""

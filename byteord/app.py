@@ -26,6 +26,7 @@ from byteord.deployment.model import HostFacts
 from byteord.errors import ByteorError
 from byteord.rpc.bundles import Bundles
 from byteord.rpc.control import Catalogues, Control
+from byteord.rpc.doctor import Doctor
 from byteord.rpc.facts import byteor_version
 from byteord.rpc.requests import RequestStore
 from byteord.rpc.server import ApiServer
@@ -82,7 +83,8 @@ class Daemon:
             self._config.authority, manager, Catalogues(STAGES, ADAPTERS), self._read_host
         )
         bundles = self._make_bundles(control)
-        servicer = ControlServicer(control, requests, bundles)
+        doctor = Doctor(control, self._config, private=self._parent_fd >= 0)
+        servicer = ControlServicer(control, requests, bundles, doctor)
         server = ApiServer(self._config.listen, servicer, log=self._log, calls=self._calls)
         with contextlib.ExitStack() as stack:
             watch = LoopWatch(self._notifier, self._log, manager.steps.stuck)
@@ -90,7 +92,7 @@ class Daemon:
                 stack.callback(asyncio.create_task(task).cancel)
             await manager.adopt()
             await servicer.settle()
-            metrics = self._serve_metrics(manager, stack)
+            metrics = self._serve_metrics(manager, doctor, stack)
             await server.start()
             self._say_ready(metrics)
             await self._stop.wait()
@@ -102,13 +104,16 @@ class Daemon:
             await requests.close(EFFECTS_TIMEOUT_S)
         self._log.info("daemon.stopped", reason=self._why)
 
-    def _serve_metrics(self, manager: RunManager, stack: contextlib.ExitStack) -> str:
+    def _serve_metrics(
+        self, manager: RunManager, doctor: Doctor, stack: contextlib.ExitStack
+    ) -> str:
         """Collect metrics until `stack` is left, and serve them; return where, empty: nowhere."""
         collector = Collector(
             version=byteor_version(),
             runs=manager.live_runs,
             calls=self._calls,
             watches=lambda: manager.watches,
+            doctor=lambda: doctor.last,
         )
         stack.callback(collector.close)
         self._collector = collector

@@ -122,6 +122,7 @@ def show_workers(screen: Screen, run: Plain) -> None:
             *_gaps(worker["jitter"]),
             size(worker["rss_bytes"]) if worker["rss_bytes"] else "-",
             worker["exit"],
+            worker["confinement"],
         ]
         for worker in run["workers"]
     ]
@@ -137,7 +138,7 @@ def show_workers(screen: Screen, run: Plain) -> None:
         "#gaps",
         "#longest gap",
     ]
-    _table(screen, [*columns, "#memory", "exit"], rows)
+    _table(screen, [*columns, "#memory", "exit", "confined by"], rows)
 
 
 def show_tuning(screen: Screen, run: Plain) -> None:

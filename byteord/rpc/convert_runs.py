@@ -200,6 +200,7 @@ def _worker(worker: WorkerView) -> pb.WorkerStatus:
         cycle_ns_max=worker.cycle_ns_max,
         exit=worker.exit,
         rss_bytes=worker.rss_bytes,
+        confinement=worker.confinement,
         tuning=[knob_to_proto(knob) for knob in worker.tuning],
         jitter=jitter_to_proto(worker.jitter) if worker.jitter else None,
     )
@@ -217,6 +218,7 @@ def _worker_from_proto(worker: pb.WorkerStatus) -> WorkerView:
         cycle_ns_max=worker.cycle_ns_max,
         exit=worker.exit,
         rss_bytes=worker.rss_bytes,
+        confinement=worker.confinement,
         tuning=tuple(knob_from_proto(knob) for knob in worker.tuning),
         jitter=jitter_from_proto(worker.jitter) if worker.HasField("jitter") else None,
     )

@@ -15,11 +15,13 @@ from google.protobuf.message import Message
 from byteor.v1 import bundles_pb2 as bundles_pb
 from byteor.v1 import control_service_pb2 as control_pb
 from byteor.v1 import control_service_pb2_grpc
+from byteor.v1 import doctor_pb2 as doctor_pb
 from byteor.v1 import documents_pb2 as documents_pb
 from byteor.v1 import runs_pb2 as runs_pb
 from byteord.errors import NotFoundError
 from byteord.rpc import (
     convert_bundles,
+    convert_doctor,
     convert_documents,
     convert_facts,
     convert_runs,
@@ -29,6 +31,7 @@ from byteord.rpc import (
 )
 from byteord.rpc.bundles import Bundles
 from byteord.rpc.control import Control, preview
+from byteord.rpc.doctor import Doctor
 from byteord.rpc.requests import Request, RequestStore, check_request_id
 from byteord.runs.manager import new_run_id
 
@@ -40,11 +43,14 @@ PRINCIPAL = "local"
 class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
     """Serves `byteor.v1.ControlService`."""
 
-    def __init__(self, control: Control, requests: RequestStore, bundles: Bundles) -> None:
+    def __init__(
+        self, control: Control, requests: RequestStore, bundles: Bundles, doctor: Doctor
+    ) -> None:
         self._control = control
         self._manager = control.manager
         self._requests = requests
         self._bundles = bundles
+        self._doctor = doctor
 
     async def Validate(  # noqa: N802  name of the API
         self, request: documents_pb.ValidateRequest, _context: Context
@@ -189,6 +195,13 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         chunks = self._bundles.chunks(request.bundle_id, request.offset)
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
             yield convert_bundles.chunk_to_proto(*chunk)
+
+    async def Doctor(  # noqa: N802  name of the API
+        self, request: doctor_pb.DoctorRequest, _context: Context
+    ) -> doctor_pb.DoctorResponse:
+        """Tell whether the host is ready for a profile."""
+        answer = await self._doctor.run(convert_doctor.doctor_from_proto(request))
+        return convert_doctor.doctor_to_proto(answer)
 
     async def GetCapabilities(  # noqa: N802  name of the API
         self, _request: control_pb.GetCapabilitiesRequest, _context: Context

@@ -202,6 +202,8 @@ class WorkerView:
     """In the order of `byteord.tuning.knobs.KNOBS`; empty until the worker was read back."""
     jitter: JitterView | None = None
     """None until its regions could be read."""
+    confinement: str = ""
+    """What the kernel says its process is confined by; empty: it is not, and need not be."""
 
 
 @dataclass(frozen=True, slots=True)
