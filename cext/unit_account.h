@@ -70,10 +70,13 @@ static inline uint32_t byteor_ages_down_to(const uint8_t *slots, uint32_t slot_b
  * look at each message. */
 static inline void byteor_account_ordered(byteor_histogram *latency, const uint8_t *slots, uint32_t slot_bytes, uint32_t count, uint64_t now) {
     uint64_t sum = 0, oldest = byteor_age(now, byteor_time_at(slots, slot_bytes, 0));
+    int dense = byteor_time_at(slots, slot_bytes, count - 1) - byteor_time_at(slots, slot_bytes, 0) == count - 1;
     for (uint32_t first = 0, run; first < count; first += run) {
-        uint64_t age = byteor_age(now, byteor_time_at(slots, slot_bytes, first));
-        uint32_t bucket = byteor_histogram_index(age);
-        run = byteor_ages_down_to(slots, slot_bytes, first, count - first, now, age, byteor_histogram_low(bucket));
+        uint64_t age = dense ? (oldest > first ? oldest - first : 0) : byteor_age(now, byteor_time_at(slots, slot_bytes, first));
+        uint32_t bucket = byteor_histogram_index(age), rest = count - first;
+        uint64_t low = byteor_histogram_low(bucket);
+        if (!dense || age == 0) run = byteor_ages_down_to(slots, slot_bytes, first, rest, now, age, low);
+        else run = age - low < rest ? (uint32_t)(age - low) + 1 : rest; /* a nanosecond apart, as a burst is */
         byteor_count(&latency->bucket[bucket], run);
         sum += age * run;
     }
