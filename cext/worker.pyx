@@ -83,11 +83,6 @@ from unit cimport (
     byteor_worker_fault_watch,
 )
 
-cdef enum:
-    LOOKS_SOURCE = 8  # of an idle turn of a worker that spins for one unit
-    LOOKS_STAGE = 2
-
-
 KINDS = {"ring": 1, "scatter": 2, "gather": 3, "graph": 4}
 ROLE_KINDS = {"ingress": 1, "stage": 2, "egress": 3, "bridge": 4, "router": 5, "merge": 6}
 WAITS = {"spin": 0, "backoff": 1, "park": 2}
@@ -216,7 +211,7 @@ cdef void _run(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
     cdef int fd = -1
     cdef int16_t events = 0
     if count == 1 and wait.kind == 0:
-        units[0].looks = LOOKS_SOURCE if units[0].source != NULL else LOOKS_STAGE
+        units[0].looks = 8 if units[0].source != NULL else 2  # nobody else waits for this thread
     while True:
         if _turn(units, count, &fd, &events, &alive):
             wait.idle_turns = 0
