@@ -114,6 +114,10 @@ typedef struct byteor_unit_runtime {
     uint64_t turn_began_ns, turn_ended_ns; /* of the last turn that did something */
     uint64_t clock_ns;                     /* last reading of the clock */
     uint32_t took;                         /* messages of the source's last batch */
+    uint32_t looks;                        /* of one idle turn: more than 1 where nobody else waits for the thread */
+    uint64_t touched;                      /* slots below it are on their way to this CPU (byteor_touch_ahead) */
+    uint32_t linger, lulls, busy, lingered; /* unit_linger.h */
+    byteor_batch in;                       /* what the source is asked for */
     uint64_t source_rejects[2], sink_rejects[2]; /* how far each record has them */
     uint64_t source_shown, sink_shown;           /* rejections shown, plus 1 */
     byteor_wait wait;
@@ -219,7 +223,8 @@ static inline void byteor_undo_apply(byteor_unit_runtime *u) {
 /* Word by word: these words were stored a moment ago, and a wider load would have to wait until each has left the store
  * buffer, behind the stores to the ring. */
 static inline void byteor_record_words(uint64_t *to, const uint64_t *from, uint32_t words) {
-    for (uint32_t w = 0; w < words; w++) byteor_store_relaxed64(&to[w], from[w]);
+    for (uint32_t w = 0; w < words; w++)
+        if (to[w] != from[w]) byteor_store_relaxed64(&to[w], from[w]); /* a store costs more than to look */
 }
 
 static inline void byteor_adapter_record_store(byteor_adapter_record *record, const byteor_adapter_common *common, uint64_t *rejects) {

@@ -193,6 +193,9 @@ cdef int _did(byteor_unit_runtime **units, uint32_t count, const byteor_wait *wa
     if wait.kind != 0 and wait.idle_turns >= BYTEOR_WAIT_SPINS:
         return BYTEOR_IDLE_SLEEPS
     for i in range(count):
+        if units[i].lingered:
+            units[i].lingered = 0
+            return BYTEOR_IDLE_SLEEPS
         if units[i].outcome == BYTEOR_DUTY_INPUT or units[i].outcome == BYTEOR_DUTY_OUTPUT:
             return BYTEOR_IDLE_ASKS
     return BYTEOR_IDLE_SPINS
@@ -207,6 +210,8 @@ cdef void _run(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
     cdef uint32_t alive = 1
     cdef int fd = -1
     cdef int16_t events = 0
+    if count == 1 and wait.kind == 0:
+        units[0].looks = 8 if units[0].source != NULL else 2  # nobody else waits for this thread
     while True:
         if _turn(units, count, &fd, &events, &alive):
             wait.idle_turns = 0
