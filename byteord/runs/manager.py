@@ -37,6 +37,7 @@ from byteord.runs.documents import save_documents
 from byteord.runs.failures import run_error
 from byteord.runs.history import History
 from byteord.runs.host import read_host
+from byteord.runs.journal_dirs import make_directories
 from byteord.runs.live import LiveRun, RunFacts
 from byteord.runs.plan import make_plan, plan_memory_bytes
 from byteord.runs.steps import Steps
@@ -199,6 +200,7 @@ class RunManager:
         digests = await asyncio.to_thread(code_digests, admission.spec.stages, authority.code_dirs)
         run.facts = replace(run.facts, code_digests=digests)
         run.plan = pin_code(run.plan, digests)
+        await asyncio.to_thread(make_directories, run.plan)
         run.directory = await asyncio.to_thread(create_run, self._settings.regions_root, run.plan)
         run.documents = RunDocuments(admission.spec.kv, admission.deployment.kv)
         await asyncio.to_thread(save_documents, run.directory, run.documents)
