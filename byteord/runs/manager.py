@@ -38,6 +38,7 @@ from byteord.runs.effects import LeaseKeeper, encode_credential, with_effects
 from byteord.runs.failures import run_error
 from byteord.runs.history import History
 from byteord.runs.host import read_host
+from byteord.runs.journal_dirs import make_directories
 from byteord.runs.live import LiveRun, RunFacts
 from byteord.runs.plan import make_plan, plan_memory_bytes
 from byteord.runs.steps import Steps
@@ -195,6 +196,7 @@ class RunManager:
             side_effects=str(admission.deployment.effects.side_effects),
         )
         run.plan = with_effects(pin_code(run.plan, digests), grant, admission.deployment)
+        await asyncio.to_thread(make_directories, run.plan)
         run.directory = await asyncio.to_thread(create_run, self._settings.regions_root, run.plan)
         run.documents = RunDocuments(admission.spec.kv, admission.deployment.kv)
         await asyncio.to_thread(save_documents, run.directory, run.documents)

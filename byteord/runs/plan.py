@@ -42,6 +42,7 @@ from byteord.deployment.plan import (
 )
 from byteord.deployment.ports import unit_areas
 from byteord.deployment.profiles import strict
+from byteord.runs.journal_dirs import with_absolute_journals
 from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec, Stage
 from byteord.stages.guard.bind import STAGES as GUARDS
@@ -106,7 +107,7 @@ def make_plan(
         write_dirs=authority.write_dirs,
         notes=placed.notes,
         model=str(spec.model),
-        lanes=placed.lanes,
+        lanes=with_absolute_journals(placed.lanes, authority.write_dirs),
         schemas=tuple(file.text for file in deployment.dataguard.schemas),
         hash_key=deployment.dataguard.hash_key,
         secrets_dir=authority.secrets_dir,
