@@ -34,6 +34,7 @@ from byteord.deployment.ports import is_graph_unit
 from byteord.errors import ByteorError
 from byteord.tuning.apply import Outcome, begin, enter, pin_thread, settle
 from byteord.worker.graph import open_graph
+from byteord.worker.journals import open_journals
 
 EXIT_OK, EXIT_FAILED, EXIT_RESTART, EXIT_REGION = 0, 1, 3, 4
 PR_SET_NAME = 15
@@ -52,6 +53,7 @@ class Worker:
         control_fd: int,
         ring_fds: list[int],
         stream_fds: dict[str, int],
+        directory: str = "",
     ) -> None:
         """Map the regions.
 
@@ -63,6 +65,7 @@ class Worker:
         self.host = Host(control_fd, ring_fds)
         self.host.end_at_lost_page(EXIT_REGION)
         self.stream_fds = stream_fds
+        self.directory = directory
         self.handles: list[Any] = []
         self.failed = False
 
@@ -137,8 +140,19 @@ class Worker:
         """How a unit of a LaneGraph works: from its inputs to its outputs."""
         log = undo_log_bytes(self.plan, unit)
         most = _batch_max(self.plan, slots=0, stride=0, log=log, touched=touched, stages=stages)
-        graph, most = open_graph(self.host, self.plan, unit, most)
-        self.handles.append(graph)
+        try:
+            journals = open_journals(
+                self.host,
+                self.plan,
+                unit,
+                self.directory,
+                began=self.control.unit(unit.index)["commits"],
+            )
+        except (ByteorError, OSError) as error:
+            self.control.fail(unit.roles[0], "START_FAILED", None, b"", str(error))
+            raise
+        graph, most = open_graph(self.host, self.plan, unit, most, journals)
+        self.handles += [graph, journals]
         return {
             "kind": "graph",
             "rings": [],
@@ -347,6 +361,7 @@ def run_worker(
     ring_fds: list[int],
     stream_fds: dict[str, int],
     report_fd: int = -1,
+    directory: str = "",
 ) -> int:
     """Be the worker: open, run, return the exit code.
 
@@ -355,7 +370,12 @@ def run_worker(
     done = prepare_process(plan, worker)
     try:
         hosted = Worker(
-            plan, worker, control_fd=control_fd, ring_fds=ring_fds, stream_fds=stream_fds
+            plan,
+            worker,
+            control_fd=control_fd,
+            ring_fds=ring_fds,
+            stream_fds=stream_fds,
+            directory=directory,
         )
         hosted.open()
     except Exception as error:  # noqa: BLE001 - the boundary of the process
