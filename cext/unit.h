@@ -298,6 +298,8 @@ static inline void byteor_publish_record(byteor_unit_runtime *u) {
             byteor_cell_release(ring, (uint32_t)u->member[m].cell, sequence);
             BYTEOR_KILL_POINT(5);
         }
+        if (u->sink && !u->source && u->first_stage == u->stage_end) /* an egress by itself: its own cell */
+            byteor_cell_release(ring, (uint32_t)u->member[0].cell, work->egress_position);
         return;
     }
     for (uint32_t r = 0; r < u->ring_count; r++) {

@@ -74,16 +74,6 @@ def _check_effects(stage: Stage, path: Path, found: Collector, environment: Envi
             fix="ask for one with `byteorctl approve request`, give it with `run --approval`",
             severity=Severity.NOTE,
         )
-    elif strict:
-        found.add(
-            "POLICY_NOT_CONFINED",
-            (*path, "effects"),
-            seen="effects = []",
-            wanted="a build that confines what is declared effect-free; this one takes the "
-            "declaration's word",
-            fix="review the stage's code",
-            severity=Severity.WARNING,
-        )
 
 
 def check_adapters(

@@ -127,6 +127,8 @@ class _Units:
             return False
         if apart and any(member.kind == "ingress" for member in members):
             return False
+        if role.confined != members[0].confined:
+            return False
         if self._groups.get(role.index) != self._groups.get(members[0].index):
             return False
         if len(members) >= UNIT_ROLES_MAX or not _may_share(role, members):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from byteord.deployment.confinement import effect_free
 from byteord.deployment.memory import estimate_memory, workers_of
-from byteord.deployment.model import Deployment, HostFacts, Wait
-from byteord.spec.findings import Collector, Severity
+from byteord.deployment.model import Deployment, Environment, HostFacts, Wait
+from byteord.spec.findings import Collector, Path, Severity
 from byteord.spec.lane_model import LaneGraph
-from byteord.spec.model import Spec
+from byteord.spec.model import Spec, Stage
 
 _PIN = ("tuning", "pin")
 
@@ -42,6 +45,27 @@ def check_cpus(pin: object, host: HostFacts, found: Collector) -> None:
                 wanted="each CPU once",
                 fix="delete the second one",
                 severity=Severity.WARNING,
+            )
+
+
+def check_confinement(
+    stages: Iterable[tuple[Path, Stage]],
+    environment: Environment,
+    host: HostFacts,
+    found: Collector,
+) -> None:
+    """Report stages that are declared effect-free on a host that cannot hold them to it."""
+    if host.confinement:
+        return
+    for path, stage in stages:
+        if effect_free(stage):
+            found.add(
+                "HOST_NOT_CONFINING",
+                (*path, "effects"),
+                seen="a kernel without seccomp filters",
+                wanted="one that confines what is declared effect-free",
+                fix="run it on a kernel with CONFIG_SECCOMP_FILTER; in dev it runs unconfined",
+                severity=Severity.NOTE if environment is Environment.DEV else Severity.ERROR,
             )
 
 

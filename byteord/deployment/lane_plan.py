@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from byteord.deployment.confinement import effect_free
 from byteord.deployment.model import CLIENT, Deployment
 from byteord.deployment.plan import (
     ConsumerPlan,
@@ -223,6 +224,7 @@ def with_stage(role: RolePlan, stage: Stage) -> RolePlan:
         state=str(stage.state),
         state_bytes=stage.state_bytes,
         digest=stage.digest,
+        confined=effect_free(stage),
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from byteord.deployment.confinement import confines, effect_free
 from byteord.deployment.fusion import staff, unite
 from byteord.deployment.lane_plan import lay_out
 from byteord.deployment.model import CLIENT, Deployment, FailurePolicy, Fuse
@@ -97,7 +98,8 @@ def workers_of(spec: Spec | LaneGraph, deployment: Deployment) -> int:
     ingress = deployment.adapters.get(spec.ingress.name)
     egress = deployment.adapters.get(spec.egress.name)
     ingress_hosted = ingress is None or ingress.kind != CLIENT
-    egress_alone = shards > 1 and (egress is None or egress.kind != CLIENT)
+    apart = confines(deployment) and effect_free(spec.stages[-1])
+    egress_alone = (shards > 1 or apart) and (egress is None or egress.kind != CLIENT)
     python = [stage.stage.startswith("python:") for stage in spec.stages]
     if deployment.tuning.fuse is Fuse.NEVER:
         groups = len(python)

@@ -330,6 +330,8 @@ class HostFacts:
     """Caches, nodes, isolation; empty: only `physical_cores` is known."""
     rights: Rights = field(default_factory=Rights)
     """What the kernel lets the daemon, and so its workers, ask for."""
+    confinement: str = "seccomp"
+    """What this kernel has to confine code with; empty: it cannot."""
 
     @property
     def layout(self) -> Topology:

@@ -131,6 +131,8 @@ class RolePlan:
     state: str = "stateless"
     state_bytes: int = 0
     digest: str = ""
+    confined: bool = False
+    """Its code is loaded only once the process has no way to have effects."""
     report: tuple[str, ...] = ()
     """Names of the counters that the stage keeps in its state area (`byteord.regions.report`)."""
     adapter: str = ""

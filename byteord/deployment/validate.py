@@ -229,6 +229,9 @@ class _Run:
         typed = self._deployment.typed
         if self._host is None or not self._spec.is_read or typed is None:
             return False
+        host_rules.check_confinement(
+            self._spec.stages(), self._environment, self._host, self._spec.found
+        )
         host_rules.check_cpus(typed["tuning"]["pin"], self._host, self._deployment.found)
         spec, deployment = self._spec.build(), self._deployment.build()
         if spec is None or deployment is None:

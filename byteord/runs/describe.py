@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from byteord.deployment.plan import RunPlan
+from byteord.deployment.plan import RunPlan, WorkerPlan
 from byteord.regions.lanes import hold_text
 from byteord.runs.shim_client import ShimStatus, ShimWorker
 from byteord.runs.view import (
@@ -39,6 +39,31 @@ def resident_bytes(pid: int) -> int:
             return int(file.read().split()[1]) * _PAGE_BYTES
     except (OSError, IndexError, ValueError):
         return 0
+
+
+def confinement_of(plan: RunPlan, worker: WorkerPlan, pid: int) -> str:
+    """Return what the kernel says of a worker that is to be confined; empty for another.
+
+    Landlock does not show in `/proc`; a worker that could not get it has not loaded the code.
+    """
+    units = [plan.units[unit] for thread in worker.threads for unit in thread]
+    if not any(plan.roles[role].confined for unit in units for role in unit.roles):
+        return ""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            said = {key: value.strip() for key, _, value in (line.partition(":") for line in file)}
+    except OSError:
+        return "wanted; not running"
+    held = [
+        name
+        for name, key, value in (
+            ("no_new_privs", "NoNewPrivs", "1"),
+            ("no capabilities", "CapEff", "0" * 16),
+            ("seccomp", "Seccomp", "2"),
+        )
+        if said.get(key) == value
+    ]
+    return ", ".join(held) or "wanted; not applied yet"
 
 
 def role_views(plan: RunPlan, read: Mapping[str, Any] | None) -> tuple[RoleView, ...]:
@@ -81,6 +106,7 @@ def worker_views(
                 cycle_ns_max=max((role["cycle_ns_max"] for role in mine), default=0),
                 exit=seen.exit,
                 rss_bytes=resident_bytes(seen.pid) if seen.pid else 0,
+                confinement=confinement_of(plan, worker, seen.pid),
                 tuning=(tuning or {}).get(worker.index, ()),
                 jitter=_jitter(read, worker.index),
             )

@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
+from byteord._cext.confine import has_seccomp, landlock_abi
 from byteord.deployment.model import HostFacts
 from byteord.deployment.topology import Topology
 from byteord.regions.clock import clock_mult, membarrier_available
@@ -32,9 +33,18 @@ def read_host(
         memory_available_bytes=_available_bytes(Path(root, "proc/meminfo")),
         membarrier=membarrier_available(),
         clock="tsc" if clock_mult(root) else "monotonic",
+        confinement=read_confinement(),
         topology=topology,
         rights=read_rights(root),
     )
+
+
+def read_confinement() -> str:
+    """Return what this kernel has to confine code with; empty: it cannot."""
+    if not has_seccomp():
+        return ""
+    abi = landlock_abi()
+    return f"seccomp, landlock {abi}" if abi else "seccomp, no landlock: reading is not confined"
 
 
 def _cores(topology: Topology) -> tuple[tuple[int, ...], ...]:

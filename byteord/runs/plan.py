@@ -13,6 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from byteord._cext import region
+from byteord.deployment.confinement import (
+    check_processes,
+    confine_roles,
+    confines,
+    effect_free,
+)
 from byteord.deployment.fusion import busy_roles, staff, unite
 from byteord.deployment.lane_plan import lay_out, with_stage
 from byteord.deployment.model import (
@@ -125,11 +131,12 @@ class _Placed:
 def _place_ring(
     spec: Spec, deployment: Deployment, host: HostFacts, *, single_process: bool
 ) -> _Placed:
-    roles = _roles(spec, deployment)
+    roles = confine_roles(_roles(spec, deployment), deployment)
     notes: list[str] = []
     groups = _groups(spec, deployment, roles, host, notes)
     units = tuple(UnitPlan(index, tuple(group)) for index, group in enumerate(groups))
     workers = _workers(units, roles, single_process=single_process)
+    check_processes(workers, units, roles, deployment)
     key = spec.ring.shard_key
     shard_key = (key.offset, key.length) if key else None
     return _Placed(
@@ -143,9 +150,10 @@ def _place_graph(
     layout, tuning = lay_out(graph, deployment), deployment.tuning
     notes = [f"{each.what} {each.name} was inserted: {each.why}" for each in graph.inserted]
     fuse = _fuses(tuning.fuse, busy_roles(layout.roles), len(host.cpus_allowed), notes)
-    roles = tuple(_reporting(role) for role in layout.roles)
-    units = unite(layout.roles, layout.lanes, deployment, fuse=fuse, notes=notes)
-    workers = staff(units, layout.roles, deployment.groups, single_process=single_process)
+    roles = tuple(_reporting(role) for role in confine_roles(layout.roles, deployment))
+    units = unite(roles, layout.lanes, deployment, fuse=fuse, notes=notes)
+    workers = staff(units, roles, deployment.groups, single_process=single_process)
+    check_processes(workers, units, roles, deployment)
     return _Placed(layout.rings, roles, units, workers, tuple(notes), lanes=layout.lanes)
 
 
@@ -163,7 +171,8 @@ def _roles(spec: Spec, deployment: Deployment) -> list[RolePlan]:
     ingress = deployment.adapters[spec.ingress.name]
     egress = deployment.adapters[spec.egress.name]
     last = len(spec.stages) - 1
-    own_cell = shards > 1 or egress.kind == CLIENT
+    apart = confines(deployment) and effect_free(spec.stages[-1])
+    own_cell = shards > 1 or egress.kind == CLIENT or apart
     everywhere = 0 if shards == 1 else -1
     roles = [
         RolePlan(
@@ -228,7 +237,8 @@ def _groups(
     for role in stages:
         if role.shard != shard:
             open_group, shard = False, role.shard
-        if open_group and not role.is_python:
+        joined = roles[groups[-1][-1]].confined == role.confined
+        if open_group and joined and not role.is_python:
             groups[-1].append(role.index)
         else:
             groups.append([role.index])

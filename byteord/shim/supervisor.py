@@ -124,8 +124,8 @@ class Supervisor:
             control_fd=self.control_fd,
             ring_fds=self.ring_fds,
             stream_fds=self.stream_fds,
-            report_fd=report.fileno(),
             directory=self.directory,
+            report_fd=report.fileno(),
         )
         keep = {self.control_fd, report.fileno(), *self.ring_fds}
         keep |= {

@@ -147,7 +147,6 @@ CODES: tuple[Code, ...] = (
         POLICY_DIGEST_MISSING="code that is not pinned in staging or prod",
         POLICY_EFFECTS_UNDECLARED="a stage that does not declare its effects",
         POLICY_EFFECTS_GATED="side effects in staging or prod: the run needs an approval",
-        POLICY_NOT_CONFINED="a stage declared effect-free that this build does not confine",
         POLICY_SCHEMA_FILE="a schema file that cannot be read, or is not right",
         POLICY_PATH_DENIED="a path outside the directories that the daemon allows",
         POLICY_ADDRESS_DENIED="an address outside the patterns that the daemon allows",
@@ -156,6 +155,7 @@ CODES: tuple[Code, ...] = (
     ),
     *_level(
         "host",
+        HOST_NOT_CONFINING="a stage declared effect-free, and a kernel that cannot hold it to that",
         HOST_CPU_MISSING="a CPU that the host does not have",
         HOST_CPU_NOT_ALLOWED="a CPU that the daemon may not use",
         HOST_CPU_TWICE="a CPU that is listed twice",

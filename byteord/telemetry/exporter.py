@@ -19,6 +19,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
+from byteord.doctor.model import Report
 from byteord.errors import (
     AlreadyExistsError,
     DeniedError,
@@ -69,12 +70,14 @@ class Collector:
         runs: Callable[[], Sequence[Target]],
         calls: GrpcCalls,
         watches: Callable[[], int] = lambda: 0,
+        doctor: Callable[[], Report | None] = lambda: None,
     ) -> None:
-        """Read nothing yet. `runs` and `watches` are called from the exporter's threads."""
+        """Read nothing yet. `runs`, `watches`, `doctor` are called from the exporter's threads."""
         self._version = version
         self._runs = runs
         self._calls = calls
         self._watches = watches
+        self._doctor = doctor
         self._readers: dict[str, RunReader] = {}
         self._lock = threading.Lock()
         self._scrape_s = 0.0
@@ -104,6 +107,7 @@ class Collector:
             runs=[self._run(target) for target in targets],
             calls=self._calls.snapshot(),
             watches=self._watches(),
+            doctor=self._doctor(),
             daemon=process_stats(os.getpid(), own=True),
             scrape_s=self._scrape_s,
             scrape_errors=self._errors,

@@ -191,6 +191,23 @@ METRICS: tuple[Metric, ...] = (
         "had its CPU.",
         _WORKER,
     ),
+    Metric(
+        "byteor_doctor_check",
+        "gauge",
+        "1 for the state that a check of doctor had when all were last run through this daemon.",
+        ("code", "state"),
+    ),
+    Metric(
+        "byteor_doctor_checks",
+        "gauge",
+        "Checks of doctor in each state, when all were last run through this daemon.",
+        ("state",),
+    ),
+    Metric(
+        "byteor_doctor_run_timestamp_seconds",
+        "gauge",
+        "When all checks of doctor were last run through this daemon.",
+    ),
     Metric("byteor_watches", "gauge", "Open watches of runs."),
     Metric("byteor_grpc_server_started_total", "counter", "Calls that the API began.", ("method",)),
     Metric(

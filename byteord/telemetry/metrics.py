@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from byteord.doctor.model import Report as DoctorReport
 from byteord.runs.state import RunState
 from byteord.telemetry.calls import CALL_BOUNDS_S, CallStats
+from byteord.telemetry.doctor_series import put_doctor
 from byteord.telemetry.metric_table import METRICS
 from byteord.telemetry.process import ProcessStats
 from byteord.tuning.knobs import STATES
@@ -52,6 +54,8 @@ class Sample:
     runs: Sequence[RunSample] = ()
     calls: Mapping[str, CallStats] | None = None
     watches: int = 0
+    doctor: DoctorReport | None = None
+    """Of the latest run of all checks."""
     daemon: ProcessStats | None = None
     scrape_s: float = 0.0
     scrape_errors: int = 0
@@ -66,6 +70,8 @@ def render(sample: Sample) -> str:
         _run(page, run)
     _calls(page, sample.calls or {})
     _daemon(page, sample)
+    if sample.doctor is not None:
+        put_doctor(page, sample.doctor)
     lines: list[str] = []
     for metric in METRICS:
         if page[metric.name]:

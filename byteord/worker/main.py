@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from byteord._cext import control
@@ -53,9 +54,9 @@ class Worker:
         control_fd: int,
         ring_fds: list[int],
         stream_fds: dict[str, int],
-        directory: str = "",
+        directory: str,
     ) -> None:
-        """Map the regions.
+        """Map the regions of the run in `directory`.
 
         `stream_fds` holds the descriptors of the run's client, `ingress` and `egress`.
         """
@@ -65,38 +66,67 @@ class Worker:
         self.host = Host(control_fd, ring_fds)
         self.host.end_at_lost_page(EXIT_REGION)
         self.stream_fds = stream_fds
-        self.directory = directory
         self.handles: list[Any] = []
+        self.directory = directory
+        self.confined = False
+        self.graphs: dict[int, tuple[Any, int]] = {}
         self.failed = False
 
-    def open(self) -> None:
-        """Open every role and take over its unit.
+    def open(self, tune: Callable[[], None]) -> None:
+        """Open every role and take over its unit; `tune` is called once all else is done.
 
-        A role that cannot be opened is recorded and raised.
+        Code that is to be confined is loaded last, when all else has been opened and tuned:
+        confinement takes the rights to do either. A role that cannot be opened is recorded and
+        raised.
         """
+        indices = [index for thread in self.worker.threads for index in thread]
+        roles = [
+            (self.plan.roles[role], self.plan.units[index])
+            for index in indices
+            for role in self.plan.units[index].roles
+        ]
+        opened: dict[int, tuple[dict[str, Any], int]] = {}
+        for role, unit in roles:
+            if not role.confined:
+                opened[role.index] = self._open_recorded(role, unit)
+        for index in indices:
+            if is_graph_unit(self.plan, self.plan.units[index]):
+                self._open_graph(self.plan.units[index])
+        for role, unit in roles:
+            if role.confined:
+                opened[role.index] = self._open_recorded(role, unit, tune)
         for thread in self.worker.threads:
             for index in thread:
-                self._open_unit(self.plan.units[index], leader=thread[0])
-        for thread in self.worker.threads:
-            for index in thread:
-                self.host.recover(index, os.getpid())
+                self._add_unit(self.plan.units[index], leader=thread[0], opened=opened)
+        for index in indices:
+            self.host.recover(index, os.getpid())
+        if not self.confined:
+            tune()
 
-    def _open_unit(self, unit: UnitPlan, leader: int) -> None:
+    def _open_recorded(
+        self, role: RolePlan, unit: UnitPlan, tune: Callable[[], None] = lambda: None
+    ) -> tuple[dict[str, Any], int]:
+        try:
+            if role.confined and not self.confined:
+                from byteord.worker.confine import confine_worker
+
+                tune()
+                confine_worker(self.plan, self.directory)
+                self.confined = True
+            return self._open_role(role, unit)
+        except Exception as error:
+            text = (
+                str(error) if isinstance(error, ByteorError) else f"{type(error).__name__}: {error}"
+            )
+            self.control.fail(role.index, "START_FAILED", None, b"", text)
+            raise
+
+    def _add_unit(
+        self, unit: UnitPlan, *, leader: int, opened: dict[int, tuple[dict[str, Any], int]]
+    ) -> None:
         plan, roles = self.plan, [self.plan.roles[role] for role in unit.roles]
-        members, touched = [], 0
-        for role in roles:
-            try:
-                member, touch = self._open_role(role, unit)
-            except Exception as error:
-                text = (
-                    str(error)
-                    if isinstance(error, ByteorError)
-                    else f"{type(error).__name__}: {error}"
-                )
-                self.control.fail(role.index, "START_FAILED", None, b"", text)
-                raise
-            members.append(member)
-            touched += touch
+        members = [opened[role.index][0] for role in roles]
+        touched = sum(opened[role.index][1] for role in roles)
         stages = [role for role in roles if role.kind == "stage"]
         self.host.add_unit(
             unit.index,
@@ -136,23 +166,24 @@ class Worker:
             ),
         }
 
-    def _on_ports(self, unit: UnitPlan, stages: list[RolePlan], touched: int) -> dict[str, Any]:
-        """How a unit of a LaneGraph works: from its inputs to its outputs."""
-        log = undo_log_bytes(self.plan, unit)
-        most = _batch_max(self.plan, slots=0, stride=0, log=log, touched=touched, stages=stages)
+    def _open_graph(self, unit: UnitPlan) -> None:
+        """Open the lanes of a unit of a LaneGraph, among them journals in files."""
+        began = self.control.unit(unit.index)["commits"]
         try:
-            journals = open_journals(
-                self.host,
-                self.plan,
-                unit,
-                self.directory,
-                began=self.control.unit(unit.index)["commits"],
-            )
+            journals = open_journals(self.host, self.plan, unit, self.directory, began=began)
         except (ByteorError, OSError) as error:
             self.control.fail(unit.roles[0], "START_FAILED", None, b"", str(error))
             raise
-        graph, most = open_graph(self.host, self.plan, unit, most, journals)
+        graph, most = open_graph(self.host, self.plan, unit, self.plan.max_batch, journals)
         self.handles += [graph, journals]
+        self.graphs[unit.index] = graph, most
+
+    def _on_ports(self, unit: UnitPlan, stages: list[RolePlan], touched: int) -> dict[str, Any]:
+        """How a unit of a LaneGraph works: from its inputs to its outputs."""
+        log = undo_log_bytes(self.plan, unit)
+        graph, most = self.graphs[unit.index]
+        bound = _batch_max(self.plan, slots=0, stride=0, log=log, touched=touched, stages=stages)
+        most = min(most, bound)
         return {
             "kind": "graph",
             "rings": [],
@@ -360,8 +391,8 @@ def run_worker(
     control_fd: int,
     ring_fds: list[int],
     stream_fds: dict[str, int],
+    directory: str,
     report_fd: int = -1,
-    directory: str = "",
 ) -> int:
     """Be the worker: open, run, return the exit code.
 
@@ -377,14 +408,17 @@ def run_worker(
             stream_fds=stream_fds,
             directory=directory,
         )
-        hosted.open()
+
+        def tune() -> None:
+            settle(plan.tuning, hosted.host.mappings(), done)
+            begin(plan.tuning, done)
+
+        hosted.open(tune)
     except Exception as error:  # noqa: BLE001 - the boundary of the process
         text = f"{type(error).__name__}: {error}"
         sys.stderr.write(f"worker {worker.index} ({worker.name}): {text}\n")
         sys.stderr.flush()
         return EXIT_FAILED
-    settle(plan.tuning, hosted.host.mappings(), done)
-    begin(plan.tuning, done)
     if not report_tuning(report_fd, done, wait=plan.tuning.strict):
         return EXIT_OK
     return hosted.run()

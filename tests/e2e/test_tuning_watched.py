@@ -158,7 +158,7 @@ def test_what_only_shows_when_it_is_applied_stops_the_start_too() -> None:
         facts = read_host()
         hopeful = replace(facts, topology=replace(facts.topology, isolated=tuple(CPUS)))
         settings = RunSettings(runs.authority, str(runs.regions), str(runs.top / "state"))
-        manager = RunManager(settings, host=lambda: hopeful)
+        manager = RunManager(settings, governor=runs.governor(), host=lambda: hopeful)
         with pytest.raises(WrongStateError, match="isolation of") as refused:
             await manager.start(in_staging(runs, f"{ISOLATED}{NOT_HELD}"))
         assert refused.value.reason == "TUNING_DEGRADED"
@@ -208,19 +208,15 @@ def test_threads_of_a_single_process_are_placed_one_by_one() -> None:
     with running(plan) as live:
         live.until_state("running")
         pid = live.worker_pid("a")
-        until_now(lambda: len(list(Path(f"/proc/{pid}/task").iterdir())) > 1, 10.0, "threads")
-        first, other = pid, f"{pid}"
+        until_now(lambda: _place(pid, "byteor-w0") == {CPUS[1]}, 10.0, "the first thread in place")
+        until_now(lambda: _place(pid, "byteor-w0.1") == {CPUS[0]}, 10.0, "the second one, too")
 
-        def placed() -> bool:
-            nonlocal other
-            tasks = [task.name for task in Path(f"/proc/{pid}/task").iterdir()]
-            names = {t: Path(f"/proc/{pid}/task/{t}/comm").read_text().strip() for t in tasks}
-            named = [task for task, name in names.items() if name == "byteor-w0.1"]
-            other = named[0] if named else ""
-            return bool(other) and os.sched_getaffinity(int(other)) == {CPUS[0]}
 
-        until_now(placed, 10.0, "the second thread in its place")
-        assert os.sched_getaffinity(first) == {CPUS[1]}
+def _place(pid: int, name: str) -> set[int]:
+    """Return the CPUs of the thread of that name; none while it is not there."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    found = [task.name for task in tasks if (task / "comm").read_text().strip() == name]
+    return set(os.sched_getaffinity(int(found[0]))) if found else set()
 
 
 def test_the_client_shows_plan_refusal_and_state(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from byteord.adapters.catalogue import CATALOGUE as ADAPTERS
-from byteord.deployment.model import Authority
+from byteord.deployment.model import Authority, Environment
 from byteord.deployment.plan import RunPlan
 from byteord.deployment.validate import validate
 from byteord.regions.create import create_run
@@ -49,6 +49,7 @@ def make_test_plan(
     single_process: bool = False,
     directories: Sequence[str] = ("/tmp",),
     secrets_dir: str = "",
+    environment: Environment = Environment.DEV,
 ) -> RunPlan:
     """Return the plan of valid documents; fail with their findings otherwise."""
     dirs = tuple(directories)
@@ -59,6 +60,7 @@ def make_test_plan(
         listen=("*:*",),
         connect=("*:*",),
         secrets_dir=secrets_dir,
+        environment=environment,
     )
     host = read_host()
     report = validate(
@@ -158,7 +160,9 @@ def running(
         if bound:
             command.append("--bound")
         with open(os.path.join(directory, "shim.log"), "wb") as log:
-            process = subprocess.Popen(command, pass_fds=descriptors, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                command, pass_fds=descriptors, stdout=log, stderr=log, cwd=directory
+            )
         theirs.close()
         run = LiveRun(directory, process, ours, RunReader(directory))
         yield run

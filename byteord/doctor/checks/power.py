@@ -127,8 +127,7 @@ def _idle(look: Look, asked: Asked) -> Verdict:
     "somebody holds cpu_dma_latency",
     "/dev/cpu_dma_latency in /proc/*/fd",
     "held open while a tuned run lives",
-    "tuning.cpu_dma_latency = 0 in the deployment, or the unit byteor-tune",
-    remedies=command("systemctl enable --now byteor-tune.service"),
+    "cpu_dma_latency = 0 in [tuning] of the deployment: a worker then holds it",
     reference="kernel: power/pm_qos_interface; tuned: force_latency",
 )
 def _dma(look: Look, _: Asked) -> Verdict:

@@ -15,12 +15,17 @@ from typing import Any
 import pytest
 
 import byteord.telemetry
+from byteord.doctor.model import Asked, Report
+from byteord.doctor.registry import selected
+from byteord.doctor.run import run_checks
 from byteord.runs.state import RunState
 from byteord.telemetry.calls import METHODS_MAX, GrpcCalls
 from byteord.telemetry.metric_table import METRICS, reference
 from byteord.telemetry.metrics import BOUNDS_NS, Histogram, RunSample, Sample, render
 from byteord.telemetry.process import ProcessStats, process_stats
 from byteord.tuning.knobs import DEGRADED, Knob
+from byteord.tuning.root import HostRoot
+from byteord.tuning.topology import read_topology
 
 SAMPLE_LINE = re.compile(r'^([a-z_][a-z0-9_]*)(?:\{((?:[a-z_]+="(?:[^"\\]|\\.)*",?)*)\})? (\S+)$')
 REASONS = ("oversize", "malformed", "truncated", "filtered", "corrupt", "kernel")
@@ -99,6 +104,12 @@ def histogram(_role: int, _which: str) -> Histogram:
     return counts, 2_000_012_345, 3
 
 
+def doctor_report() -> Report:
+    """Return a report of one check."""
+    asked = Asked(topology=read_topology())
+    return run_checks(selected(codes=["K01"]), asked, HostRoot())
+
+
 def full_sample(run: str = "r1", pipeline: str = "es-trades", stages: int = 2) -> Sample:
     """Return a sample in which every metric has a series."""
     kinds = ["ingress", *["stage"] * stages, "egress"]
@@ -126,6 +137,7 @@ def full_sample(run: str = "r1", pipeline: str = "es-trades", stages: int = 2) -
         ],
         calls=calls.snapshot(),
         watches=1,
+        doctor=doctor_report(),
         daemon=process_stats(1),
         scrape_s=0.004,
     )

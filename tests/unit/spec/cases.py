@@ -240,14 +240,6 @@ POLICY = (
         context=IN_STAGING,
     ),
     Case(
-        "POLICY_NOT_CONFINED",
-        "stages.0.effects",
-        "confines",
-        stages_spec(f"{PYTHON}\n{PIN}\neffects = []"),
-        severity=Severity.WARNING,
-        context=IN_STAGING,
-    ),
-    Case(
         "POLICY_SCHEMA_FILE",
         "dataguard.schemas",
         "no such file",
@@ -312,6 +304,13 @@ POLICY = (
 )
 
 HOSTED = (
+    Case(
+        "HOST_NOT_CONFINING",
+        "stages.0.effects",
+        "confines",
+        stages_spec(f"{PYTHON}\n{PIN}\neffects = []"),
+        context={**IN_STAGING, "host": replace(HOST, confinement="")},
+    ),
     Case(
         "HOST_CPU_MISSING",
         "tuning.pin.1",
