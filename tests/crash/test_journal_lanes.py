@@ -69,7 +69,9 @@ def test_a_durable_journal_holds_everything_once_and_in_order(tmp_path: Path, ki
             goal = run.role(name)["received"] + chance.randrange(1, COUNT // (2 * kills))
 
             def reached(name: str = name, goal: int = goal) -> bool:
-                return run.role(name)["received"] >= goal or run.status()["state"] != "running"
+                return bool(
+                    run.role(name)["received"] >= goal or run.status()["state"] != "running"
+                )
 
             until(reached, 30)
             _kill(run, name)
