@@ -161,13 +161,6 @@ class RunManager:
             client_output=admission.client_output,
         )
         refuse_degraded(plan, host, plan_memory_bytes(plan))
-        journals = [lane.name for lane in plan.lanes if lane.kind == "journal"]
-        if journals:
-            raise WrongStateError(
-                f"{plan.name}: its lanes {journals} are journals, which this build does not "
-                "execute yet; make them events or fanout_broadcast",
-                reason="LANE_NOT_EXECUTABLE",
-            )
         self._check_new(plan)
         check_ceilings(plan, [each.plan for each in self._live.values()], self._settings.authority)
         facts = RunFacts(
