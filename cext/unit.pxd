@@ -174,6 +174,7 @@ cdef extern from "jitter.h" nogil:
         BYTEOR_IDLE_ASKS
         BYTEOR_IDLE_SLEEPS
         BYTEOR_IDLE_SPINS
+    const uint64_t BYTEOR_NO_TRAIL
     ctypedef struct byteor_gap_watch:
         byteor_histogram *gaps
         uint64_t last_ns

@@ -27,6 +27,7 @@ from unit cimport (
     BYTEOR_IDLE_SLEEPS,
     BYTEOR_IDLE_SPINS,
     BYTEOR_MEMBERS_MAX,
+    BYTEOR_NO_TRAIL,
     BYTEOR_PARK_NS_MAX,
     BYTEOR_REGION_CONTROL,
     BYTEOR_REGION_RING,
@@ -206,7 +207,7 @@ cdef void _run(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
     cdef byteor_wait *wait = &units[0].wait
     cdef byteor_gap_watch gap
     gap.gaps = &units[0].unit.gaps
-    gap.last_ns = 0
+    gap.last_ns = BYTEOR_NO_TRAIL
     cdef uint32_t alive = 1
     cdef int fd = -1
     cdef int16_t events = 0
