@@ -282,6 +282,7 @@ class RunManager:
         view, snapshot = await asyncio.to_thread(run.conclude)
         view = replace(view, revision=self._hub.next_revision())
         run.release()
+        await self._leases.ended(run)
         try:
             await asyncio.to_thread(self._history.add, view, snapshot, run.documents)
         except OSError as error:
