@@ -21,6 +21,7 @@ from typing import Any
 
 from byteord._cext import control
 from byteord._cext.worker import Host
+from byteord.deployment.actions import is_action
 from byteord.deployment.plan import (
     RolePlan,
     RunPlan,
@@ -68,6 +69,7 @@ class Worker:
         self.handles: list[Any] = []
         self.directory = directory
         self.confined = False
+        self.journal: Any = None
         self.graphs: dict[int, tuple[Any, int]] = {}
         self.failed = False
 
@@ -207,6 +209,8 @@ class Worker:
         return member, touched
 
     def _open_stage(self, role: RolePlan) -> Any:
+        if is_action(role.stage):
+            return self._open_action(role)
         if role.is_python:
             from byteord.worker import python_stage
 
@@ -220,6 +224,15 @@ class Worker:
         from byteord.stages.load import open_native
 
         return open_native(role, self.plan.code_dirs, role_payload_bytes(self.plan, role))
+
+    def _open_action(self, role: RolePlan) -> Any:
+        from byteord.stages.actions.journal import ActionJournal
+        from byteord.stages.actions.open import open_action
+
+        if self.journal is None:
+            self.journal = ActionJournal(self.directory, self.worker.index)
+        unit = next(unit.index for unit in self.plan.units if role.index in unit.roles)
+        return open_action(role, self.plan, unit=unit, control=self.control, journal=self.journal)
 
     def _open_adapter(self, role: RolePlan, unit: UnitPlan) -> Any:
         from byteord.adapters.open import OpenContext, Resume, open_sink, open_source
