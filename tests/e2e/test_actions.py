@@ -289,3 +289,98 @@ def test_tls_context_is_the_strict_one() -> None:
     assert context.check_hostname
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
     post.close()
+
+
+def _copying(tmp_path: Path, mode: str, policy: str = "hold") -> RunPlan:
+    """Return a plan whose file egress is gated."""
+    (tmp_path / "in.txt").write_text("".join(f"{line}\n" for line in LINES))
+    plan = make_test_plan(
+        spec_text("[[stages]]\nname = 's'\nstage = 'identity'\n"),
+        f'[adapters.in]\nkind = "file"\npath = "{tmp_path}/in.txt"\n'
+        f'[adapters.out]\nkind = "file"\npath = "{tmp_path}/out.txt"\nmode = "truncate"\n',
+        directories=(str(tmp_path),),
+    )
+    effect = EffectPlan(plan.roles[-1].index, "adapter:file", f"{tmp_path}/out.txt", mode)
+    return replace(plan, effects=(effect,), effects_policy=policy)
+
+
+def test_a_gated_adapter_writes_only_under_a_lease(tmp_path: Path) -> None:
+    """It holds without one, visibly, and writes everything once there is one."""
+    with running(_copying(tmp_path, "act")) as run:
+        until(lambda: run.role("out")["state"] == "blocked", 20.0, "blocked")
+        assert (tmp_path / "out.txt").read_text() == ""
+        _lease(run)
+        assert run.until_state("completed", "failed")["state"] == "completed", run.status()
+    assert (tmp_path / "out.txt").read_text().splitlines() == LINES
+
+
+def test_a_gated_adapter_stops_where_policy_says_so(tmp_path: Path) -> None:
+    """With `stop` a lost lease fails the run by name."""
+    with running(_copying(tmp_path, "act", "stop")) as run:
+        status = run.until_state("completed", "failed")
+    assert "no lease" in status["failure"]["message"]
+
+
+def test_a_dry_run_opens_no_gated_adapter(tmp_path: Path) -> None:
+    """In record mode everything flows, the file is not made, the journal says what would be."""
+    with running(_copying(tmp_path, "record")) as run:
+        assert run.until_state("completed", "failed")["state"] == "completed", run.status()
+        journal, received = _journal(run), run.role("out")["received"]
+    assert received == len(LINES)
+    assert not (tmp_path / "out.txt").exists()
+    assert [(entry["event"], entry["target"]) for entry in journal] == [
+        ("would", f"file {tmp_path}/out.txt")
+    ]
+
+
+def test_code_with_effects_is_not_called_in_a_dry_run(tmp_path: Path) -> None:
+    """A user's stage that has effects is stood in for: messages pass, its module is not loaded."""
+    (tmp_path / "acting.py").write_text(f"open({str(tmp_path / 'loaded')!r}, 'w')\n")
+    plan = _copying(tmp_path, "act")
+    role = next(role for role in plan.roles if role.stage)
+    roles = [
+        replace(each, stage="python:acting:Act") if each is role else each for each in plan.roles
+    ]
+    effect = EffectPlan(role.index, "pager", "python:acting:Act", "record")
+    with running(replace(plan, roles=tuple(roles), effects=(effect,))) as run:
+        assert run.until_state("completed", "failed")["state"] == "completed", run.status()
+        journal = _journal(run)
+    assert (tmp_path / "out.txt").read_text().splitlines() == LINES
+    assert [entry["event"] for entry in journal] == ["would"] * len(LINES)
+    assert not (tmp_path / "loaded").exists()
+
+
+def test_planted_bytecode_does_not_run(tmp_path: Path) -> None:
+    """What runs is the source that was hashed, whatever lies in `__pycache__` beside it."""
+    import py_compile
+
+    source = tmp_path / "shown.py"
+    source.write_text(_PASSING.format("planted"))
+    planted = py_compile.compile(
+        str(source), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
+    assert planted
+    source.write_text(_PASSING.format("hashed"))
+    (tmp_path / "in.txt").write_text("a\n")
+    plan = make_test_plan(
+        spec_text(
+            "[[stages]]\nname='s'\nstage='python:shown:Shown'\nmutates='all'\nresizes=true\n"
+        ),
+        f'[adapters.in]\nkind = "file"\npath = "{tmp_path}/in.txt"\n'
+        f'[adapters.out]\nkind = "file"\npath = "{tmp_path}/out.txt"\nmode = "truncate"\n',
+        directories=(str(tmp_path),),
+    )
+    with running(plan) as run:
+        assert run.until_state("completed", "failed")["state"] == "completed", run.status()
+    assert (tmp_path / "out.txt").read_text() == "hashed\n"
+
+
+_PASSING = """
+class Shown:
+    def __init__(self, ctx):
+        pass
+
+    def process(self, batch):
+        for index in range(len(batch)):
+            batch.replace(index, b"{}")
+"""

@@ -14,7 +14,7 @@ from byteord.deployment.model import ActionLimits
 from byteord.deployment.plan import RolePlan, RunPlan
 from byteord.errors import DeniedError, StageError
 from byteord.secret_files import read_secret
-from byteord.stages.actions.journal import ActionJournal
+from byteord.stages.actions.journal import WOULD, ActionJournal
 from byteord.stages.actions.stage import ActionStage, Actor, Place
 
 
@@ -46,6 +46,28 @@ def open_action(
         target=actor.target if actor is not None else target.partition("?")[0],
     )
     glue.bind(stage)
+    return glue
+
+
+class _Recorder:
+    """Stands in for a stage with effects in a dry run: messages pass, nothing is called."""
+
+    def __init__(self, role: RolePlan, journal: ActionJournal) -> None:
+        self._role, self._journal = role, journal
+
+    def process(self, batch: Any) -> None:
+        """Write down what the stage would have been called with."""
+        for sequence in batch.sequences:
+            if not self._journal.finished(self._role.name, sequence):
+                self._journal.write(
+                    WOULD, role=self._role.name, sequence=sequence, key="", target=self._role.stage
+                )
+
+
+def open_recorder(role: RolePlan, journal: ActionJournal) -> PythonStage:
+    """Return a stage that writes down instead of calling the user's code."""
+    glue = PythonStage(mutates=False, drops=False, resizes=False)
+    glue.bind(_Recorder(role, journal))
     return glue
 
 
