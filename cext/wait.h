@@ -57,7 +57,10 @@ static inline void byteor_doorbell_ring(uint32_t *doorbell, int membarrier) {
 /* First half of parking: after it the caller looks for work once more, then calls byteor_park or byteor_unpark. */
 static inline void byteor_park_announce(byteor_wait *wait) {
     byteor_exchange32(wait->doorbell, 1);
-    if (wait->membarrier) syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
+    if (wait->membarrier)
+        syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
+    else
+        byteor_fence_full(); /* partner: the waker's. The exchange alone does not hold back the look that follows it */
 }
 
 static inline void byteor_unpark(byteor_wait *wait) { byteor_exchange32(wait->doorbell, 0); }
