@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
+GATES: tuple[str, ...]
 KINDS: dict[str, int]
 ROLE_KINDS: dict[str, int]
 WAITS: dict[str, int]
