@@ -122,6 +122,7 @@ cdef extern from "unit_graph.h" nogil:
         uint32_t max_batch
         uint32_t rerunnable
         uint32_t skip_failed
+        uint32_t gated
         uint32_t scan_live
         uint32_t all_live
         uint32_t looks

@@ -52,6 +52,8 @@ def make_test_plan(
     directories: Sequence[str] = ("/tmp",),
     secrets_dir: str = "",
     environment: Environment = Environment.DEV,
+    url_prefixes: Sequence[str] = (),
+    exec_allowed: Sequence[str] = (),
 ) -> RunPlan:
     """Return the plan of valid documents; fail with their findings otherwise."""
     dirs = tuple(directories)
@@ -63,6 +65,8 @@ def make_test_plan(
         connect=("*:*",),
         secrets_dir=secrets_dir,
         environment=environment,
+        url_prefixes=tuple(url_prefixes),
+        exec_allowed=tuple(exec_allowed),
     )
     host = read_host()
     report = validate(
