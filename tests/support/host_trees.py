@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -144,9 +145,9 @@ def hybrid_cgroups() -> tuple[Files, dict[str, Any]]:
 
 
 def half_missing() -> tuple[Files, dict[str, Any]]:
-    """Return the untuned server with every second file gone, and nothing known of its kernel."""
+    """Return the untuned server with half of its files gone, and nothing known of its kernel."""
     files, kernel = untuned()
-    kept = {name: text for at, (name, text) in enumerate(sorted(files.items())) if at % 2 == 0}
+    kept = {name: text for name, text in files.items() if zlib.crc32(name.encode()) % 2}
     return kept, {"release": kernel["release"], "machine": "x86_64"}
 
 
