@@ -10,9 +10,9 @@
 #include "clock.h"
 #include "histogram.h"
 
-#define BYTEOR_GAP_NS_MIN 2000u /* shorter ones are no news: 16 idle turns take about one microsecond */
+#define BYTEOR_GAP_NS_MIN 2000u /* shorter ones are no news: so many idle turns take less */
 #define BYTEOR_GAP_ASKED_NS_MIN 20000u /* of a turn that asked an adapter in vain */
-#define BYTEOR_GAP_TURNS 16u    /* a power of two */
+#define BYTEOR_GAP_TURNS 8u     /* a power of two; a turn may look several times */
 
 #define BYTEOR_NO_TRAIL ((uint64_t)1 << 62)
 
