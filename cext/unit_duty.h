@@ -40,8 +40,11 @@ static inline int byteor_sink_take(byteor_unit_runtime *u, uint8_t *slots, uint3
     uint64_t before = u->clock_ns, after = timed ? byteor_now_ns(u->clock) : 0;
     if (timed) u->clock_ns = after;
     uint32_t live = byteor_note_batch(u, m, slots, (uint32_t)done, before, after);
-    if (live <= count) u->work.member[m].received += live;
-    if (live && live <= count) byteor_note_first(u, u->clock_ns);
+    if (live > count) return done;
+    const byteor_slot *last = (const byteor_slot *)(const void *)(slots + (size_t)(done - 1) * batch.slot_bytes);
+    live += (last->flags & BYTEOR_SLOT_END) != 0 && last->length != 0; /* what a stage left in the end slot is a message too */
+    u->work.member[m].received += live;
+    if (live) byteor_note_first(u, u->clock_ns);
     return done;
 }
 
