@@ -25,6 +25,9 @@ enum byteor_duty {
     BYTEOR_DUTY_FAILED = 6
 };
 
+/* An egress that acts on the outside writes only while the run has a lease. */
+enum byteor_gate { BYTEOR_GATE_NONE = 0, BYTEOR_GATE_HOLD = 1, BYTEOR_GATE_DEAD_LETTER = 2, BYTEOR_GATE_STOP = 3 };
+
 enum byteor_unit_kind { BYTEOR_UNIT_RING = 1, BYTEOR_UNIT_SCATTER = 2, BYTEOR_UNIT_GATHER = 3, BYTEOR_UNIT_GRAPH = 4 };
 
 typedef struct byteor_range {
@@ -80,6 +83,7 @@ typedef struct byteor_unit_runtime {
     uint32_t max_batch; /* already bounded by the undo area */
     uint32_t rerunnable; /* every stage may be called again over an undone batch */
     uint32_t skip_failed;
+    uint32_t gated; /* enum byteor_gate: what the egress does while the run has no lease */
     uint32_t scan_live; /* some stage may drop: count what comes in */
     uint32_t all_live; /* nothing on the ring can drop or resize a message: what came in goes out */
     /* undo */

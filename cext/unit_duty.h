@@ -25,13 +25,31 @@ static inline void byteor_note_first(byteor_unit_runtime *u, uint64_t now) {
     if (byteor_load_relaxed64(&u->run->first_message_ns) == 0) byteor_store_relaxed64(&u->run->first_message_ns, now);
 }
 
+/* A gated egress without a lease: hold, count the messages as dead letters and go on, or fail. As `write` returns. */
+static inline int byteor_sink_unleased(byteor_unit_runtime *u, const byteor_batch *batch) {
+    byteor_adapter_common *common = &u->sink->common;
+    common->status = BYTEOR_ADAPTER_WAITING;
+    common->wait_fd = -1;
+    if (u->gated == BYTEOR_GATE_STOP)
+        return byteor_adapter_fail(common, 0, "the run has no lease for side effects, and effects.on_lease_lost is stop");
+    if (u->gated == BYTEOR_GATE_HOLD) return 0;
+    for (uint32_t i = 0; i < batch->count; i++)
+        common->rejected[BYTEOR_REJECT_UNLEASED] += (uint64_t)byteor_live(byteor_slot_at(batch, i));
+    return (int)batch->count;
+}
+
+/* Whether side effects may happen now. */
+static inline int byteor_leased(const byteor_unit_runtime *u) {
+    return byteor_now_ns(u->clock) < byteor_load_acquire64(&u->run->lease_until_ns); /* partner: Control.set_lease */
+}
+
 /* Hand `count` slots to the sink, begun at u->clock_ns; returns how many it is done with, or -1 with the failure noted.
  * `timed` as for byteor_run_stages. What it took is shown at the end of the turn. */
 static inline int byteor_sink_take(byteor_unit_runtime *u, uint8_t *slots, uint32_t count, uint64_t sequence, int timed) {
     uint32_t m = u->member_count - 1;
     byteor_batch batch = {.abi = BYTEOR_STAGE_ABI, .count = count, .slot_bytes = u->rings[0].slot_bytes,
                           .payload_max = u->rings[0].payload_max, .first_sequence = sequence, .slots = slots};
-    int done = u->sink->write(u->sink, &batch);
+    int done = u->gated && !byteor_leased(u) ? byteor_sink_unleased(u, &batch) : u->sink->write(u->sink, &batch);
     if (done < 0 || (uint32_t)done > count) {
         byteor_unit_fail(u, m, BYTEOR_FAILURE_NONSENSE, sequence, "the adapter took a number of messages that cannot be");
         return -1;
