@@ -41,12 +41,8 @@ cdef class Graph:
         """Lay it out.
 
         `area`: address of the unit's two arrays of `words` in the control region. `rx`, `tx`, `members`: dicts, the
-<<<<<<< HEAD
-        fields of the structures of `graph.h`; `ring` and `journal` are addresses (0: none); `source` and `dead_letter`
-=======
-        fields of the structures of `graph.h`; `ring`, `journal` are addresses, 0 for none, `source` and `dead_letter`
->>>>>>> main
-        -1 for none.
+        fields of the structures of `graph.h`; `ring` and `journal` are addresses, 0 for none;
+        `source` and `dead_letter` -1 for none.
         """
         if len(rx) > BYTEOR_PORTS_MAX or len(tx) > BYTEOR_PORTS_MAX or not 0 < len(members) <= BYTEOR_MEMBERS_MAX:
             raise ValueError(f"a unit has 1 to 8 roles and at most {BYTEOR_PORTS_MAX} ports of each direction")

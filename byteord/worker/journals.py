@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from byteord._cext.journal import JournalReader, JournalWriter, index_base
 from byteord._cext.worker import Host
+from byteord.adapters.paths import beneath
 from byteord.deployment.plan import JournalPlan, LanePlan, RunPlan, UnitPlan
 from byteord.deployment.ports import lane_rings, unit_ports
 from byteord.regions.journals import check_room, journal_directory, lock, names, recover
@@ -36,9 +38,18 @@ def open_journals(
     for lane in sorted({port.lane for port in ports.tx if port.journal}):
         _open_writer(found, host, plan, plan.lanes[lane], directory, began=began)
     for lane in sorted({port.lane for port in ports.rx if port.journal}):
-        where = journal_directory(directory, plan.lanes[lane])
+        where = _where(plan, plan.lanes[lane], directory)
         found.readers[lane] = JournalReader(str(where))
     return found
+
+
+def _where(plan: RunPlan, lane: LanePlan, directory: str) -> Path:
+    """Return a journal's directory; a durable one lies beneath what the daemon may write to."""
+    kept = lane.journal
+    if kept is None or not kept.durable:
+        return journal_directory(directory, lane)
+    allowed, components = beneath(kept.directory, plan.write_dirs)
+    return Path(allowed, *components)
 
 
 def _open_writer(
@@ -47,7 +58,7 @@ def _open_writer(
     kept = lane.journal
     if not isinstance(kept, JournalPlan):
         raise TypeError(lane.name)
-    where = journal_directory(directory, lane)
+    where = _where(plan, lane, directory)
     found.locks.append(lock(where))
     index = host.ring_address(lane_rings(plan, lane)[0])
     base = index_base(index)
