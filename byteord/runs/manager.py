@@ -38,6 +38,7 @@ from byteord.runs.effects import LeaseKeeper, encode_credential, with_effects
 from byteord.runs.failures import run_error
 from byteord.runs.history import History
 from byteord.runs.host import read_host
+from byteord.runs.journal_dirs import make_directories
 from byteord.runs.live import LiveRun, RunFacts
 from byteord.runs.plan import make_plan, plan_memory_bytes
 from byteord.runs.steps import Steps
@@ -160,13 +161,6 @@ class RunManager:
             client_output=admission.client_output,
         )
         refuse_degraded(plan, host, plan_memory_bytes(plan))
-        journals = [lane.name for lane in plan.lanes if lane.kind == "journal"]
-        if journals:
-            raise WrongStateError(
-                f"{plan.name}: its lanes {journals} are journals, which this build does not "
-                "execute yet; make them events or fanout_broadcast",
-                reason="LANE_NOT_EXECUTABLE",
-            )
         self._check_new(plan)
         check_ceilings(plan, [each.plan for each in self._live.values()], self._settings.authority)
         facts = RunFacts(
@@ -195,6 +189,7 @@ class RunManager:
             side_effects=str(admission.deployment.effects.side_effects),
         )
         run.plan = with_effects(pin_code(run.plan, digests), grant, admission.deployment)
+        await asyncio.to_thread(make_directories, run.plan)
         run.directory = await asyncio.to_thread(create_run, self._settings.regions_root, run.plan)
         run.documents = RunDocuments(admission.spec.kv, admission.deployment.kv)
         await asyncio.to_thread(save_documents, run.directory, run.documents)
@@ -231,7 +226,7 @@ class RunManager:
         by force if need be. Raises DeadlineError (DRAIN_TIMEOUT) naming what is stuck where,
         NotFoundError, WrongStateError (RUN_ENDED).
         """
-        run = self._find_live(run_id)
+        run = self.live(run_id)
         if mode not in ("drain", "abort"):
             raise InvalidArgumentError(f"a run is stopped by drain or abort, not {mode!r}")
         limit = timeout_s or (run.plan.drain_timeout_s if mode == "drain" else ABORT_TIMEOUT_S)
@@ -287,6 +282,7 @@ class RunManager:
         view, snapshot = await asyncio.to_thread(run.conclude)
         view = replace(view, revision=self._hub.next_revision())
         run.release()
+        await self._leases.ended(run)
         try:
             await asyncio.to_thread(self._history.add, view, snapshot, run.documents)
         except OSError as error:
@@ -315,7 +311,7 @@ class RunManager:
         fails by that name. Raises DataError, ResourceError (UPLOADS_MAX) and what ended the run
         before its input did.
         """
-        return await self._clients.feed(self._find_live(run_id), chunks)
+        return await self._clients.feed(self.live(run_id), chunks)
 
     def take(self, run_id: str) -> AsyncGenerator[OutputChunk, None]:
         """Yield the egress of a run started with `client_output`, to its end mark.
@@ -333,7 +329,7 @@ class RunManager:
         views = [run.view(light=True) for run in self._live.values()]
         if include_ended:
             ended = (view for view in self._history.views() if view.id not in self._live)
-            views += [replace(view, workers=(), roles=()) for view in ended]
+            views += [replace(view, workers=(), roles=(), lanes=()) for view in ended]
         return sorted(views, key=lambda view: (view.created_unix_ns, view.id), reverse=True)
 
     def get(self, run_id: str) -> RunView:
@@ -404,7 +400,8 @@ class RunManager:
             )
         return named[0] if named else None
 
-    def _find_live(self, run_id: str) -> LiveRun:
+    def live(self, run_id: str) -> LiveRun:
+        """Return a live run as `get`; raises WrongStateError (RUN_ENDED), NotFoundError."""
         run = self._lookup_live(run_id)
         if run is None:
             view = self._ended(run_id)

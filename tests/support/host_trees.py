@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from byteord.doctor.model import Asked, Daemon
+from byteord.tuning.root import HostRoot
 from byteord.tuning.topology import read_topology
 from tests.support.host_files import (
     CGROUP,
@@ -180,7 +181,7 @@ def asked_of(tree: str, profile: str = "isolated-core", **more: Any) -> Asked:
     kernel = json.loads(Path(tree, "kernel.json").read_text())
     wish: dict[str, Any] = {
         "profile": profile,
-        "topology": read_topology(tree, allowed=tuple(kernel.get("affinity", range(8)))),
+        "topology": read_topology(HostRoot(tree), allowed=tuple(kernel.get("affinity", range(8)))),
         "cpus": (2, 3),
         "pairs": ((2, 3),),
         "busy": 2,
