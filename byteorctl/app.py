@@ -32,12 +32,17 @@ class App:
 
     @contextlib.contextmanager
     def connect(
-        self, *, private: Sequence[str] | None = None, hint: str = START_HINT
+        self,
+        *,
+        private: Sequence[str] | None = None,
+        hint: str = START_HINT,
+        allow_effects: bool = False,
     ) -> Iterator[Client]:
         """Yield a client of the daemon.
 
         When none runs, `private` (not None) allows a private one, which may take code from and open
-        paths in those directories. Raises `CliError`: 69 when there is none (with `hint`), 77 when
+        paths in those directories, and whose side effects are dry unless
+        `allow_effects`. Raises `CliError`: 69 when there is none (with `hint`), 77 when
         the socket may not be opened.
         """
         from byteorctl import address as addresses
@@ -54,7 +59,7 @@ class App:
             raise addresses.unreachable(where, answer, hint)
         from byteorctl.private import PrivateDaemon
 
-        daemon = PrivateDaemon(private)
+        daemon = PrivateDaemon(private, allow_effects=allow_effects)
         try:
             daemon.start()
             from byteorctl.client import Client

@@ -33,6 +33,8 @@ VERBS = {
     "snapshot": "Read the state of a run's rings from shared memory.",
     "incident-bundle": "Take an incident bundle of a run, live or ended.",
     "bundle": "Make, check and read incident bundles.",
+    "approve": "Make, sign and check approvals of side effects.",
+    "audit": "Verify and read the audit log.",
     "test": "Run the golden cases beside a spec.",
     "capabilities": "Show what the daemon can run.",
     "compatibility": "Show which versions work together.",

@@ -24,6 +24,7 @@ from byteor.v1 import (
     control_service_pb2_grpc,
     doctor_pb2,
     documents_pb2,
+    governance_pb2,
     runs_pb2,
 )
 from byteorctl.address import Address
@@ -74,6 +75,7 @@ class StartRequest:
     single_process: bool
     overrides: Mapping[str, str]
     validate_only: bool = False
+    approval: bytes = b""
 
 
 class Stream(Generic[T]):
@@ -203,6 +205,7 @@ class Client:
             client_output=wanted.client_output,
             single_process=wanted.single_process,
             overrides=wanted.overrides,
+            approval=wanted.approval,
         )
         return self._unary("StartRun", request, timeout_s)
 
@@ -263,6 +266,34 @@ class Client:
     def version(self, *, timeout_s: float) -> Plain:
         """Return what is running there."""
         return self._unary("GetVersion", control_service_pb2.GetVersionRequest(), timeout_s)
+
+    def prepare_approval(
+        self,
+        spec: DocumentFile,
+        deployment: DocumentFile | None,
+        *,
+        client_input: bool,
+        client_output: bool,
+        overrides: Mapping[str, str],
+        timeout_s: float,
+    ) -> Plain:
+        """Return what an approval of a run has to say."""
+        request = governance_pb2.PrepareApprovalRequest(
+            spec=_document(spec),
+            deployment=_document(deployment),
+            client_input=client_input,
+            client_output=client_output,
+            overrides=overrides,
+        )
+        return self._unary("PrepareApproval", request, timeout_s)
+
+    def read_audit(
+        self, *, first: int = 0, last: int = 0, follow: bool = False, timeout_s: float | None
+    ) -> Stream[Plain]:
+        """Return parts of the audit log: `lines`, and in the first `checkpoint`, `public_key`."""
+        request = governance_pb2.ReadAuditRequest(from_sequence=first, last=last, follow=follow)
+        call = self._stub.ReadAudit(request, timeout=timeout_s)
+        return self._stream("ReadAudit", call, _audit_part)
 
     def watch_runs(self, run_id: str, *, after_revision: int = 0) -> Stream[Plain]:
         """Return the events of one run, or of all when `run_id` is empty."""
@@ -405,6 +436,14 @@ def _feed_requests(
             crc32c=chunk.crc32c,
         )
         run_id = ""
+
+
+def _audit_part(answer: governance_pb2.ReadAuditResponse) -> Plain:
+    return {
+        "lines": list(answer.lines),
+        "checkpoint": answer.checkpoint,
+        "public_key": answer.public_key,
+    }
 
 
 def _output_chunk(answer: runs_pb2.TakeOutputResponse) -> OutputChunk:

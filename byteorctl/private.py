@@ -30,8 +30,12 @@ LOG_LINES_SHOWN = 20
 class PrivateDaemon:
     """One private byteord: `start`, `wait_ready`, calls, `close`."""
 
-    def __init__(self, directories: Sequence[str]) -> None:
-        """Prepare; it may take code from, and open paths of deployments in, `directories`."""
+    def __init__(self, directories: Sequence[str], *, allow_effects: bool = False) -> None:
+        """Prepare; it may take code from, and open paths of deployments in, `directories`.
+
+        Its side effects are dry unless `allow_effects`.
+        """
+        self._allow_effects = allow_effects
         self._directories = list(dict.fromkeys(directories))
         self._directory = ""
         self._process: subprocess.Popen[bytes] | None = None
@@ -107,6 +111,8 @@ class PrivateDaemon:
         for directory in self._directories:
             for option in ("--code-dir", "--read-dir", "--write-dir"):
                 command += [option, directory]
+        if self._allow_effects:
+            command.append("--allow-effects")
         return command
 
     def _log_path(self) -> str:

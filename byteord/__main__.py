@@ -127,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
         default=-1,
         help="abort and exit when this descriptor reads its end",
     )
+    private.add_argument(
+        "--allow-effects", action="store_true", help="do side effects instead of writing them down"
+    )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     return parser
 

@@ -24,10 +24,13 @@ from byteord.capture.store import BundleStore
 from byteord.deployment.config import Config
 from byteord.deployment.model import HostFacts
 from byteord.errors import ByteorError
+from byteord.policy.governor import Governor
 from byteord.rpc.bundles import Bundles
 from byteord.rpc.control import Catalogues, Control
 from byteord.rpc.doctor import Doctor
+from byteord.rpc.door import LocalDoor
 from byteord.rpc.facts import byteor_version
+from byteord.rpc.identity import Grants
 from byteord.rpc.requests import RequestStore
 from byteord.rpc.server import ApiServer
 from byteord.rpc.servicer import ControlServicer
@@ -77,16 +80,21 @@ class Daemon:
     async def serve(self) -> None:
         """Start everything, wait for a reason to stop, stop everything."""
         self._listen_for_reasons()
-        manager = self._make_manager()
+        governor = self._make_governor()
+        manager = self._make_manager(governor)
         requests = self._make_requests()
         control = Control(
             self._config.authority, manager, Catalogues(STAGES, ADAPTERS), self._read_host
         )
         bundles = self._make_bundles(control)
         doctor = Doctor(control, self._config, private=self._parent_fd >= 0)
-        servicer = ControlServicer(control, requests, bundles, doctor)
-        server = ApiServer(self._config.listen, servicer, log=self._log, calls=self._calls)
+        door = self._make_door(governor)
+        servicer = ControlServicer(control, requests, bundles, doctor, door)
+        server = ApiServer(
+            self._config.listen, servicer, door=door, log=self._log, calls=self._calls
+        )
         with contextlib.ExitStack() as stack:
+            stack.callback(governor.close)
             watch = LoopWatch(self._notifier, self._log, manager.steps.stuck)
             for task in (watch.run(), manager.steps.run()):
                 stack.callback(asyncio.create_task(task).cancel)
@@ -123,7 +131,21 @@ class Daemon:
         stack.callback(exporter.close)
         return exporter.address
 
-    def _make_manager(self) -> RunManager:
+    def _make_governor(self) -> Governor:
+        config = self._config
+        governor = Governor(config.authority, config.approvals, config.paths.state)
+        governor.open()
+        if governor.audit.problem:
+            self._log.error("audit.failed", problem=governor.audit.problem)
+        return governor
+
+    def _make_door(self, governor: Governor) -> LocalDoor:
+        grants = Grants(self._config.access, os.geteuid())
+        if grants.unknown:
+            self._log.warning("access.unknown", names=grants.unknown)
+        return LocalDoor(grants, governor)
+
+    def _make_manager(self, governor: Governor) -> RunManager:
         bound = self._parent_fd >= 0
         settings = RunSettings(
             authority=self._config.authority,
@@ -131,7 +153,7 @@ class Daemon:
             state_dir=None if bound else os.path.join(self._config.paths.state, "runs"),
             bound=bound,
         )
-        return RunManager(settings, host=self._read_host, report=self._report)
+        return RunManager(settings, governor=governor, host=self._read_host, report=self._report)
 
     def _make_requests(self) -> RequestStore:
         path = os.path.join(self._config.paths.state, "requests")

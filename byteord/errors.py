@@ -67,6 +67,12 @@ class DeniedError(ByteorError):
     reason = "PERMISSION_DENIED"
 
 
+class UnauthenticatedError(ByteorError):
+    """Nobody knows who calls (exit 77)."""
+
+    reason = "UNAUTHENTICATED"
+
+
 class ResourceError(ByteorError):
     """A limit, memory or disk is exhausted (exit 75)."""
 

@@ -14,8 +14,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-from byteord.deployment.config import Config, private_config
-from byteord.errors import InvalidArgumentError
+from byteord.deployment.config import SYSTEM_FILE, Config, load, private_config
+from byteord.deployment.model import Environment
+from byteord.errors import DeniedError, InvalidArgumentError
 
 SHM = "/dev/shm"  # noqa: S108  where shared memory lives; mkdtemp below
 
@@ -29,6 +30,8 @@ def make_private(arguments: argparse.Namespace) -> Iterator[Config]:
     """
     directory = os.path.abspath(arguments.private)
     _check(directory, arguments.parent_fd)
+    if arguments.allow_effects:
+        _check_effects_allowed()
     parent = os.getppid()
     prefix = f"byteor-private-{os.geteuid()}-"
     sweep(prefix)
@@ -42,6 +45,7 @@ def make_private(arguments: argparse.Namespace) -> Iterator[Config]:
             code_dirs=[os.path.abspath(each) for each in arguments.code_dir],
             read_dirs=[os.path.abspath(each) for each in arguments.read_dir],
             write_dirs=[os.path.abspath(each) for each in arguments.write_dir],
+            allow_effects=arguments.allow_effects,
         )
     finally:
         shutil.rmtree(regions, ignore_errors=True)
@@ -63,6 +67,19 @@ def sweep(prefix: str) -> None:
                     shutil.rmtree(path, ignore_errors=True)
             finally:
                 os.close(held)
+
+
+def _check_effects_allowed() -> None:
+    """Raise DeniedError on a host that is configured for more than dev."""
+    if not os.path.exists(SYSTEM_FILE):
+        return
+    environment = load(SYSTEM_FILE).authority.environment
+    if environment is not Environment.DEV:
+        raise DeniedError(
+            f"--allow-effects: {SYSTEM_FILE} says that this host is {environment}; wanted dev: "
+            "run it under the host's daemon, with an approval, or leave its effects dry",
+            reason="EFFECTS_NOT_ALLOWED",
+        )
 
 
 def _check(directory: str, parent_fd: int) -> None:

@@ -6,6 +6,7 @@
 #ifndef BYTEOR_GRAPH_H
 #define BYTEOR_GRAPH_H
 
+#include "journal.h"
 #include "unit_shards.h"
 
 #define BYTEOR_PORTS_MAX 64u
@@ -21,8 +22,12 @@ enum { BYTEOR_TX_POSITION = 0, BYTEOR_TX_FULL = 1, BYTEOR_TX_OVERSIZE = 2 };
 enum byteor_pick { BYTEOR_PICK_FAIR = 0, BYTEOR_PICK_PRIORITY = 1, BYTEOR_PICK_ORDERED = 2 };
 enum byteor_route { BYTEOR_ROUTE_BROADCAST = 0, BYTEOR_ROUTE_WORK_QUEUE = 1, BYTEOR_ROUTE_KEY_HASH = 2 };
 
+/* Words of a port that writes a journal, after the position: where its last committed frame ends. */
+enum { BYTEOR_TX_SEGMENT = 1, BYTEOR_TX_OFFSET = 2 };
+
 typedef struct byteor_rx_port {
-    byteor_ring *ring;
+    byteor_ring *ring; /* of a journal its index */
+    byteor_journal_reader *journal;
     int32_t cell;                          /* gating cell; -1: lossy */
     uint32_t word;
     uint32_t from; /* port of this unit that writes the ring, BYTEOR_NO_PORT: another process does */
@@ -35,7 +40,8 @@ typedef struct byteor_rx_port {
 } byteor_rx_port;
 
 typedef struct byteor_tx_port {
-    byteor_ring *ring;
+    byteor_ring *ring; /* of a journal its index */
+    byteor_journal_writer *journal;
     uint32_t word;
     uint32_t drops; /* on_full = drop */
     uint32_t cells; /* that gate it */
@@ -83,6 +89,9 @@ typedef struct byteor_graph {
     uint8_t *extra; /* further outputs of a batch, and the input that each belongs to */
     uint32_t *extra_of;
     uint32_t extra_max, extra_count;
+    uint32_t journals;    /* ports that write one */
+    uint64_t unix_ns;     /* of this turn, for their frames */
+    uint64_t rx_sequence; /* of the message in hand, for their frames */
     const uint8_t *failed_payload; /* of the message at fault */
     uint32_t failed_length;
     byteor_graph_member member[BYTEOR_MEMBERS_MAX];
@@ -97,6 +106,9 @@ static inline uint64_t *byteor_rx_word(byteor_graph *g, const byteor_rx_port *po
 static inline uint64_t *byteor_tx_word(byteor_graph *g, const byteor_tx_port *port, uint32_t what) {
     return &g->word[port->word + what];
 }
+
+/* Where a journal's index says with which sequence the run began: kept plus 1, so that 0 is not yet. */
+static inline uint64_t *byteor_journal_base(const byteor_ring *index) { return (uint64_t *)(void *)byteor_payload(byteor_ring_slot(index, 0)); }
 
 /* Bit of `ended` in the record: member m has passed on the end of its input. */
 static inline int byteor_member_ended(const byteor_unit_runtime *u, uint32_t m) { return (int)(u->work.ended >> m & 1u); }

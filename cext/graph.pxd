@@ -13,8 +13,13 @@ cdef extern from "graph_build.h" nogil:
     ctypedef struct byteor_ring:
         uint32_t cell_count
         uint64_t capacity
+    ctypedef struct byteor_journal_reader:
+        pass
+    ctypedef struct byteor_journal_writer:
+        pass
     ctypedef struct byteor_rx_port:
         byteor_ring *ring
+        byteor_journal_reader *journal
         int32_t cell
         uint32_t word
         uint32_t source "from"
@@ -23,6 +28,7 @@ cdef extern from "graph_build.h" nogil:
         uint32_t depends[8]
     ctypedef struct byteor_tx_port:
         byteor_ring *ring
+        byteor_journal_writer *journal
         uint32_t word
         uint32_t drops
         uint32_t cells
@@ -46,6 +52,7 @@ cdef extern from "graph_build.h" nogil:
         uint32_t rx_count
         uint32_t tx_count
         uint32_t wants_progress
+        uint32_t journals
         uint64_t *shared[2]
         byteor_graph_member member[8]
         byteor_rx_port rx[64]

@@ -18,6 +18,8 @@ from graph cimport (
     byteor_graph_free,
     byteor_graph_member,
     byteor_graph_new,
+    byteor_journal_reader,
+    byteor_journal_writer,
     byteor_ring,
     byteor_rx_port,
     byteor_tx_port,
@@ -39,7 +41,8 @@ cdef class Graph:
         """Lay it out.
 
         `area`: address of the unit's two arrays of `words` in the control region. `rx`, `tx`, `members`: dicts, the
-        fields of the structures of `graph.h`; `ring` is an address, `source` and `dead_letter` -1 for none.
+        fields of the structures of `graph.h`; `ring` and `journal` are addresses, 0 for none; `source` and `dead_letter`
+        -1 for none.
         """
         if len(rx) > BYTEOR_PORTS_MAX or len(tx) > BYTEOR_PORTS_MAX or not 0 < len(members) <= BYTEOR_MEMBERS_MAX:
             raise ValueError(f"a unit has 1 to 8 roles and at most {BYTEOR_PORTS_MAX} ports of each direction")
@@ -63,6 +66,7 @@ cdef class Graph:
 
     cdef int _add_rx(self, byteor_rx_port *port, source) except -1:
         port.ring = <byteor_ring *> <uintptr_t> source["ring"]
+        port.journal = <byteor_journal_reader *> <uintptr_t> source["journal"]
         port.cell = source["cell"]
         port.word = source["word"]
         port.source = _port(source["source"])
@@ -76,6 +80,8 @@ cdef class Graph:
 
     cdef int _add_tx(self, byteor_tx_port *port, source) except -1:
         port.ring = <byteor_ring *> <uintptr_t> source["ring"]
+        port.journal = <byteor_journal_writer *> <uintptr_t> source["journal"]
+        self.graph.journals += 1 if source["journal"] else 0
         port.word = source["word"]
         port.drops = source["drops"]
         port.cells = port.ring.cell_count

@@ -37,7 +37,8 @@ static inline void byteor_graph_show_port(byteor_graph *g, byteor_tx_port *port)
     uint64_t cursor = byteor_load_relaxed64(&producer->cursor);
     if (cursor == position) return;
     if (port->end != BYTEOR_NO_SEQUENCE) byteor_store_release64(&producer->end_sequence, port->end);
-    byteor_ring_publish(port->ring, cursor, position);
+    if (port->journal) byteor_store_release64(&producer->cursor, position); /* partner: byteor_rx_ready of a reader */
+    else byteor_ring_publish(port->ring, cursor, position);
     BYTEOR_KILL_POINT(23);
 }
 
@@ -84,8 +85,27 @@ static inline void byteor_graph_show_counters(byteor_unit_runtime *u) {
     }
 }
 
+static inline uint32_t byteor_port_member(const byteor_graph *g, uint32_t members, uint32_t t) {
+    for (uint32_t m = 0; m < members; m++)
+        if (t - g->member[m].tx_first < g->member[m].tx_count) return m;
+    return 0;
+}
+
+/* Journals first: a commit says that their frames are written. 0, or -1 with the failure noted and nothing committed. */
+static inline int byteor_graph_flush(byteor_unit_runtime *u) {
+    byteor_graph *g = u->graph;
+    for (uint32_t t = 0; g->journals && t < g->tx_count; t++) {
+        byteor_journal_writer *w = g->tx[t].journal;
+        if (w == NULL || byteor_journal_flush(w, byteor_now_ns(u->clock)) == 0) continue;
+        byteor_unit_fail(u, byteor_port_member(g, u->member_count, t), BYTEOR_FAILURE_ADAPTER, *byteor_tx_word(g, &g->tx[t], 0), w->error_text);
+        return -1;
+    }
+    return 0;
+}
+
 static inline void byteor_graph_publish(byteor_unit_runtime *u) {
     byteor_graph *g = u->graph;
+    if (g->journals && byteor_graph_flush(u) != 0) return;
     u->work.state_select ^= g->state_changed;
     g->state_changed = 0;
     g->changed = 0;
@@ -96,6 +116,15 @@ static inline void byteor_graph_publish(byteor_unit_runtime *u) {
     (void)byteor_graph_show_progress(g);
     byteor_wake(u);
     byteor_graph_show_counters(u);
+    for (uint32_t t = 0; g->journals && t < g->tx_count; t++)
+        if (g->tx[t].journal) byteor_journal_retain(g->tx[t].journal, g->unix_ns);
+}
+
+/* The frames behind the last committed one are cut: their batch is done again. */
+static inline void byteor_graph_resume_journal(byteor_graph *g, byteor_tx_port *port) {
+    byteor_journal_writer *w = port->journal;
+    uint64_t offset = *byteor_tx_word(g, port, BYTEOR_TX_OFFSET);
+    if (offset) (void)byteor_journal_resume(w, *byteor_tx_word(g, port, BYTEOR_TX_SEGMENT), offset); /* an error shows at the next flush */
 }
 
 /* A new process takes the unit over: complete what was committed, take back what was not. */
@@ -110,6 +139,7 @@ static inline void byteor_graph_recover(byteor_unit_runtime *u) {
         for (uint32_t t = 0; t < gm->tx_count + (gm->dead_letter != BYTEOR_NO_PORT); t++) {
             byteor_tx_port *port = &g->tx[t < gm->tx_count ? gm->tx_first + t : gm->dead_letter];
             port->gate = 0;
+            if (port->journal) byteor_graph_resume_journal(g, port);
             port->end = byteor_member_ended(u, m) ? *byteor_tx_word(g, port, BYTEOR_TX_POSITION) - 1 : BYTEOR_NO_SEQUENCE;
             port->progress = byteor_load_relaxed64(&port->ring->producer->progress_ns);
             if (u->source && port->progress > u->work.time_last) u->work.time_last = port->progress;

@@ -74,8 +74,10 @@ static inline int byteor_move_turn(byteor_unit_runtime *u, uint32_t m) {
     uint32_t done = 0;
     byteor_gather(u, m, limit ? limit : 1);
     if (g->entry_count == 0) return byteor_inputs_ended(u, m) ? byteor_move_end(u, m) : 0;
-    if (limit)
-        while (done < g->entry_count && byteor_route_one(g, gm, g->entry[done].slot)) done++;
+    for (; limit && done < g->entry_count; done++) {
+        g->rx_sequence = g->entry[done].next;
+        if (!byteor_route_one(g, gm, g->entry[done].slot)) break;
+    }
     if (done < g->entry_count) g->no_room = 1;
     if (done == 0) return 0;
     byteor_move_account(u, m, done, began);
@@ -111,27 +113,31 @@ static inline void byteor_source_progress(byteor_unit_runtime *u, uint64_t now) 
 static inline int byteor_ingress_turn(byteor_unit_runtime *u, uint32_t command, int *outcome) {
     byteor_graph *g = u->graph;
     byteor_tx_port *port = &g->tx[0];
-    uint64_t now = byteor_now_ns(u->clock);
+    uint64_t now = byteor_now_ns(u->clock), *position = byteor_tx_word(g, port, BYTEOR_TX_POSITION);
     if (u->source->common.status == BYTEOR_ADAPTER_ENDED || command == BYTEOR_COMMAND_DRAIN) return byteor_source_end(u, now);
-    uint64_t room = byteor_least(byteor_tx_room(g, port, u->max_batch), byteor_ring_contiguous(port->ring, *byteor_tx_word(g, port, 0)));
-    int lost = room == 0 && port->drops;
+    uint64_t room = byteor_tx_room(g, port, u->max_batch);
+    if (!port->journal) room = byteor_least(room, byteor_ring_contiguous(port->ring, *position));
+    int lost = room == 0 && port->drops, staged = lost || port->journal != NULL;
     if (room == 0 && !lost) {
         g->no_room = 1;
         return 0;
     }
-    if (lost) room = byteor_least(u->max_batch, g->entry_max);
-    u->rings = port->ring; /* the shared poll and write go by the geometry of rings[0] */
-    u->work.position = *byteor_tx_word(g, port, BYTEOR_TX_POSITION);
-    if (!lost) byteor_tx_claim(g, port, room);
+    if (staged) room = byteor_least(u->max_batch, g->entry_max);
+    u->rings = staged ? &g->staging_ring : port->ring; /* the shared poll and write go by the geometry of rings[0] */
+    u->work.position = *position;
+    if (!staged) byteor_tx_claim(g, port, room);
     byteor_words_store(u);
-    uint8_t *slots = lost ? g->staging : (uint8_t *)byteor_tx_next(g, port);
+    uint8_t *slots = staged ? g->staging : (uint8_t *)byteor_tx_next(g, port);
     int count = byteor_source_poll(u, slots, (uint32_t)room, now, outcome);
     if (count < 0) {
         if (*outcome == BYTEOR_DUTY_INPUT || *outcome == BYTEOR_DUTY_IDLE) byteor_source_progress(u, now);
         return *outcome == BYTEOR_DUTY_FAILED ? -1 : *outcome == BYTEOR_DUTY_WORKED;
     }
     BYTEOR_KILL_POINT(21);
-    *byteor_tx_word(g, port, lost ? BYTEOR_TX_FULL : BYTEOR_TX_POSITION) += (uint64_t)count;
+    if (port->journal)
+        for (int i = 0; i < count; i++) byteor_tx_append(g, port, byteor_graph_staged(g, (uint32_t)i));
+    else
+        *byteor_tx_word(g, port, lost ? BYTEOR_TX_FULL : BYTEOR_TX_POSITION) += (uint64_t)count;
     port->progress = u->work.time_last;
     g->changed = 1;
     return 1;

@@ -24,6 +24,7 @@ static inline uint64_t byteor_rx_ahead(const byteor_rx_port *port, uint64_t posi
 
 /* Messages and end slots that can be looked at from `position` on, `limit` at most. */
 static inline uint64_t byteor_rx_ready(const byteor_graph *g, const byteor_rx_port *port, uint64_t position, uint64_t limit) {
+    if (port->journal) return byteor_least(byteor_load_acquire64(&port->ring->producer->cursor) - position, limit);
     if (port->from != BYTEOR_NO_PORT) return byteor_least(g->word[g->tx[port->from].word] - position, limit);
     if (port->depends_count) return byteor_least(byteor_rx_ahead(port, position), limit);
     if (port->cell < 0) { /* acquire, partner: the cursor's release store in byteor_ring_publish */
@@ -95,8 +96,41 @@ static inline void byteor_rx_take_lossy(byteor_graph *g, byteor_rx_port *port, u
     }
 }
 
+/* A reader of a journal: frames that retention took before it got there are missed, exactly counted. */
+static inline void byteor_rx_take_journal(byteor_graph *g, byteor_rx_port *port, uint64_t limit) {
+    uint64_t count = byteor_least(byteor_rx_ready(g, port, port->position, limit), byteor_rx_end(g, port) - port->position);
+    uint32_t first_entry = g->entry_count;
+    uint64_t base = count ? *byteor_journal_base(port->ring) - 1u : 0; /* stored before the first frame was committed */
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t oldest = UINT64_MAX;
+        const byteor_journal_frame *frame = byteor_journal_find(port->journal, base + port->position, &oldest);
+        if (frame == NULL) {
+            uint64_t gone = oldest - (base + port->position);
+            if (g->entry_count == first_entry && oldest != UINT64_MAX && gone - 1u < (uint64_t)1 << 62)
+                byteor_rx_pass(g, port, BYTEOR_RX_MISSED, byteor_least(gone, count - i));
+            return;
+        }
+        uint32_t length = frame->length - 1u;
+        if (length + BYTEOR_SLOT_HEADER_BYTES > g->copy_bytes) {
+            if (g->entry_count == first_entry) byteor_rx_pass(g, port, BYTEOR_RX_NONSENSE, 1);
+            return;
+        }
+        byteor_slot *copy = byteor_graph_copied(g, g->entry_count);
+        copy->length = (uint16_t)length;
+        copy->type = frame->type;
+        copy->flags = 0;
+        copy->time_ns = frame->time_ns;
+        memcpy(byteor_payload(copy), frame + 1, length);
+        byteor_entry_add(g, port, copy);
+    }
+}
+
 static inline void byteor_rx_take(byteor_graph *g, byteor_rx_port *port, uint64_t limit) {
     if (limit == 0) return;
+    if (port->journal) {
+        byteor_rx_take_journal(g, port, limit);
+        return;
+    }
     if (port->cell < 0) {
         byteor_rx_take_lossy(g, port, limit);
         return;

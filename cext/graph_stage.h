@@ -123,10 +123,11 @@ static inline void byteor_stage_put(byteor_graph *g, const byteor_graph_member *
     for (uint32_t t = 0; t < gm->tx_count; t++) (void)byteor_tx_offer(g, &g->tx[gm->tx_first + t], slot);
 }
 
-static inline void byteor_pack_staged(byteor_graph *g, const byteor_graph_member *gm, uint32_t count) {
+static inline void byteor_pack_staged(byteor_graph *g, const byteor_graph_member *gm, uint32_t first, uint32_t count) {
     uint32_t e = 0;
     for (uint32_t i = 0; i < count; i++) {
         const byteor_slot *slot = byteor_graph_staged(g, i);
+        g->rx_sequence = g->entry[first + i].next;
         if (byteor_live(slot)) byteor_stage_put(g, gm, slot);
         for (; e < g->extra_count && g->extra_of[e] == i; e++)
             byteor_stage_put(g, gm, (const byteor_slot *)(const void *)(g->extra + (size_t)e * g->staging_bytes));
@@ -135,7 +136,7 @@ static inline void byteor_pack_staged(byteor_graph *g, const byteor_graph_member
 
 /* Whether stage m can work in the very slots of its output. */
 static inline byteor_tx_port *byteor_stage_in_place(byteor_graph *g, const byteor_graph_member *gm, uint64_t *limit) {
-    if (gm->tx_count != 1 || gm->outputs_max != 1) return NULL;
+    if (gm->tx_count != 1 || gm->outputs_max != 1 || g->tx[gm->tx_first].journal) return NULL;
     byteor_tx_port *port = &g->tx[gm->tx_first];
     uint64_t room = byteor_tx_room(g, port, *limit);
     if (room == 0) return NULL; /* a lane that drops: the stage sees the message all the same */
@@ -157,7 +158,7 @@ static inline int byteor_stage_batch(byteor_unit_runtime *u, uint32_t m, byteor_
     int live = byteor_stage_over(u, m, slots, slot_bytes, count, 0);
     if (live < 0) return -1;
     if (port) byteor_pack_in_place(g, port, slots, count, (uint32_t)live);
-    else byteor_pack_staged(g, gm, count);
+    else byteor_pack_staged(g, gm, first, count);
     u->work.member[m].received += count;
     u->work.member[m].dropped += count - (uint32_t)live;
     byteor_accept(u, m, first, count);
@@ -205,6 +206,7 @@ static inline uint32_t byteor_stage_singly(byteor_unit_runtime *u, uint32_t m, b
         u->failure = BYTEOR_FAILURE_NONE;
         u->done = 0;
         byteor_graph_publish(u); /* state is kept per commit */
+        if (u->done) return i + 1;
     }
     return count;
 }
@@ -217,6 +219,7 @@ static inline int byteor_stage_recover(byteor_unit_runtime *u, uint32_t m, byteo
         u->failed_unknown = 0;
         byteor_graph_publish(u);
         good = byteor_stage_singly(u, m, port, count);
+        if (u->done && u->failure == BYTEOR_FAILURE_ADAPTER) return -1; /* a journal */
         if (good == count) { /* it fails on the batch only: noted, and passed */
             byteor_note_error(u->member[m].role, failure, u->work.member[m].received, text, strlen(text));
             return 0;

@@ -11,6 +11,7 @@
 static inline uint64_t byteor_tx_room(byteor_graph *g, byteor_tx_port *port, uint64_t wanted) {
     const byteor_ring *ring = port->ring;
     uint64_t position = *byteor_tx_word(g, port, BYTEOR_TX_POSITION);
+    if (port->journal) return wanted;
     wanted = byteor_least(wanted, port->claim_max);
     if (port->cells == 0) return wanted;
     uint64_t used = position - port->gate;
@@ -23,7 +24,7 @@ static inline uint64_t byteor_tx_room(byteor_graph *g, byteor_tx_port *port, uin
 
 /* Say that up to `count` slots are about to be written. */
 static inline void byteor_tx_claim(byteor_graph *g, byteor_tx_port *port, uint64_t count) {
-    byteor_ring_claim(port->ring, *byteor_tx_word(g, port, BYTEOR_TX_POSITION) + count);
+    if (!port->journal) byteor_ring_claim(port->ring, *byteor_tx_word(g, port, BYTEOR_TX_POSITION) + count);
 }
 
 static inline byteor_slot *byteor_tx_next(byteor_graph *g, const byteor_tx_port *port) {
@@ -35,8 +36,23 @@ static inline void byteor_tx_lost(byteor_graph *g, byteor_tx_port *port, uint32_
     g->changed = 1;
 }
 
+/* One frame. What fails is noted by the writer, and the turn is not committed then. */
+static inline void byteor_tx_append(byteor_graph *g, byteor_tx_port *port, const byteor_slot *slot) {
+    byteor_journal_writer *w = port->journal;
+    uint64_t *position = byteor_tx_word(g, port, BYTEOR_TX_POSITION);
+    g->changed = 1;
+    if (w->error_number || byteor_journal_append(w, w->base + *position, g->rx_sequence, slot, g->unix_ns) != 0) return;
+    (*position)++;
+    *byteor_tx_word(g, port, BYTEOR_TX_SEGMENT) = w->segment;
+    *byteor_tx_word(g, port, BYTEOR_TX_OFFSET) = w->offset;
+}
+
 /* Copy a message into the next slot, which is claimed; one that does not fit is lost. */
 static inline void byteor_tx_put(byteor_graph *g, byteor_tx_port *port, const byteor_slot *slot) {
+    if (port->journal) {
+        byteor_tx_append(g, port, slot);
+        return;
+    }
     if (slot->length > port->ring->payload_max) {
         byteor_tx_lost(g, port, BYTEOR_TX_OVERSIZE);
         return;
@@ -79,7 +95,7 @@ static inline int byteor_tx_room_for_end(byteor_graph *g, const byteor_graph_mem
 static inline void byteor_tx_end(byteor_graph *g, byteor_tx_port *port, uint64_t time_ns) {
     uint64_t *position = byteor_tx_word(g, port, BYTEOR_TX_POSITION);
     byteor_tx_claim(g, port, 1);
-    byteor_end_slot(byteor_ring_slot(port->ring, *position), time_ns);
+    if (!port->journal) byteor_end_slot(byteor_ring_slot(port->ring, *position), time_ns);
     port->end = *position;
     (*position)++;
 }

@@ -28,6 +28,7 @@ static inline int byteor_graph_duty(byteor_unit_runtime *u, uint32_t command) {
     int outcome = BYTEOR_DUTY_IDLE, worked = 0, failed = 0;
     if (byteor_graph_all_ended(u)) return BYTEOR_DUTY_ENDED;
     g->no_room = 0;
+    if (g->journals) g->unix_ns = byteor_now_ns(u->clock) + u->clock->unix_offset_ns;
     for (uint32_t m = 0; m < u->member_count && !failed; m++) {
         int done = byteor_graph_member_turn(u, m, command, &outcome);
         failed = done < 0;
@@ -38,6 +39,7 @@ static inline int byteor_graph_duty(byteor_unit_runtime *u, uint32_t command) {
         BYTEOR_KILL_POINT(26);
         byteor_graph_publish(u);
         worked = 1;
+        failed |= u->failure == BYTEOR_FAILURE_ADAPTER; /* a journal that cannot be written */
     } else if (byteor_graph_show_progress(g)) {
         byteor_wake(u);
     }

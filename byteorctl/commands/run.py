@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from byteorctl.app import App, example, shared_options, timeout_option
-from byteorctl.errors import Plain
+from byteorctl.errors import CallError, Plain
 from byteorctl.exit_codes import Exit
 from byteorctl.files import (
     STDIO,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from byteorctl.feed import Feeder
 
 START_TIMEOUT_S = 60.0
+APPROVAL_NAME = "approval.cred"
 NO_DAEMON_HINT = (
     "start byteord, or use `run --sp`, which brings a private one for the length of the call"
 )
@@ -46,6 +48,8 @@ class Wanted:
     single_process: bool
     overrides: dict[str, str]
     timeout_s: float | None
+    approval: bytes = b""
+    allow_effects: bool = False
 
     @property
     def directories(self) -> list[str]:
@@ -96,24 +100,22 @@ def _settings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) ->
 @click.option("--detach", is_flag=True, help="Print the run's id and leave it running.")
 @click.option("--set", "overrides", multiple=True, callback=_settings, metavar="KEY=VALUE",
               help="Override a key of the deployment; may be repeated.")  # fmt: skip
+@click.option(
+    "--approval",
+    type=click.Path(),
+    metavar="FILE",
+    help="Approval of its side effects [default: approval.cred beside SPEC].",
+)
+@click.option("--dry-run", is_flag=True, help="Write side effects down instead of doing them.")
+@click.option(
+    "--allow-effects", is_flag=True, help="With --sp: a private byteord does side effects too."
+)
 @click.option("--validate-only", is_flag=True, help="Check everything, start nothing.")
 @timeout_option(
     None, "How long the run may take; then it is aborted, exit 124 [default: no limit]."
 )
 @shared_options
-def command(
-    app: App,
-    *,
-    spec: str,
-    deployment: str | None,
-    input_: str | None,
-    output: str | None,
-    overrides: dict[str, str],
-    sp: bool,
-    detach: bool,
-    validate_only: bool,
-    timeout_s: float | None,
-) -> int:
+def command(app: App, *, spec: str, detach: bool, validate_only: bool, **given: Any) -> int:
     """Start a run and stay with it.
 
     Feeds the input, takes the output (which gets its name only when it is whole), and prints the
@@ -123,19 +125,7 @@ def command(
 
     Interrupt once to drain the run, twice to abort it. Exit 0 when it completed, 1 when it failed.
     """
-    spec_file = read_document("spec", spec)
-    deployment_file = find_deployment(spec_file, deployment)
-    wanted = _wanted(
-        Wanted(
-            spec=spec_file,
-            deployment=deployment_file,
-            input=input_,
-            output=output,
-            single_process=sp,
-            overrides=overrides,
-            timeout_s=timeout_s,
-        )
-    )
+    wanted = _wanted(_given(read_document("spec", spec), given))
     if detach:
         return _run_detached(app, wanted, validate_only=validate_only)
     if wanted.output == STDIO and not app.format.for_people and not validate_only:
@@ -144,11 +134,57 @@ def command(
             "give --output PATH"
         )
     with _opened(wanted, nothing=validate_only) as (feeder, sink):
+        sp = wanted.single_process
         private = wanted.directories if sp else None
-        with app.connect(private=private, hint=EXPLICIT_HINT if sp else NO_DAEMON_HINT) as client:
+        with (
+            app.connect(
+                private=private,
+                hint=EXPLICIT_HINT if sp else NO_DAEMON_HINT,
+                allow_effects=wanted.allow_effects,
+            ) as client,
+            approval_hint(wanted),
+        ):
             if validate_only:
                 return _check(app, client, wanted)
             return _run_attached(app, client, wanted, feeder, sink)
+
+
+def _given(spec: DocumentFile, given: dict[str, Any]) -> Wanted:
+    """Return the options as values, documents read."""
+    dry = {"effects.dry_run": "true"} if given["dry_run"] else {}
+    return Wanted(
+        spec=spec,
+        deployment=find_deployment(spec, given["deployment"]),
+        input=given["input_"],
+        output=given["output"],
+        single_process=given["sp"],
+        overrides={**given["overrides"], **dry},
+        timeout_s=given["timeout_s"],
+        approval=read_approval(spec, given["approval"]),
+        allow_effects=given["allow_effects"],
+    )
+
+
+@contextlib.contextmanager
+def approval_hint(wanted: Wanted) -> Iterator[None]:
+    """Say how to get the approval when a run is refused for want of one."""
+    try:
+        yield
+    except CallError as error:
+        if error.reason.startswith("APPROVAL_") and error.exit_code is Exit.DENIED:
+            from byteorctl.approve.hint import request_line
+
+            error.notes.append(f"{error.reason}: ask for an approval with")
+            error.notes.append(request_line(wanted))
+        raise
+
+
+def read_approval(spec: DocumentFile, path: str | None) -> bytes:
+    """Return the credential at `path`, else `approval.cred` beside the spec, else nothing."""
+    beside = os.path.join(os.path.dirname(spec.path), APPROVAL_NAME)
+    if path is None and not os.path.exists(beside):
+        return b""
+    return read_document("approval", path or beside).content
 
 
 def _wanted(given: Wanted) -> Wanted:
@@ -174,6 +210,7 @@ def _start_request(wanted: Wanted, *, validate_only: bool = False) -> StartReque
         single_process=wanted.single_process,
         overrides=wanted.overrides,
         validate_only=validate_only,
+        approval=wanted.approval,
     )
 
 
@@ -215,7 +252,7 @@ def _run_detached(app: App, wanted: Wanted, *, validate_only: bool) -> int:
             "bind both endpoints to other adapters"
         )
     hint = "start byteord: a detached run needs a daemon that stays"
-    with app.connect(hint=hint) as client:
+    with app.connect(hint=hint) as client, approval_hint(wanted):
         if validate_only:
             return _check(app, client, wanted)
         answer = client.start_run(

@@ -16,6 +16,7 @@ def show_run(screen: Screen, run: Plain) -> None:
     screen.fields(_heading(run))
     show_failure(screen, run)
     show_conditions(screen, run)
+    show_effects(screen, run)
     show_roles(screen, run)
     show_lanes(screen, run)
     show_reports(screen, run)
@@ -67,6 +68,27 @@ def show_conditions(screen: Screen, run: Plain) -> None:
         for each in run["conditions"]
     ]
     _table(screen, ["condition", "status", "reason", "since", "message"], rows)
+
+
+def show_effects(screen: Screen, run: Plain) -> None:
+    """Draw what a run does outside, and until when that is covered."""
+    effects = run.get("effects")
+    if not effects:
+        return
+    rows = [
+        [each["role"], each["capability"], each["target"], each["mode"]]
+        for each in effects["effects"]
+    ]
+    _table(screen, ["role", "does", "to", "mode"], rows)
+    said = [effects["lease"], effects["message"]]
+    screen.fields(
+        [
+            ("effects", ": ".join(text for text in said if text)),
+            ("approval", effects["approval_id"]),
+            ("covered until", short_time(effects["covered_until"])),
+            ("without it", effects["policy"]),
+        ]
+    )
 
 
 def show_roles(screen: Screen, run: Plain) -> None:

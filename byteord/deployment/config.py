@@ -132,9 +132,11 @@ def private_config(
     code_dirs: Sequence[str],
     read_dirs: Sequence[str],
     write_dirs: Sequence[str],
+    allow_effects: bool = False,
 ) -> Config:
-    """Return the configuration of a private daemon that owns `directory`."""
+    """Return the configuration of a private daemon that owns `directory`; its effects are dry."""
     authority = Authority(
+        dry_run=not allow_effects,
         code_dirs=tuple(code_dirs),
         read_dirs=tuple(read_dirs),
         write_dirs=tuple(write_dirs),

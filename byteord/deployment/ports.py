@@ -42,6 +42,8 @@ class RxPort:
     monotone: bool
     """Its messages come in time order."""
     word: int
+    journal: bool = False
+    """The lane is a journal, `ring` its index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class TxPort:
     lossy: bool
     """Some consumer reads it without gating it."""
     word: int
+    journal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,29 @@ class _Building:
     def take(self, count: int) -> int:
         self.words += count
         return self.words - count
+
+
+def index_file(lane: LanePlan) -> str:
+    """Return the name of the region by which a journal's writer and readers meet."""
+    return f"index-{lane.index}"
+
+
+def journal_lanes(plan: RunPlan) -> list[LanePlan]:
+    """Return the lanes that are journals; their indices are rings behind those of the plan."""
+    return [lane for lane in plan.lanes if lane.journal is not None]
+
+
+def lane_rings(plan: RunPlan, lane: LanePlan) -> tuple[int, ...]:
+    """Return the rings of a lane; of a journal that of its index."""
+    if lane.journal is None:
+        return lane.rings
+    before = [each.index for each in journal_lanes(plan)].index(lane.index)
+    return (len(plan.rings) + before,)
+
+
+def ring_files(plan: RunPlan) -> list[str]:
+    """Return the files of all rings in the run's directory, indices of journals last."""
+    return [ring.file for ring in plan.rings] + [index_file(lane) for lane in journal_lanes(plan)]
 
 
 def is_graph_unit(plan: RunPlan, unit: UnitPlan) -> bool:
@@ -143,17 +169,18 @@ def _member(build: _Building, role: RolePlan) -> MemberPorts:
     first_rx, first_tx = len(build.rx), len(build.tx)
     for rx in role.rx:
         lane = build.plan.lanes[rx.lane]
-        for ring in lane.rings:
+        for ring in lane_rings(build.plan, lane):
             build.rx.append(
                 RxPort(
                     role=role.index,
                     lane=rx.lane,
                     ring=ring,
-                    cell=-1 if rx.lossy else rx.cell,
+                    cell=-1 if rx.lossy or lane.journal else rx.cell,
                     depends=rx.depends,
                     source=_source(build, ring),
                     monotone=build.monotone.get(rx.lane, False),
                     word=build.take(PORT_WORDS),
+                    journal=lane.journal is not None,
                 )
             )
     if role.adapter != "client":
@@ -174,7 +201,8 @@ def _member(build: _Building, role: RolePlan) -> MemberPorts:
 
 
 def _source(build: _Building, ring: int) -> int:
-    return next((index for index, tx in enumerate(build.tx) if tx.ring == ring), -1)
+    found = (index for index, tx in enumerate(build.tx) if tx.ring == ring and not tx.journal)
+    return next(found, -1)
 
 
 def _add_tx(build: _Building, role: RolePlan, tx: TxPlan) -> None:
@@ -183,10 +211,11 @@ def _add_tx(build: _Building, role: RolePlan, tx: TxPlan) -> None:
         TxPort(
             role=role.index,
             lane=tx.lane,
-            ring=lane.rings[tx.stripe] if lane.rings else -1,  # a journal has none
-            drops=lane.on_full == "drop",
+            ring=lane_rings(build.plan, lane)[max(tx.stripe, 0)],
+            drops=lane.on_full == "drop" and lane.journal is None,
             lossy=_lossy(build.plan, lane),
             word=build.take(PORT_WORDS),
+            journal=lane.journal is not None,
         )
     )
 

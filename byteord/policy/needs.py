@@ -36,12 +36,15 @@ class Need:
     target: str
 
 
-def needs(spec: Spec | LaneGraph, deployment: Deployment) -> tuple[Need, ...]:
+AnySpec = Spec | LaneGraph
+
+
+def needs(spec: AnySpec, deployment: Deployment) -> tuple[Need, ...]:
     """Return everything that the run would do outside, in the order of the spec."""
     return tuple(_needs(spec, deployment))
 
 
-def _needs(spec: Spec | LaneGraph, deployment: Deployment) -> Iterator[Need]:
+def _needs(spec: AnySpec, deployment: Deployment) -> Iterator[Need]:
     for stage in spec.stages:
         yield from _of_stage(stage)
     for endpoint in spec.egresses:

@@ -12,9 +12,10 @@ from typing import Any
 
 from byteord._cext import region
 from byteord.deployment.plan import RunPlan, UnitPlan
-from byteord.deployment.ports import unit_areas
+from byteord.deployment.ports import index_file, journal_lanes, unit_areas
 from byteord.errors import AlreadyExistsError, ByteorError, DeniedError, ResourceError
 from byteord.regions.clock import clock_mult, membarrier_available
+from byteord.regions.journals import journal_directory
 
 CONTROL = "control"
 PLAN = "plan.json"
@@ -102,6 +103,13 @@ def _fill(directory: Path, plan: RunPlan) -> None:
     for ring in plan.rings:
         size = {"capacity": ring.capacity, "slot_bytes": ring.slot_bytes, "cells": ring.cells}
         _create(directory / ring.file, region.create_ring, ident=identity, clock=clock, **size)
+    for lane in journal_lanes(plan):
+        size = {"capacity": 8, "slot_bytes": 64, "cells": 0}
+        _create(
+            directory / index_file(lane), region.create_ring, ident=identity, clock=clock, **size
+        )
+        if lane.journal is not None and not lane.journal.durable:
+            journal_directory(str(directory), lane).mkdir(mode=0o700)
     units, roles = control_tables(plan)
     _create(
         directory / CONTROL,

@@ -10,7 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from byteord.deployment.plan import LanePlan, RolePlan, RunPlan
-from byteord.deployment.ports import RX_LOST, TX_LOST, RxPort, TxPort, UnitPorts
+from byteord.deployment.ports import (
+    RX_LOST,
+    TX_LOST,
+    RxPort,
+    TxPort,
+    UnitPorts,
+    lane_rings,
+)
 
 Words = Mapping[int, Sequence[int]]
 """By unit, what `Control.words` says."""
@@ -47,7 +54,7 @@ class LaneView:
             return sum(self._published(self.plan.lanes[tx.lane]) for tx in role.tx), 0
         taken = behind = 0
         for rx in role.rx:
-            for ring in self.plan.lanes[rx.lane].rings:
+            for ring in lane_rings(self.plan, self.plan.lanes[rx.lane]):
                 position = self._position(role.index, rx.cell, ring)
                 taken += position
                 behind += self._behind(ring, position)
@@ -56,10 +63,10 @@ class LaneView:
     def _row(self, lane: LanePlan) -> dict[str, Any]:
         consumers = [self._consumer(lane, each.role, each.cell) for each in lane.consumers]
         gating = [each for each in consumers if not each["lossy"]]
-        depth = [self._depth(ring) for ring in lane.rings]
-        full = [ring for ring in lane.rings if self._is_full(ring)]
+        depth = [self._depth(ring) for ring in lane_rings(self.plan, lane)]
+        full = [ring for ring in lane_rings(self.plan, lane) if self._is_full(ring)]
         slowest = max(gating, key=lambda each: each["lag_slots"], default=None)
-        lost = [self._lost(ring) for ring in lane.rings]
+        lost = [self._lost(ring) for ring in lane_rings(self.plan, lane)]
         return {
             "index": lane.index,
             "name": lane.name,
@@ -67,7 +74,7 @@ class LaneView:
             "on_full": lane.on_full,
             "capacity": lane.capacity,
             "slot_bytes": lane.slot_bytes,
-            "stripes": len(lane.rings),
+            "stripes": len(lane_rings(self.plan, lane)),
             "rings": list(lane.rings),
             "depth": sum(depth),
             "published": self._published(lane),
@@ -78,19 +85,21 @@ class LaneView:
             "full": bool(full),
             "held_by": slowest["role"] if full and slowest else "",
             "held_lag_slots": slowest["lag_slots"] if full and slowest else 0,
-            "ended": bool(lane.rings)
-            and all(self.rings[ring]["end_sequence"] is not None for ring in lane.rings),
+            "ended": bool(lane_rings(self.plan, lane))
+            and all(
+                self.rings[ring]["end_sequence"] is not None for ring in lane_rings(self.plan, lane)
+            ),
             "producers": [self.plan.roles[role].name for role in lane.producers],
             "consumers": consumers,
         }
 
     def _consumer(self, lane: LanePlan, role: int, cell: int) -> dict[str, Any]:
-        positions = {ring: self._position(role, cell, ring) for ring in lane.rings}
+        positions = {ring: self._position(role, cell, ring) for ring in lane_rings(self.plan, lane)}
         consumed = sum(
             position - self._is_past_end(ring, position) for ring, position in positions.items()
         )
         lost = dict.fromkeys(RX_LOST, 0)
-        for ring in lane.rings:
+        for ring in lane_rings(self.plan, lane):
             for reason, count in self._missed(role, ring).items():
                 lost[reason] += count
         return {
@@ -133,6 +142,8 @@ class LaneView:
         """No room for what its producer would write next."""
         state = self.rings[ring]
         port, _ = self._tx.get(ring, (None, ()))
+        if not state["cells"]:
+            return False
         most = self.plan.roles[port.role].outputs_max if port else 1
         taken = state["cursor"] - min(state["cells"], default=state["cursor"])
         return bool(taken > state["capacity"] - most)
@@ -140,11 +151,13 @@ class LaneView:
     def _published(self, lane: LanePlan) -> int:
         return sum(
             self.rings[ring]["cursor"] - self._is_past_end(ring, self.rings[ring]["cursor"])
-            for ring in lane.rings
+            for ring in lane_rings(self.plan, lane)
         )
 
     def _lost(self, ring: int) -> dict[str, int]:
         port, words = self._tx.get(ring, (None, ()))
+        if port is not None and port.journal:
+            return dict.fromkeys(TX_LOST, 0)
         if port is None:
             return {reason: self.rings[ring]["dropped"][reason] for reason in TX_LOST}
         return {reason: words[port.word + offset] for offset, reason in enumerate(TX_LOST, 1)}

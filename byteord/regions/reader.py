@@ -13,7 +13,7 @@ from typing import Any
 
 from byteord._cext import control, region
 from byteord.deployment.plan import RunPlan
-from byteord.deployment.ports import unit_ports
+from byteord.deployment.ports import ring_files, unit_ports
 from byteord.errors import RegionError
 from byteord.regions.create import CONTROL, PLAN
 from byteord.regions.lanes import LaneView, holds
@@ -30,7 +30,7 @@ class RunReader:
         self.directory = directory
         self.plan = read_plan(directory)
         self.control = attach(Path(directory, CONTROL), control.Control)
-        self.rings = [attach(Path(directory, ring.file), region.Ring) for ring in self.plan.rings]
+        self.rings = [attach(Path(directory, file), region.Ring) for file in ring_files(self.plan)]
         if self.control.role_count != len(self.plan.roles) or self.control.unit_count != len(
             self.plan.units
         ):
@@ -90,7 +90,9 @@ class RunReader:
                 worker.index: self.control.gaps(self._units(worker.index))
                 for worker in self.plan.workers
             },
-            "rings": [self._ring(index, ring) for index, ring in enumerate(rings)],
+            "rings": [
+                self._ring(index, ring) for index, ring in enumerate(rings[: len(self.plan.rings)])
+            ],
             "lanes": lanes,
             "held": holds(self.plan, lanes),
             "roles": [self._role(index, rings, now, view) for index in range(len(self.plan.roles))],
@@ -104,7 +106,7 @@ class RunReader:
 
     def _believe(self) -> None:
         maps = {CONTROL: self.control}
-        maps.update((r.file, each) for r, each in zip(self.plan.rings, self.rings, strict=True))
+        maps.update(zip(ring_files(self.plan), self.rings, strict=True))
         for name, each in maps.items():
             if each.lost:
                 message = (

@@ -6,7 +6,8 @@ authority a moment before. It must not know messages of the API or gRPC.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,15 @@ from byteord.deployment.diff import Diff, diff
 from byteord.deployment.model import AdapterCatalogue, Authority, HostFacts
 from byteord.deployment.validate import Report
 from byteord.errors import InvalidArgumentError, UnavailableError
+from byteord.policy.judge import Judged, judge
+from byteord.policy.needs import needs
 from byteord.rpc.facts import CapabilityFacts, capability_facts
 from byteord.rpc.status import RefusedDocumentsError, Violation
 from byteord.rpc.wanted import StartWanted
+from byteord.runs.admission import new_run_id
+from byteord.runs.code import code_digests
 from byteord.runs.files import RunFiles
-from byteord.runs.manager import RunManager, new_run_id
+from byteord.runs.manager import RunManager
 from byteord.runs.plan import make_plan, plan_description
 from byteord.runs.state import RunState
 from byteord.runs.view import Admission, RunView
@@ -39,6 +44,20 @@ class Catalogues:
 
     stages: StageCatalogue
     adapters: AdapterCatalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Everything that an approval of a run has to say."""
+
+    spec_hash: str
+    deployment_hash: str
+    code: Mapping[str, str]
+    environment: str
+    host: str
+    principal: str
+    judged: tuple[Judged, ...]
+    signers_min: int
 
 
 class Control:
@@ -130,24 +149,47 @@ class Control:
             )
         return changes
 
-    async def start(
-        self, wanted: StartWanted, report: Report, *, principal: str, run_id: str
-    ) -> RunView:
-        """Start an admitted run under an id; raises what `RunManager.start` raises."""
+    async def start(self, admission: Admission) -> RunView:
+        """Start an admitted run under its id; raises what `RunManager.start` raises."""
         self.check_up()
-        assert report.spec is not None  # noqa: S101  admitted
-        assert report.deployment is not None  # noqa: S101  admitted
-        return await self.manager.start(
-            Admission(
-                spec=report.spec,
-                deployment=report.deployment,
-                single_process=wanted.single_process,
-                client_input=wanted.client_input,
-                client_output=wanted.client_output,
-                principal=principal,
-                run_id=run_id,
-            )
+        return await self.manager.start(admission)
+
+    async def preview(self, admission: Admission) -> RunView:
+        """Return the run that would be started, without an id; raises what policy would say."""
+        await self.manager.check(admission)
+        return RunView(
+            id="",
+            name=admission.spec.name,
+            state=RunState.STARTING,
+            spec_sha256=admission.spec.sha256,
+            deployment_sha256=admission.deployment.sha256,
+            single_process=admission.single_process,
+            principal=admission.principal,
         )
+
+    def prepare_approval(self, wanted: StartWanted, principal: str) -> Draft:
+        """Return what an approval of a run has to say; raises as `admit`, StageError."""
+        report = self.admit(wanted, "policy")
+        admission = admission_of(wanted, report, principal)
+        code = code_digests(admission.spec.stages, self.authority.code_dirs)
+        deployment, approvals = admission.deployment, self.manager.governor.approvals
+        environment = str(deployment.environment)
+        return Draft(
+            spec_hash=f"sha256:{admission.spec.sha256}",
+            deployment_hash=f"sha256:{deployment.sha256}",
+            code=code,
+            environment=environment,
+            host=approvals.host,
+            principal=principal,
+            judged=judge(needs(admission.spec, deployment), environment, deployment.effects, None),
+            signers_min=approvals.signers_min(environment),
+        )
+
+    async def record_stop(self, run_id: str, principal: str, request_id: str) -> None:
+        """Write down that somebody stops a run; a run can be stopped all the same if it fails."""
+        data = {"run": run_id, "principal": principal, "request_id": request_id}
+        record = self.manager.governor.record
+        await asyncio.to_thread(record, "run.stop_asked", {**data, "method": "StopRun"})
 
     def capabilities(self) -> CapabilityFacts:
         """Return what this daemon can do here; reads facts of the host."""
@@ -177,18 +219,18 @@ class Control:
         )
 
 
-def preview(wanted: StartWanted, report: Report, principal: str) -> RunView:
-    """Return the run that would be started, without an id."""
+def admission_of(wanted: StartWanted, report: Report, principal: str) -> Admission:
+    """Return an admitted run as the manager takes it."""
     assert report.spec is not None  # noqa: S101  admitted
     assert report.deployment is not None  # noqa: S101  admitted
-    return RunView(
-        id="",
-        name=report.spec.name,
-        state=RunState.STARTING,
-        spec_sha256=report.spec.sha256,
-        deployment_sha256=report.deployment.sha256,
+    return Admission(
+        spec=report.spec,
+        deployment=report.deployment,
         single_process=wanted.single_process,
+        client_input=wanted.client_input,
+        client_output=wanted.client_output,
         principal=principal,
+        approval=wanted.approval,
     )
 
 

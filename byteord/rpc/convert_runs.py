@@ -6,6 +6,7 @@ from typing import Any
 
 from byteor.v1 import runs_pb2 as pb
 from byteord.errors import InvalidArgumentError
+from byteord.rpc import convert_governance
 from byteord.rpc.convert_documents import optional_source, required_source
 from byteord.rpc.convert_lanes import (
     hold_from_proto,
@@ -54,6 +55,7 @@ def wanted_from_start(request: pb.StartRunRequest) -> StartWanted:
         client_output=request.client_output,
         single_process=request.single_process,
         overrides=dict(request.overrides),
+        approval=request.approval,
     )
 
 
@@ -91,6 +93,7 @@ def run_to_proto(run: RunView) -> pb.Run:
         principal=run.principal,
         lanes=[lane_to_proto(lane) for lane in run.lanes],
         holds=[hold_to_proto(hold) for hold in run.holds],
+        effects=convert_governance.effects_to_proto(run.effects),
     )
 
 
@@ -121,6 +124,9 @@ def run_from_proto(run: pb.Run) -> RunView:
         principal=run.principal,
         lanes=tuple(lane_from_proto(lane) for lane in run.lanes),
         holds=tuple(hold_from_proto(hold) for hold in run.holds),
+        effects=(
+            convert_governance.effects_from_proto(run.effects) if run.HasField("effects") else None
+        ),
     )
 
 

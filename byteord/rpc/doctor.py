@@ -27,7 +27,7 @@ from byteord.errors import InvalidArgumentError, UnavailableError
 from byteord.rpc.control import Control
 from byteord.rpc.facts import byteor_version
 from byteord.rpc.wanted import StartWanted
-from byteord.runs.manager import new_run_id
+from byteord.runs.admission import new_run_id
 from byteord.runs.plan import make_plan
 from byteord.spec.document import Source
 from byteord.tuning.root import HostRoot

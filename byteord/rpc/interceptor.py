@@ -21,6 +21,13 @@ from byteord.rpc.status import code_of, to_status
 API_PREFIX = "/byteor."
 
 
+class Door(Protocol):
+    """Says who may call what."""
+
+    async def enter(self, peer: str, method: str) -> str:
+        """Return the principal behind a connection that may call a method; raise otherwise."""
+
+
 class Calls(Protocol):
     """Is told of every call of the API."""
 
@@ -34,9 +41,10 @@ class Calls(Protocol):
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the handlers of `byteor.*` services; others (health, reflection) pass through."""
 
-    def __init__(self, log: FilteringBoundLogger, calls: Calls) -> None:
+    def __init__(self, log: FilteringBoundLogger, calls: Calls, door: Door) -> None:
         self._log = log
         self._calls = calls
+        self._door = door
 
     async def intercept_service(
         self,
@@ -66,13 +74,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _unary(self, name: str, behaviour: Any, *, deadline_wanted: bool) -> Any:
         async def handle(request: Any, context: Any) -> Any:
             started = self._start(name)
+            who: dict[str, str] = _request_id(request)
             try:
+                who["principal"] = await self._door.enter(context.peer(), name)
                 if deadline_wanted:
                     _check_deadline(name, context)
                 answer = await behaviour(request, context)
             except BaseException as error:  # noqa: BLE001  boundary: becomes a status or goes on
-                await self._fail(name, started, error, context)
-            self._finish(name, "OK", started)
+                await self._fail(name, started, error, context, who)
+            self._finish(name, "OK", started, who)
             return answer
 
         return handle
@@ -80,27 +90,29 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _stream(self, name: str, behaviour: Any) -> Any:
         async def handle(request: Any, context: Any) -> AsyncIterator[Any]:
             started = self._start(name)
+            who: dict[str, str] = {}
             answers = behaviour(request, context)
             try:
+                who["principal"] = await self._door.enter(context.peer(), name)
                 async for answer in answers:
                     yield answer
             except BaseException as error:  # noqa: BLE001  boundary: becomes a status or goes on
-                await self._fail(name, started, error, context)
+                await self._fail(name, started, error, context, who)
             finally:
                 await answers.aclose()
-            self._finish(name, "OK", started)
+            self._finish(name, "OK", started, who)
 
         return handle
 
     async def _fail(
-        self, name: str, started: float, error: BaseException, context: Any
+        self, name: str, started: float, error: BaseException, context: Any, who: dict[str, str]
     ) -> NoReturn:
         """End the call with the status that belongs to `error`; never returns."""
         if isinstance(error, ByteorError):
-            self._finish(name, code_of(error).name, started, error.reason)
+            self._finish(name, code_of(error).name, started, {**who, "reason": error.reason})
             await context.abort_with_status(to_status(error))
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
-            self._finish(name, "CANCELLED", started)
+            self._finish(name, "CANCELLED", started, who)
             raise error
         if isinstance(error, grpc.aio.AbortError) or not isinstance(error, Exception):
             raise error
@@ -112,7 +124,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> None:
         number = uuid.uuid4().hex[:12]
         self._log.error("rpc.crashed", method=name, error_id=number, exc_info=error)
-        self._finish(name, "INTERNAL", started, "INTERNAL")
+        self._finish(name, "INTERNAL", started, {"reason": "INTERNAL"})
         hidden = ByteorError(
             f"{name}: an error inside byteord, logged there as error_id {number}; "
             "send that log entry to whoever runs it",
@@ -124,12 +136,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._calls.started(name)
         return time.monotonic()
 
-    def _finish(self, name: str, code: str, started: float, reason: str = "") -> None:
+    def _finish(self, name: str, code: str, started: float, data: dict[str, str]) -> None:
         seconds = time.monotonic() - started
         self._calls.finished(name, code, seconds)
-        data = {"reason": reason} if reason else {}
         say = self._log.debug if code == "OK" else self._log.info
         say("rpc.finished", method=name, code=code, duration_s=round(seconds, 6), **data)
+
+
+def _request_id(request: Any) -> dict[str, str]:
+    """Return the id that a mutation came with; streams of requests have none."""
+    request_id = getattr(request, "request_id", "")
+    return {"request_id": request_id[:64]} if isinstance(request_id, str) and request_id else {}
 
 
 def _check_deadline(name: str, context: Any) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import socket
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -15,6 +17,8 @@ from structlog.typing import FilteringBoundLogger
 from byteor.v1 import control_service_pb2, control_service_pb2_grpc
 from byteord.deployment.config import Listen
 from byteord.errors import UnavailableError
+from byteord.rpc.door import LocalDoor
+from byteord.rpc.gate import Gate
 from byteord.rpc.interceptor import CallInterceptor, Calls
 from byteord.rpc.socket_path import (
     group_id,
@@ -35,7 +39,10 @@ _OPTIONS = (
     ("grpc.max_send_message_length", SEND_BYTES_MAX),
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", 256),
+    ("grpc.max_connection_age_ms", 3_600_000),
 )
+INNER = "inner"
+"""Directory beside the public socket that only the daemon can enter; gRPC listens there."""
 
 
 class ApiServer:
@@ -46,13 +53,16 @@ class ApiServer:
         listen: Listen,
         servicer: control_service_pb2_grpc.ControlServiceServicer,
         *,
+        door: LocalDoor,
         log: FilteringBoundLogger,
         calls: Calls,
     ) -> None:
         self._listen = listen
+        self._inner = os.path.join(os.path.dirname(listen.socket), INNER)
+        self._gate = Gate(self._inner_socket, door.identities)
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
-            interceptors=[CallInterceptor(log, calls)],
+            interceptors=[CallInterceptor(log, calls, door)],
             options=_OPTIONS,
             maximum_concurrent_rpcs=CALLS_MAX,
         )
@@ -71,10 +81,10 @@ class ApiServer:
         group = group_id(self._listen.group)
         make_directory(os.path.dirname(self._listen.socket), group)
         remove_stale(self._listen.socket)
-        with narrow_umask(self._listen.mode):
-            self._bind()
-        set_owner(self._listen.socket, self._listen.mode, group)
+        self._bind_inner()
         await self._server.start()
+        listener = self._bind(group)
+        await self._gate.start(listener)
         for name in ("", SERVICE):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
@@ -85,19 +95,42 @@ class ApiServer:
     async def stop(self) -> None:
         """Refuse new calls, give those under way a few seconds, remove the socket."""
         await self._server.stop(GRACE_S)
+        await self._gate.stop()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._listen.socket)
+        shutil.rmtree(self._inner, ignore_errors=True)
 
-    def _bind(self) -> None:
+    @property
+    def _inner_socket(self) -> str:
+        return os.path.join(self._inner, "s")
+
+    def _bind_inner(self) -> None:
+        """Have gRPC listen where only this process goes."""
+        shutil.rmtree(self._inner, ignore_errors=True)
         try:
-            self._server.add_insecure_port(f"unix:{self._listen.socket}")
-        except RuntimeError as error:
-            raise UnavailableError(
-                f"socket {self._listen.socket}: cannot be bound ({error}); is its directory "
-                "writable and on a file system "
-                "that has sockets?",
-                reason="SOCKET_NOT_BOUND",
-            ) from error
+            os.mkdir(self._inner, 0o700)
+            self._server.add_insecure_port(f"unix:{self._inner_socket}")
+        except (OSError, RuntimeError) as error:
+            raise self._not_bound(error) from error
+
+    def _bind(self, group: int) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with narrow_umask(self._listen.mode):
+                listener.bind(self._listen.socket)
+        except OSError as error:
+            listener.close()
+            raise self._not_bound(error) from error
+        set_owner(self._listen.socket, self._listen.mode, group)
+        return listener
+
+    def _not_bound(self, error: Exception) -> UnavailableError:
+        return UnavailableError(
+            f"socket {self._listen.socket}: cannot be bound ({error}); is its directory "
+            "writable and on a file system "
+            "that has sockets?",
+            reason="SOCKET_NOT_BOUND",
+        )
 
 
 def _enable_reflection(server: grpc.aio.Server) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
@@ -17,36 +18,50 @@ from byteor.v1 import control_service_pb2 as control_pb
 from byteor.v1 import control_service_pb2_grpc
 from byteor.v1 import doctor_pb2 as doctor_pb
 from byteor.v1 import documents_pb2 as documents_pb
+from byteor.v1 import governance_pb2 as governance_pb
 from byteor.v1 import runs_pb2 as runs_pb
 from byteord.errors import NotFoundError
 from byteord.rpc import (
+    audit_stream,
     convert_bundles,
     convert_doctor,
     convert_documents,
     convert_facts,
+    convert_governance,
     convert_runs,
     facts,
     paging,
     streams,
 )
 from byteord.rpc.bundles import Bundles
-from byteord.rpc.control import Control, preview
+from byteord.rpc.control import Control, admission_of
 from byteord.rpc.doctor import Doctor
 from byteord.rpc.requests import Request, RequestStore, check_request_id
-from byteord.runs.manager import new_run_id
+from byteord.runs.admission import new_run_id
 
 Context = Any
-PRINCIPAL = "local"
-"""Whoever may open the socket; telling them apart comes with identities."""
+
+
+class Who(Protocol):
+    """Tells who calls."""
+
+    def principal(self, peer: str) -> str:
+        """Return the principal behind a connection."""
 
 
 class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
     """Serves `byteor.v1.ControlService`."""
 
     def __init__(
-        self, control: Control, requests: RequestStore, bundles: Bundles, doctor: Doctor
+        self,
+        control: Control,
+        requests: RequestStore,
+        bundles: Bundles,
+        doctor: Doctor,
+        who: Who,
     ) -> None:
         self._control = control
+        self._who = who
         self._manager = control.manager
         self._requests = requests
         self._bundles = bundles
@@ -88,24 +103,28 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         )
 
     async def StartRun(  # noqa: N802  name of the API
-        self, request: runs_pb.StartRunRequest, _context: Context
+        self, request: runs_pb.StartRunRequest, context: Context
     ) -> runs_pb.StartRunResponse:
         """Start a run, once for each request id."""
         self._control.check_up()
+        principal = self._who.principal(context.peer())
         wanted = convert_runs.wanted_from_start(request)
 
         async def start(run_id: str) -> runs_pb.StartRunResponse:
             report = await asyncio.to_thread(self._control.admit, wanted)
+            admission = admission_of(wanted, report, principal)
             if request.validate_only:
-                run = preview(wanted, report, PRINCIPAL)
+                run = await self._control.preview(admission)
             else:
-                run = await self._control.start(wanted, report, principal=PRINCIPAL, run_id=run_id)
+                run = await self._control.start(
+                    replace(admission, run_id=run_id, request_id=request.request_id)
+                )
             return runs_pb.StartRunResponse(
                 run=convert_runs.run_to_proto(run),
                 findings=convert_documents.findings_to_proto(report.findings),
             )
 
-        answer = await self._once("StartRun", request, start)
+        answer = await self._once("StartRun", request, start, principal)
         return runs_pb.StartRunResponse.FromString(answer)
 
     async def FeedInput(  # noqa: N802  name of the API
@@ -125,19 +144,21 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
                 yield convert_runs.output_chunk_to_proto(chunk)
 
     async def StopRun(  # noqa: N802  name of the API
-        self, request: runs_pb.StopRunRequest, _context: Context
+        self, request: runs_pb.StopRunRequest, context: Context
     ) -> runs_pb.StopRunResponse:
         """Stop a run, once for each request id."""
+        principal = self._who.principal(context.peer())
         mode = convert_runs.stop_mode_from_proto(request.mode)
 
         async def stop(_: str) -> runs_pb.StopRunResponse:
             if request.validate_only:
                 run = self._manager.get(request.run_id)
             else:
+                await self._control.record_stop(request.run_id, principal, request.request_id)
                 run = await self._manager.stop(request.run_id, mode, request.timeout_s)
             return runs_pb.StopRunResponse(run=convert_runs.run_to_proto(run))
 
-        answer = await self._once("StopRun", request, stop)
+        answer = await self._once("StopRun", request, stop, principal)
         return runs_pb.StopRunResponse.FromString(answer)
 
     async def ListRuns(  # noqa: N802  name of the API
@@ -175,17 +196,41 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         for chunk in streams.snapshot_chunks(snapshot):
             yield chunk
 
+    async def PrepareApproval(  # noqa: N802  name of the API
+        self, request: governance_pb.PrepareApprovalRequest, context: Context
+    ) -> governance_pb.PrepareApprovalResponse:
+        """Return what an approval of a run has to say."""
+        wanted = convert_governance.wanted_from_prepare(request)
+        principal = self._who.principal(context.peer())
+        draft = await asyncio.to_thread(self._control.prepare_approval, wanted, principal)
+        return convert_governance.draft_to_proto(draft)
+
+    async def ReadAudit(  # noqa: N802  name of the API
+        self, request: governance_pb.ReadAuditRequest, _context: Context
+    ) -> AsyncIterator[governance_pb.ReadAuditResponse]:
+        """Stream records of the audit log."""
+        parts = audit_stream.read(
+            self._control.manager.governor.audit,
+            first=request.from_sequence,
+            last=request.last,
+            follow=request.follow,
+        )
+        async with contextlib.aclosing(parts) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
     async def CreateBundle(  # noqa: N802  name of the API
-        self, request: bundles_pb.CreateBundleRequest, _context: Context
+        self, request: bundles_pb.CreateBundleRequest, context: Context
     ) -> bundles_pb.CreateBundleResponse:
         """Make a bundle of a run, once for each request id."""
+        principal = self._who.principal(context.peer())
 
         async def create(effect_id: str) -> bundles_pb.CreateBundleResponse:
             found = await self._bundles.facts(request.run_id)
             made = await asyncio.to_thread(self._bundles.make, found, effect_id)
             return convert_bundles.bundle_to_proto(made)
 
-        answer = await self._once("CreateBundle", request, create)
+        answer = await self._once("CreateBundle", request, create, principal)
         return bundles_pb.CreateBundleResponse.FromString(answer)
 
     async def ReadBundle(  # noqa: N802  name of the API
@@ -234,7 +279,11 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
             await self._requests.settle(entry, answer)
 
     async def _once(
-        self, method: str, request: Any, effect: Callable[[str], Awaitable[Message]]
+        self,
+        method: str,
+        request: Any,
+        effect: Callable[[str], Awaitable[Message]],
+        principal: str,
     ) -> bytes:
         """Return the serialized answer to a mutation: the first one's, if this is a retry."""
         request_id = check_request_id(request.request_id)
@@ -243,7 +292,7 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         body = type(request)()
         body.CopyFrom(request)
         body.ClearField("request_id")
-        wanted = Request(PRINCIPAL, request_id, method, body.SerializeToString(deterministic=True))
+        wanted = Request(principal, request_id, method, body.SerializeToString(deterministic=True))
 
         async def carry_out(effect_id: str) -> bytes:
             return (await effect(effect_id)).SerializeToString()

@@ -30,6 +30,7 @@ from byteord.errors import (
     RegionError,
     ResourceError,
     StageError,
+    UnauthenticatedError,
     UnavailableError,
     WrongStateError,
 )
@@ -53,6 +54,7 @@ TABLE: dict[type[ByteorError], grpc.StatusCode] = {
     StageError: grpc.StatusCode.FAILED_PRECONDITION,
     AdapterError: grpc.StatusCode.FAILED_PRECONDITION,
     DeniedError: grpc.StatusCode.PERMISSION_DENIED,
+    UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
     ResourceError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     UnavailableError: grpc.StatusCode.UNAVAILABLE,
     DeadlineError: grpc.StatusCode.DEADLINE_EXCEEDED,

@@ -21,3 +21,5 @@ class StartWanted:
     """Values of the deployment by dotted key, in KV form."""
     host: bool = False
     """To be held against this host (when described)."""
+    approval: bytes = b""
+    """Credential that came along; empty: none."""

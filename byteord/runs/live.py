@@ -17,12 +17,16 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from byteord._cext.control import Control
 from byteord.capture.files import RunDocuments
 from byteord.deployment.plan import RunPlan
 from byteord.errors import RegionError
-from byteord.regions.reader import RunReader
+from byteord.policy.governor import Lease, Running
+from byteord.regions.create import CONTROL
+from byteord.regions.reader import RunReader, attach
 from byteord.runs.describe import (
     elapsed_ns,
     hold_views,
@@ -32,6 +36,7 @@ from byteord.runs.describe import (
     worker_views,
 )
 from byteord.runs.documents import load_documents
+from byteord.runs.effects import acting, decode_credential, effects_view
 from byteord.runs.leftovers import mapping_pids, stop_leftovers
 from byteord.runs.shim_client import (
     ProcessWatch,
@@ -65,6 +70,9 @@ class RunFacts:
     client_input: bool = False
     client_output: bool = False
     shim_pid: int = 0
+    credential: str = ""
+    """The approval, in base64: whoever adopts the run verifies it anew."""
+    side_effects: str = "allow"
 
     def save(self, directory: str) -> None:
         """Write the facts as a whole or not at all."""
@@ -117,6 +125,8 @@ class LiveRun:
         """Set when the daemon kills the shim; the reason if the shim leaves none."""
         self.input: InputStream | None = None
         self.output: OutputStream | None = None
+        self.lease: Lease | None = None
+        """What its effects were granted last; None before the first time, or without effects."""
         self.channel: ShimChannel | None = None
         self.process: ProcessWatch | None = None
         self._changed = changed
@@ -125,6 +135,7 @@ class LiveRun:
         self._exit_code: int | None = None
         self._status: ShimStatus | None = None
         self._reader: RunReader | None = None
+        self._leased: Control | None = None
         self._conditions: tuple[ConditionView, ...] = ()
         self._last_read: dict[str, Any] | None = None
         self._last_tuning: Report = {}
@@ -201,6 +212,34 @@ class LiveRun:
         except (RegionError, OSError) as error:
             self.note("RegionsReadable", "false", "BadRegion", str(error))
 
+    def running(self) -> Running:
+        """Return the run as the governor knows it."""
+        return Running(
+            run_id=self.id,
+            environment=self.plan.environment,
+            side_effects=self.facts.side_effects,
+            capabilities=acting(self.plan),
+            spec_hash=f"sha256:{self.plan.spec_sha256}",
+            deployment_hash=f"sha256:{self.plan.deployment_sha256}",
+            code=self.facts.code_digests,
+            principal=self.facts.principal,
+            credential=decode_credential(self.facts.credential),
+        )
+
+    def set_lease(self, lease: Lease) -> None:
+        """Carry a lease into the control region; without a sound one there is no lease."""
+        self.lease = lease
+        if self._leased is None:
+            try:
+                path = Path(self.directory, CONTROL)
+                self._leased = attach(path, Control, writable=True)
+            except RegionError as error:
+                self.lease = Lease(0.0, "REGION_UNREADABLE", error.message)
+                return
+        ahead_ns = int((lease.until_unix - time.time()) * 1e9)
+        until_ns = self._leased.now_ns() + ahead_ns if ahead_ns > 0 else 0
+        self._leased.set_lease(until_ns)
+
     def read(self) -> dict[str, Any] | None:
         """Return what the control region says now, or said last; None if it never could be read."""
         if self._reader is not None:
@@ -272,6 +311,7 @@ class LiveRun:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+        self._leased = None
 
     def _undo_spawn(self) -> None:
         if self._child:
@@ -361,6 +401,7 @@ class LiveRun:
             or dict(status.code_digests if status else {}),
             revision=self.revision,
             principal=self.facts.principal,
+            effects=effects_view(self.plan, self.lease),
         )
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from byteord.capture.files import RunDocuments
 from byteord.deployment.model import Authority, HostFacts
@@ -27,13 +26,15 @@ from byteord.errors import (
     UnavailableError,
     WrongStateError,
 )
+from byteord.policy.governor import Governor
 from byteord.regions.create import create_run, remove_run
+from byteord.runs.admission import asked_of, check_ceilings, new_run_id
 from byteord.runs.adoption import find_runs
-from byteord.runs.ceilings import check_ceiling
 from byteord.runs.clients import RunClients
 from byteord.runs.code import code_digests, pin_code
 from byteord.runs.describe import stuck_roles
 from byteord.runs.documents import save_documents
+from byteord.runs.effects import LeaseKeeper, encode_credential, with_effects
 from byteord.runs.failures import run_error
 from byteord.runs.history import History
 from byteord.runs.host import read_host
@@ -42,6 +43,7 @@ from byteord.runs.live import LiveRun, RunFacts
 from byteord.runs.plan import make_plan, plan_memory_bytes
 from byteord.runs.steps import Steps
 from byteord.runs.view import Admission, FailureView, InputChunk, OutputChunk, RunView
+from byteord.runs.waiting import not_started, within
 from byteord.runs.watch import Watch, WatchHub
 from byteord.tuning.forecast import refuse_degraded
 
@@ -72,11 +74,6 @@ class RunSettings:
     attach_timeout_s: float = 30.0
 
 
-def new_run_id() -> str:
-    """Return an id that sorts by time: 11 hex digits of milliseconds, 6 random ones."""
-    return f"{time.time_ns() // 1_000_000:011x}-{secrets.token_hex(3)}"
-
-
 def _silent(event: str, data: Mapping[str, object]) -> None:
     """Report nothing."""
 
@@ -91,11 +88,13 @@ class RunManager:
         self,
         settings: RunSettings,
         *,
+        governor: Governor,
         host: Callable[[], HostFacts] = read_host,
         report: Report = _silent,
     ) -> None:
-        """Read the history; nothing else happens yet."""
+        """Read the history; nothing else happens yet. `governor` is open."""
         self._settings = settings
+        self.governor = governor
         self._host = host
         self._report = report
         self._live: dict[str, LiveRun] = {}
@@ -108,6 +107,14 @@ class RunManager:
             report=report,
         )
         self._closing = False
+        self._leases = LeaseKeeper(
+            governor,
+            runs=self.live_runs,
+            changed=self._publish,
+            stop=self._stop_for,
+            report=report,
+        )
+        self._keeping: asyncio.Task[None] | None = None
         for problem in self._history.unreadable:
             report("history.skipped", {"problem": problem})
 
@@ -154,15 +161,8 @@ class RunManager:
             client_output=admission.client_output,
         )
         refuse_degraded(plan, host, plan_memory_bytes(plan))
-        journals = [lane.name for lane in plan.lanes if lane.kind == "journal"]
-        if journals:
-            raise WrongStateError(
-                f"{plan.name}: its lanes {journals} are journals, which this build does not "
-                "execute yet; make them events or fanout_broadcast",
-                reason="LANE_NOT_EXECUTABLE",
-            )
         self._check_new(plan)
-        self._check_ceilings(plan)
+        check_ceilings(plan, [each.plan for each in self._live.values()], self._settings.authority)
         facts = RunFacts(
             created_unix_ns=time.time_ns(),
             principal=admission.principal,
@@ -177,33 +177,24 @@ class RunManager:
         if plan.run_id in self._live or self._history.get(plan.run_id) is not None:
             raise AlreadyExistsError(f"the run {plan.run_id} exists already: take another id")
 
-    def _check_ceilings(self, plan: RunPlan) -> None:
-        allowed, live = self._settings.authority, self._live.values()
-        region_bytes = sum(plan_memory_bytes(run.plan) for run in live)
-        workers = sum(len(run.plan.workers) for run in live)
-        more_bytes = plan_memory_bytes(plan)
-        for key, what, seen, more, limit in (
-            ("runs_max", "runs", len(live), 1, allowed.runs_max),
-            ("workers_max", "workers", workers, len(plan.workers), allowed.workers_max),
-            (
-                "region_bytes_max",
-                "region bytes",
-                region_bytes,
-                more_bytes,
-                allowed.region_bytes_max,
-            ),
-        ):
-            check_ceiling(key, what, seen=seen, more=more, allowed=limit)
-
     async def _launch(self, run: LiveRun, admission: Admission) -> None:
         authority = self._settings.authority
         digests = await asyncio.to_thread(code_digests, admission.spec.stages, authority.code_dirs)
-        run.facts = replace(run.facts, code_digests=digests)
-        run.plan = pin_code(run.plan, digests)
+        asked = asked_of(admission, run.id, digests)
+        grant = await asyncio.to_thread(self.governor.admit, asked)
+        run.facts = replace(
+            run.facts,
+            code_digests=digests,
+            credential=encode_credential(admission.approval),
+            side_effects=str(admission.deployment.effects.side_effects),
+        )
+        run.plan = with_effects(pin_code(run.plan, digests), grant, admission.deployment)
         await asyncio.to_thread(make_directories, run.plan)
         run.directory = await asyncio.to_thread(create_run, self._settings.regions_root, run.plan)
         run.documents = RunDocuments(admission.spec.kv, admission.deployment.kv)
         await asyncio.to_thread(save_documents, run.directory, run.documents)
+        if grant.acting:
+            await self._leases.renew(run)
         run.launch(run.directory, bound=self._settings.bound)
         self._report(
             "run.started", {"run": run.id, "pipeline": run.name, "principal": run.facts.principal}
@@ -214,21 +205,17 @@ class RunManager:
             async with asyncio.timeout(self._settings.start_timeout_s):
                 await run.started.wait()
         except TimeoutError:
-            await self._give_up(run, "START_TIMEOUT", self._not_started(run))
+            await self._give_up(
+                run, "START_TIMEOUT", not_started(run, self._settings.start_timeout_s)
+            )
             raise DeadlineError(
-                f"{self._not_started(run)}; it was stopped",
+                f"{not_started(run, self._settings.start_timeout_s)}; it was stopped",
                 reason="START_TIMEOUT",
                 details={"run": run.id},
             ) from None
         if run.final is not None and not run.ran:
             raise run_error(run.final) or WrongStateError(f"the run {run.id} ended before it ran")
         self._clients.expect(run)
-
-    def _not_started(self, run: LiveRun) -> str:
-        starting = [role.name for role in run.view().roles if role.state == "starting"]
-        waited = f"{self._settings.start_timeout_s:g} s"
-        what = f"the run {run.id} ({run.name}) did not start within {waited}"
-        return f"{what}; roles still starting: {starting}"
 
     # --- ending
 
@@ -245,7 +232,7 @@ class RunManager:
         limit = timeout_s or (run.plan.drain_timeout_s if mode == "drain" else ABORT_TIMEOUT_S)
         self._report("run.stopping", {"run": run.id, "mode": mode, "timeout_s": limit})
         self._tell_stop(run, mode, limit)
-        if not await _within(run.ended.wait(), limit):
+        if not await within(run.ended.wait(), limit):
             await self._overdue(run, mode, limit)
         view = self._current(run)
         if view.failure is not None and view.failure.reason.startswith("DRAIN"):
@@ -261,7 +248,7 @@ class RunManager:
                 run, "ABORT_TIMEOUT", f"it did not end within {limit:g} s of being aborted: {stuck}"
             )
             return
-        ended = await _within(run.ended.wait(), _VERDICT_S)
+        ended = await within(run.ended.wait(), _VERDICT_S)
         after = "it was aborted" if ended else "it goes on draining; stop it with abort"
         raise DeadlineError(
             f"the run {run.id} ({run.name}) did not drain within {limit:g} s: {stuck}; {after}",
@@ -273,13 +260,19 @@ class RunManager:
         if run.channel is not None:
             run.channel.stop(mode, max(1, int(timeout_s)))
 
+    async def _stop_for(self, run: LiveRun, reason: str, message: str) -> None:
+        """End a run because of its policy: it fails by that reason."""
+        run.client_gone = FailureView(reason, message=message)
+        self._report("run.stopping", {"run": run.id, "mode": "abort", "reason": reason})
+        self._tell_stop(run, "abort", ABORT_TIMEOUT_S)
+
     async def _give_up(self, run: LiveRun, reason: str, message: str) -> None:
         """Kill a shim that does not answer; its workers are killed when it has gone."""
         run.given_up = FailureView(reason, message=message)
         self._report("shim.killed", {"run": run.id, "reason": reason, "message": message})
         if run.process is not None:
             run.process.kill()
-        await _within(run.ended.wait(), _VERDICT_S)
+        await within(run.ended.wait(), _VERDICT_S)
 
     def _exited(self, run: LiveRun) -> None:
         self.steps.spawn(self._put_away(run), f"putting away {run.id}")
@@ -443,13 +436,14 @@ class RunManager:
                 )
             elif found.plan is not None and found.plan.run_id not in self._live:
                 await self._adopt(found.plan, found.directory)
+        self._keeping = asyncio.get_running_loop().create_task(self._leases.keep())
 
     async def _adopt(self, plan: RunPlan, directory: str) -> None:
         run = LiveRun(plan, RunFacts.load(directory), changed=self._publish, exited=self._exited)
         self._live[run.id] = run
         run.directory = directory
         if run.take_over(directory):
-            if not await _within(run.reported.wait(), _VERDICT_S):
+            if not await within(run.reported.wait(), _VERDICT_S):
                 run.note("ShimSilent", "true", "NoReport", "its shim lives and does not report")
             run.note("Adopted", "true", "DaemonRestarted", "taken over from an earlier daemon")
             self._report("run.adopted", {"run": run.id, "pipeline": run.name})
@@ -457,10 +451,19 @@ class RunManager:
             return
         await self._put_away(run)
 
+    async def check(self, admission: Admission) -> None:
+        """Raise what `start` would raise about code and policy; nothing is counted."""
+        authority = self._settings.authority
+        digests = await asyncio.to_thread(code_digests, admission.spec.stages, authority.code_dirs)
+        await asyncio.to_thread(self.governor.check, asked_of(admission, "", digests))
+
     async def close(self) -> None:
         """Let go: runs live on for the next daemon; `bound` ones are aborted and waited for."""
         self._closing = True
         self._hub.going_down()
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
         if self._settings.bound:
             await asyncio.gather(*(self._end_bound(run) for run in self.live_runs()))
         self._clients.close()
@@ -476,12 +479,3 @@ class RunManager:
     def _publish(self, run: LiveRun) -> None:
         run.revision = self._hub.next_revision()
         self._hub.publish(run.view())
-
-
-async def _within(waiting: Awaitable[Any], timeout_s: float) -> bool:
-    """Wait at most so long; tell whether it came."""
-    try:
-        await asyncio.wait_for(waiting, timeout_s)
-    except TimeoutError:
-        return False
-    return True

@@ -34,6 +34,9 @@ class Admission:
     client_input: bool = False
     client_output: bool = False
     principal: str = ""
+    approval: bytes = b""
+    """The credential that came with the request; empty: none."""
+    request_id: str = ""
     run_id: str = ""
     """From `new_run_id`, for callers that must know it before the run starts; empty: made here."""
 
@@ -207,6 +210,34 @@ class WorkerView:
 
 
 @dataclass(frozen=True, slots=True)
+class EffectView:
+    """One effect of one role; `mode` is `act` or `record`."""
+
+    role: str
+    capability: str
+    target: str
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class EffectsView:
+    """What a run does outside, and whether it may now.
+
+    `lease` is `none`, `held`, `lost` or `dry_run`; `covered_until_unix_ns` 0: no approval needed.
+    """
+
+    effects: tuple[EffectView, ...]
+    lease: str
+    policy: str = "hold"
+    reason: str = ""
+    message: str = ""
+    approval_id: str = ""
+    signers: tuple[str, ...] = ()
+    assurance: str = ""
+    covered_until_unix_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
     """One run. `ready_ns` and `first_message_ns` count from its start; 0 means not yet."""
 
@@ -231,6 +262,7 @@ class RunView:
     principal: str = ""
     lanes: tuple[LaneStatusView, ...] = ()
     holds: tuple[HoldView, ...] = ()
+    effects: EffectsView | None = None
 
     @property
     def ended(self) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 
 from byteord._cext import control, region
 from byteord.deployment.plan import RunPlan
+from byteord.deployment.ports import ring_files
 from byteord.regions.create import CONTROL
 from byteord.regions.reader import attach, open_region, read_plan
 from byteord.shim import endpoints, processes
@@ -58,12 +59,12 @@ class Supervisor:
             Path(directory, CONTROL), control.Control, writable=True
         )
         self.rings = [
-            attach(Path(directory, ring.file), region.Ring, writable=True)
-            for ring in self.plan.rings
+            attach(Path(directory, file), region.Ring, writable=True)
+            for file in ring_files(self.plan)
         ]
         self.control_fd = open_region(Path(directory, CONTROL), writable=True)
         self.ring_fds = [
-            open_region(Path(directory, ring.file), writable=True) for ring in self.plan.rings
+            open_region(Path(directory, file), writable=True) for file in ring_files(self.plan)
         ]
         self.stream_fds = {"ingress": input_fd, "egress": output_fd}
         self.bound = bound
@@ -251,7 +252,7 @@ class Supervisor:
     def _fail_without_regions(self) -> None:
         """What the shim itself reads is gone: end everything, believe nothing that lies there."""
         maps = {CONTROL: self.control}
-        maps.update((r.file, each) for r, each in zip(self.plan.rings, self.rings, strict=True))
+        maps.update(zip(ring_files(self.plan), self.rings, strict=True))
         gone = [name for name, each in maps.items() if each.lost]
         if not gone or self.finishing >= len(self.plan.units):
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from byteord._cext.graph import Graph
+from byteord._cext.journal import READER_BATCH_MAX
 from byteord._cext.worker import Host
 from byteord.deployment.plan import (
     STATE_DOUBLE_BYTES_MAX,
@@ -24,6 +25,7 @@ from byteord.deployment.ports import (
     progress_wanted,
     unit_ports,
 )
+from byteord.worker.journals import Journals
 
 STAGING_BYTES_MAX = 16 << 20
 """Private memory of a unit for slots that lie in no ring; bounds its batches."""
@@ -31,7 +33,9 @@ _LOSSY_SHARE = 4
 """A batch takes at most this part of a ring that a lossy consumer reads: the rest is its window."""
 
 
-def open_graph(host: Host, plan: RunPlan, unit: UnitPlan, batch_max: int) -> tuple[Graph, int]:
+def open_graph(
+    host: Host, plan: RunPlan, unit: UnitPlan, batch_max: int, journals: Journals
+) -> tuple[Graph, int]:
     """Return the unit's ports over the rings of `host`, and the largest batch that they allow."""
     ports = unit_ports(plan, unit)
     roles = [plan.roles[role] for role in unit.roles]
@@ -48,8 +52,8 @@ def open_graph(host: Host, plan: RunPlan, unit: UnitPlan, batch_max: int) -> tup
         copy_bytes=widest if lossy else 0,
         extra_max=batch * (outputs - 1),
         wants_progress=progress_wanted(plan),
-        rx=[_rx(host, port) for port in ports.rx],
-        tx=[_tx(host, plan, port) for port in ports.tx],
+        rx=[_rx(host, port, journals) for port in ports.rx],
+        tx=[_tx(host, plan, port, journals) for port in ports.tx],
         members=[
             _member(plan, role, member) for role, member in zip(roles, ports.members, strict=True)
         ],
@@ -59,14 +63,19 @@ def open_graph(host: Host, plan: RunPlan, unit: UnitPlan, batch_max: int) -> tup
 
 def _batch(plan: RunPlan, ports: UnitPorts, batch_max: int, bytes_each: int) -> int:
     most = min(batch_max, max(STAGING_BYTES_MAX // bytes_each, 1))
+    if any(port.journal for port in ports.rx):
+        most = min(most, READER_BATCH_MAX)
     for port in ports.tx:
+        if port.journal:
+            continue
         capacity = plan.lanes[port.lane].capacity
         most = min(most, capacity // _LOSSY_SHARE if port.lossy else capacity)
     return max(most, 1)
 
 
-def _rx(host: Host, port: RxPort) -> dict[str, Any]:
+def _rx(host: Host, port: RxPort, journals: Journals) -> dict[str, Any]:
     return {
+        "journal": journals.readers[port.lane].address if port.journal else 0,
         "ring": host.ring_address(port.ring),
         "cell": port.cell,
         "word": port.word,
@@ -76,9 +85,10 @@ def _rx(host: Host, port: RxPort) -> dict[str, Any]:
     }
 
 
-def _tx(host: Host, plan: RunPlan, port: TxPort) -> dict[str, Any]:
+def _tx(host: Host, plan: RunPlan, port: TxPort, journals: Journals) -> dict[str, Any]:
     capacity = plan.lanes[port.lane].capacity
     return {
+        "journal": journals.writers[port.lane].address if port.journal else 0,
         "ring": host.ring_address(port.ring),
         "word": port.word,
         "drops": port.drops,

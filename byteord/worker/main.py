@@ -35,6 +35,7 @@ from byteord.deployment.ports import is_graph_unit
 from byteord.errors import ByteorError
 from byteord.tuning.apply import Outcome, begin, enter, pin_thread, settle
 from byteord.worker.graph import open_graph
+from byteord.worker.journals import open_journals
 
 EXIT_OK, EXIT_FAILED, EXIT_RESTART, EXIT_REGION = 0, 1, 3, 4
 PR_SET_NAME = 15
@@ -167,8 +168,14 @@ class Worker:
 
     def _open_graph(self, unit: UnitPlan) -> None:
         """Open the lanes of a unit of a LaneGraph, among them journals in files."""
-        graph, most = open_graph(self.host, self.plan, unit, self.plan.max_batch)
-        self.handles.append(graph)
+        began = self.control.unit(unit.index)["commits"]
+        try:
+            journals = open_journals(self.host, self.plan, unit, self.directory, began=began)
+        except (ByteorError, OSError) as error:
+            self.control.fail(unit.roles[0], "START_FAILED", None, b"", str(error))
+            raise
+        graph, most = open_graph(self.host, self.plan, unit, self.plan.max_batch, journals)
+        self.handles += [graph, journals]
         self.graphs[unit.index] = graph, most
 
     def _on_ports(self, unit: UnitPlan, stages: list[RolePlan], touched: int) -> dict[str, Any]:

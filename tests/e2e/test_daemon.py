@@ -62,7 +62,7 @@ def test_it_leaves_no_file_behind() -> None:
         assert daemon.stop() == 0
         assert list((daemon.directory / "run").iterdir()) == []
         kept = {path.name for path in (daemon.directory / "state").iterdir()}
-        assert kept == {"requests", "runs"}
+        assert kept == {"requests", "runs", "approvals", "audit"}
         assert list(daemon.regions.iterdir()) == []
         assert daemon.events("daemon.stopped")
 

@@ -96,7 +96,7 @@ def test_bytes_go_through_a_run(daemon: DaemonProcess) -> None:
     with stub_of(daemon) as stub:
         run = stub.StartRun(start_request(), timeout=60).run
         assert run.state == runs_pb.RUN_STATE_RUNNING
-        assert run.principal == "local"
+        assert run.principal == f"uid:{os.getuid()}"
         output = stub.TakeOutput(runs_pb.TakeOutputRequest(run_id=run.id))
         assert stub.FeedInput(feed(run.id, data)).accepted_bytes == len(data)
         chunks = list(output)

@@ -201,10 +201,12 @@ def test_another_process_adopts_a_run() -> None:
         await first.close()
         code = (
             "import asyncio,sys\n"
-            "from byteord.deployment.model import Authority\n"
+            "from byteord.deployment.model import ApprovalRules, Authority\n"
+            "from byteord.policy.governor import Governor\n"
             "from byteord.runs.manager import RunManager, RunSettings\n"
             "async def main():\n"
-            "    m = RunManager(RunSettings(Authority(), sys.argv[1], sys.argv[2]))\n"
+            "    g = Governor(Authority(), ApprovalRules(), sys.argv[2])\n"
+            "    m = RunManager(RunSettings(Authority(), sys.argv[1], sys.argv[2]), governor=g)\n"
             "    await m.adopt()\n"
             "    v = await m.stop(sys.argv[3], 'drain')\n"
             "    print(v.state, v.roles[0].published == v.roles[-1].received)\n"

@@ -158,7 +158,7 @@ def test_what_only_shows_when_it_is_applied_stops_the_start_too() -> None:
         facts = read_host()
         hopeful = replace(facts, topology=replace(facts.topology, isolated=tuple(CPUS)))
         settings = RunSettings(runs.authority, str(runs.regions), str(runs.top / "state"))
-        manager = RunManager(settings, host=lambda: hopeful)
+        manager = RunManager(settings, governor=runs.governor(), host=lambda: hopeful)
         with pytest.raises(WrongStateError, match="isolation of") as refused:
             await manager.start(in_staging(runs, f"{ISOLATED}{NOT_HELD}"))
         assert refused.value.reason == "TUNING_DEGRADED"

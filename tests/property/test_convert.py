@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byteor.v1 import documents_pb2, runs_pb2
+from byteor.v1 import documents_pb2, governance_pb2, runs_pb2
 from byteord.errors import InvalidArgumentError
 from byteord.rpc import convert_documents, convert_runs
 from byteord.rpc.paging import page_of
 from byteord.runs.state import RunState
 from byteord.runs.view import (
     ConditionView,
+    EffectsView,
+    EffectView,
     ErrorView,
     FailureView,
     InputChunk,
@@ -72,6 +74,14 @@ WORKERS = st.builds(
     st.lists(KNOBS, max_size=2).map(tuple),
     st.none() | st.builds(JitterView, *[U64] * 7),
 )
+EFFECTS = st.builds(
+    EffectsView,
+    st.lists(st.builds(EffectView, TEXT, TEXT, TEXT, TEXT), max_size=2).map(tuple),
+    *[TEXT] * 5,
+    st.lists(TEXT, max_size=2).map(tuple),
+    TEXT,
+    UNIX_NS,
+)
 RUNS = st.builds(
     RunView,
     id=TEXT,
@@ -93,6 +103,7 @@ RUNS = st.builds(
     code_digests=st.dictionaries(TEXT, TEXT, max_size=2),
     revision=U64,
     principal=TEXT,
+    effects=st.none() | EFFECTS,
 )
 
 
@@ -116,10 +127,13 @@ def test_every_field_of_the_domain_has_one_in_the_api() -> None:
         (FailureView, runs_pb2.Failure),
         (ErrorView, runs_pb2.DistinctError),
         (ConditionView, runs_pb2.Condition),
+        (EffectsView, governance_pb2.Effects),
+        (EffectView, governance_pb2.Effect),
         (Knob, runs_pb2.TuningKnob),
         (JitterView, runs_pb2.Jitter),
     )
     times = {"created_unix_ns": "created_at", "ended_unix_ns": "ended_at", "since_unix_ns": "since"}
+    times["covered_until_unix_ns"] = "covered_until"
     for mine, theirs in pairs:
         names = {times.get(field.name, field.name) for field in dataclasses.fields(mine)}
         assert names == set(theirs.DESCRIPTOR.fields_by_name)

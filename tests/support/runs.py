@@ -17,8 +17,9 @@ import uvloop
 
 from byteord._cext.stages import crc32c
 from byteord.adapters.catalogue import CATALOGUE as ADAPTERS
-from byteord.deployment.model import Authority
+from byteord.deployment.model import ApprovalRules, Authority
 from byteord.deployment.validate import validate
+from byteord.policy.governor import Governor
 from byteord.runs.host import read_host
 from byteord.runs.manager import RunManager, RunSettings
 from byteord.runs.view import CHUNK_BYTES_MAX, Admission, InputChunk, RunView
@@ -92,7 +93,19 @@ class Runs:
                 **authority,
             }
         )
+        self.rules = ApprovalRules()
+        self.governors: list[Governor] = []
         self.events: list[tuple[str, dict[str, object]]] = []
+
+    def governor(self) -> Governor:
+        """Return an open governor; an earlier one is closed, as that of a daemon that has ended."""
+        for earlier in self.governors:
+            earlier.close()
+        governor = Governor(self.authority, self.rules, str(self.top / "state"))
+        governor.open()
+        assert not governor.audit.problem, governor.audit.problem
+        self.governors.append(governor)
+        return governor
 
     def manager(self, **settings: Any) -> RunManager:
         """Return a manager on these directories; another one stands for the next daemon."""
@@ -100,9 +113,10 @@ class Runs:
             RunSettings(
                 authority=self.authority,
                 regions_root=str(self.regions),
-                state_dir=str(self.top / "state"),
+                state_dir=str(self.top / "state" / "runs"),
                 **settings,
             ),
+            governor=self.governor(),
             report=lambda event, data: self.events.append((event, dict(data))),
         )
 
@@ -157,6 +171,8 @@ class Runs:
 
     def close(self) -> None:
         """End what is left and remove the directories."""
+        for governor in self.governors:
+            governor.close()
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

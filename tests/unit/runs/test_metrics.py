@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,23 @@ def run_read(roles: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "roles": list(roles),
         "gaps": {each["worker"]: {} for each in roles},
     }
+
+
+def graph_read() -> dict[str, Any]:
+    """Return a LaneGraph's reading: a full lane with a lossy consumer."""
+    lane = {
+        "name": "b",
+        "capacity": 64,
+        "stripes": 2,
+        "depth": 64,
+        "published": 200,
+        "dropped": {"full": 3, "oversize": 0},
+        "consumers": [
+            {"role": "side", "lossy": True, "consumed": 90, "lag_slots": 64, "missed": 46}
+            | {"nonsense": 0}
+        ],
+    }
+    return {**run_read([]), "lanes": [lane]}
 
 
 def histogram(_role: int, _which: str) -> Histogram:
@@ -154,7 +172,9 @@ def families(text: str) -> dict[str, list[tuple[dict[str, str], float]]]:
 
 def test_every_metric_of_the_table_is_rendered_and_no_other() -> None:
     """The table is complete both ways, with type and labels of each."""
-    text = render(full_sample())
+    sample = full_sample()
+    graph = RunSample("r1-graph", "graph", RunState.RUNNING, graph_read())
+    text = render(replace(sample, runs=[*sample.runs, graph]))
     heads: dict[str, str] = dict(re.findall(r"# TYPE (\S+) (\S+)", text))
     assert heads == {metric.name: metric.type for metric in METRICS}
     samples = families(text)

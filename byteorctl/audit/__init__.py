@@ -1,0 +1,1 @@
+"""The audit log on the client's side: copies, their verification, records for people."""

@@ -1,0 +1,220 @@
+/* journal_segment.c: see journal.h. System calls happen when a segment begins or ends and where a sync is asked for, never per
+ * message. */
+#define _GNU_SOURCE
+#include "journal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NAME_BYTES 32
+
+static void segment_name(uint64_t segment, char *name) { snprintf(name, NAME_BYTES, "%020llu.seg", (unsigned long long)segment); }
+
+static int failed(byteor_journal_writer *w, const char *what) {
+    w->error_number = errno ? errno : EIO;
+    snprintf(w->error_text, sizeof w->error_text, "journal %s: %s: %s", w->directory, what, strerror(w->error_number));
+    return -1;
+}
+
+static void let_go(byteor_journal_writer *w) {
+    if (w->map) munmap(w->map, w->segment_bytes);
+    if (w->fd >= 0) close(w->fd);
+    w->map = NULL;
+    w->fd = -1;
+}
+
+static int map_segment(byteor_journal_writer *w, const char *name, int flags) {
+    w->fd = openat(w->directory_fd, name, flags | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (w->fd < 0) return failed(w, "segment cannot be opened");
+    /* Space first: the first touch of a page that the disk has no room for kills by SIGBUS. */
+    if (fallocate(w->fd, 0, 0, (off_t)w->segment_bytes) != 0) return failed(w, "no room for the next segment");
+    void *map = mmap(NULL, w->segment_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
+    if (map == MAP_FAILED) return failed(w, "segment cannot be mapped");
+    w->map = map;
+    return 0;
+}
+
+static int begin_segment(byteor_journal_writer *w, uint64_t segment, uint64_t unix_ns) {
+    char name[NAME_BYTES], temporary[NAME_BYTES + 8];
+    segment_name(segment, name);
+    snprintf(temporary, sizeof temporary, ".%s.new", name);
+    let_go(w);
+    if (w->segments == BYTEOR_JOURNAL_SEGMENTS_MAX) {
+        errno = EMFILE;
+        return failed(w, "too many segments; set retention_bytes or a larger segment_bytes");
+    }
+    (void)unlinkat(w->directory_fd, temporary, 0);
+    if (map_segment(w, temporary, O_CREAT | O_EXCL) != 0) {
+        int kept = errno;
+        (void)unlinkat(w->directory_fd, temporary, 0);
+        errno = kept;
+        return -1;
+    }
+    byteor_journal_header header = {.version = BYTEOR_JOURNAL_VERSION, .segment = segment,
+                                    .segment_bytes = w->segment_bytes, .created_unix_ns = unix_ns};
+    memcpy(header.magic, BYTEOR_JOURNAL_MAGIC, sizeof header.magic);
+    header.header_crc32c = byteor_journal_header_crc(header);
+    memcpy(w->map, &header, sizeof header);
+    if (w->durable && fdatasync(w->fd) != 0) return failed(w, "the new segment could not be synced");
+    if (renameat(w->directory_fd, temporary, w->directory_fd, name) != 0) return failed(w, "the new segment could not be named");
+    if (w->durable && fsync(w->directory_fd) != 0) return failed(w, "the directory could not be synced");
+    while (w->segments && w->id[w->segments - 1] >= segment) w->segments--; /* of a batch that was not committed */
+    w->segment = segment;
+    w->offset = sizeof header;
+    w->id[w->segments] = segment;
+    w->last_unix_ns[w->segments++] = unix_ns;
+    return 0;
+}
+
+int byteor_journal_resume(byteor_journal_writer *w, uint64_t segment, uint64_t offset) {
+    char name[NAME_BYTES];
+    while (w->segments && w->id[w->segments - 1] > segment) { /* begun by a batch that was not committed */
+        segment_name(w->id[--w->segments], name);
+        (void)unlinkat(w->directory_fd, name, 0);
+    }
+    segment_name(segment, name);
+    let_go(w);
+    if (map_segment(w, name, 0) != 0) return -1;
+    if (offset < sizeof(byteor_journal_header) || offset > w->segment_bytes) {
+        errno = EINVAL;
+        return failed(w, "the place to go on at lies outside the segment");
+    }
+    w->segment = segment;
+    w->offset = offset;
+    memset(w->map + offset, 0, w->segment_bytes - offset);
+    return 0;
+}
+
+int byteor_journal_append(byteor_journal_writer *w, uint64_t sequence, uint64_t rx_sequence, const byteor_slot *slot, uint64_t unix_ns) {
+    uint64_t bytes = byteor_journal_frame_bytes(slot->length);
+    if (w->map == NULL || w->segment_bytes - w->offset < bytes) {
+        if (w->map && w->dirty && w->sync != BYTEOR_SYNC_NONE && fdatasync(w->fd) != 0) return failed(w, "fdatasync");
+        if (begin_segment(w, sequence, unix_ns) != 0) return -1;
+    }
+    byteor_journal_frame frame = {.length = slot->length + 1u, .type = slot->type, .sequence = sequence,
+                                  .rx_sequence = rx_sequence, .time_ns = slot->time_ns, .unix_ns = unix_ns};
+    const uint8_t *payload = (const uint8_t *)slot + BYTEOR_SLOT_HEADER_BYTES;
+    frame.crc32c = byteor_journal_crc(&frame, payload, slot->length, w->segment);
+    memcpy(w->map + w->offset + sizeof frame, payload, slot->length);
+    memcpy(w->map + w->offset, &frame, sizeof frame);
+    w->offset += bytes;
+    w->last_unix_ns[w->segments - 1] = unix_ns;
+    w->dirty = 1;
+    return 0;
+}
+
+int byteor_journal_flush(byteor_journal_writer *w, uint64_t now_ns) {
+    if (w->error_number) return -1;
+    if (!w->dirty || w->sync == BYTEOR_SYNC_NONE || w->fd < 0) return 0;
+    if (w->sync == BYTEOR_SYNC_INTERVAL && now_ns - w->synced_ns < w->sync_interval_ns) return 0;
+    if (fdatasync(w->fd) != 0) return failed(w, "fdatasync; what was written may be lost, so nothing more is");
+    w->dirty = 0;
+    w->synced_ns = now_ns;
+    return 0;
+}
+
+void byteor_journal_retain(byteor_journal_writer *w, uint64_t unix_ns) {
+    char name[NAME_BYTES];
+    while (w->segments > 1) {
+        int large = w->retention_bytes && (uint64_t)w->segments * w->segment_bytes > w->retention_bytes;
+        int old = w->retention_ns && unix_ns - w->last_unix_ns[0] > w->retention_ns && unix_ns > w->last_unix_ns[0];
+        if (!large && !old) return;
+        segment_name(w->id[0], name);
+        (void)unlinkat(w->directory_fd, name, 0);
+        w->segments--;
+        memmove(w->id, w->id + 1, w->segments * sizeof w->id[0]);
+        memmove(w->last_unix_ns, w->last_unix_ns + 1, w->segments * sizeof w->last_unix_ns[0]);
+    }
+}
+
+void byteor_journal_close(byteor_journal_writer *w) {
+    let_go(w);
+    if (w->directory_fd >= 0) close(w->directory_fd);
+    w->directory_fd = -1;
+}
+
+/* --- reading ---------------------------------------------------------------------------------------------------- */
+
+static void reader_let_go(byteor_journal_reader *r) {
+    if (r->map) munmap(r->map, r->segment_bytes);
+    r->map = NULL;
+}
+
+/* Newest segment that begins at or before `sequence`; *first: the oldest of all. UINT64_MAX when there is none. */
+static uint64_t find_segment(const byteor_journal_reader *r, uint64_t sequence, uint64_t *first) {
+    uint64_t found = UINT64_MAX;
+    *first = UINT64_MAX;
+    int fd = openat(r->directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+    if (directory == NULL) return found;
+    for (struct dirent *entry = readdir(directory); entry; entry = readdir(directory)) {
+        char *end = NULL;
+        if (entry->d_name[0] < '0' || entry->d_name[0] > '9') continue;
+        uint64_t id = strtoull(entry->d_name, &end, 10);
+        if (end == NULL || strcmp(end, ".seg") != 0) continue;
+        if (id < *first) *first = id;
+        if (id <= sequence && (found == UINT64_MAX || id > found)) found = id;
+    }
+    closedir(directory);
+    return found;
+}
+
+static int open_segment(byteor_journal_reader *r, uint64_t segment) {
+    char name[NAME_BYTES];
+    struct stat info;
+    segment_name(segment, name);
+    reader_let_go(r);
+    int fd = openat(r->directory_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) return -1;
+    void *map = MAP_FAILED;
+    if (fstat(fd, &info) == 0 && info.st_size >= (off_t)sizeof(byteor_journal_header))
+        map = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    close(fd);
+    if (map == MAP_FAILED) return -1;
+    r->map = map;
+    r->segment = segment;
+    r->segment_bytes = (uint64_t)info.st_size;
+    r->offset = sizeof(byteor_journal_header);
+    r->next = segment;
+    memset(r->seen_sequence, 0, sizeof r->seen_sequence);
+    return 0;
+}
+
+/* Go back to a frame that was read before and not taken. */
+static void go_back(byteor_journal_reader *r, uint64_t sequence) {
+    if (r->map == NULL || r->seen_sequence[sequence % BYTEOR_JOURNAL_SEEN] != sequence + 1) return;
+    r->offset = r->seen_offset[sequence % BYTEOR_JOURNAL_SEEN];
+    r->next = sequence;
+}
+
+const byteor_journal_frame *byteor_journal_find(byteor_journal_reader *r, uint64_t sequence, uint64_t *first) {
+    if (r->next != sequence) go_back(r, sequence);
+    for (int turn = 0; turn < 3; turn++) {
+        if (r->map && r->next <= sequence) {
+            for (;;) {
+                const byteor_journal_frame *frame = byteor_journal_at(r->map, r->segment_bytes, r->offset, r->segment);
+                if (frame == NULL || frame->sequence != r->next) break;
+                r->seen_sequence[r->next % BYTEOR_JOURNAL_SEEN] = r->next + 1;
+                r->seen_offset[r->next % BYTEOR_JOURNAL_SEEN] = r->offset;
+                r->offset += byteor_journal_frame_bytes(frame->length - 1u);
+                if (r->next++ == sequence) return frame;
+            }
+        }
+        uint64_t segment = find_segment(r, sequence, first);
+        if (segment == UINT64_MAX || (r->map && segment == r->segment && r->next > sequence + 1)) return NULL;
+        if (open_segment(r, segment) != 0) continue; /* gone meanwhile */
+    }
+    return NULL;
+}
+
+void byteor_journal_reader_close(byteor_journal_reader *r) {
+    reader_let_go(r);
+    if (r->directory_fd >= 0) close(r->directory_fd);
+    r->directory_fd = -1;
+}
