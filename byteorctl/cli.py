@@ -29,6 +29,8 @@ VERBS = {
     "list": "List runs.",
     "status": "Show one run.",
     "watch": "Follow the changes of runs.",
+    "top": "Watch rates, depths and latencies of live runs.",
+    "tap": "Show messages of a lane as they pass.",
     "doctor": "Look whether the daemon's host is ready for a profile.",
     "snapshot": "Read the state of a run's rings from shared memory.",
     "incident-bundle": "Take an incident bundle of a run, live or ended.",

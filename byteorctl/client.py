@@ -64,6 +64,27 @@ class SnapshotChunk:
     sha256: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class TappedMessage:
+    """A message that passed; `payload` is a digest where the batch says so."""
+
+    sequence: int
+    stripe: int
+    time_ns: int
+    type: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TapBatch:
+    """Messages that passed, and totals since the tap began."""
+
+    messages: tuple[TappedMessage, ...]
+    missed: int
+    filtered: int
+    digests: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRequest:
     """What `run` asks for."""
@@ -300,6 +321,11 @@ class Client:
         request = runs_pb2.WatchRunsRequest(run_id=run_id, after_revision=after_revision)
         return self._stream("WatchRuns", self._stub.WatchRuns(request), to_plain)
 
+    def tap_lane(self, run_id: str, lane: str, *, contains: bytes, limit: int) -> Stream[TapBatch]:
+        """Return messages of a lane as they pass."""
+        request = runs_pb2.TapLaneRequest(run_id=run_id, lane=lane, contains=contains, limit=limit)
+        return self._stream("TapLane", self._stub.TapLane(request), _tap_batch)
+
     def take_output(self, run_id: str) -> Stream[OutputChunk]:
         """Return the bytes of the run's egress."""
         call = self._stub.TakeOutput(runs_pb2.TakeOutputRequest(run_id=run_id))
@@ -452,6 +478,14 @@ def _output_chunk(answer: runs_pb2.TakeOutputResponse) -> OutputChunk:
 
 def _snapshot_chunk(answer: runs_pb2.SnapshotRunResponse) -> SnapshotChunk:
     return SnapshotChunk(answer.data, answer.crc32c, answer.sha256)
+
+
+def _tap_batch(answer: runs_pb2.TapLaneResponse) -> TapBatch:
+    messages = tuple(
+        TappedMessage(each.sequence, each.stripe, each.time_ns, each.type, each.payload)
+        for each in answer.messages
+    )
+    return TapBatch(messages, answer.missed, answer.filtered, answer.digests)
 
 
 def _bundle_chunk(answer: bundles_pb2.ReadBundleResponse) -> bytes:

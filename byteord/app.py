@@ -19,6 +19,7 @@ from collections.abc import Mapping
 import uvloop
 from structlog.typing import FilteringBoundLogger
 
+from byteor.trust.strict import dumps
 from byteord.adapters.catalogue import CATALOGUE as ADAPTERS
 from byteord.capture.store import BundleStore
 from byteord.deployment.config import Config
@@ -34,6 +35,7 @@ from byteord.rpc.identity import Grants
 from byteord.rpc.requests import RequestStore
 from byteord.rpc.server import ApiServer
 from byteord.rpc.servicer import ControlServicer
+from byteord.runs.effects import governance_sample
 from byteord.runs.events import EventLog
 from byteord.runs.host import read_host
 from byteord.runs.manager import RunManager, RunSettings
@@ -122,6 +124,7 @@ class Daemon:
             calls=self._calls,
             watches=lambda: manager.watches,
             doctor=lambda: doctor.last,
+            governance=lambda: governance_sample(manager.governor, manager.live_runs()),
         )
         stack.callback(collector.close)
         self._collector = collector
@@ -164,7 +167,13 @@ class Daemon:
     def _make_bundles(self, control: Control) -> Bundles:
         store = BundleStore(os.path.join(self._config.paths.state, "bundles"))
         return Bundles(
-            control, store, events=self._events.of, extras={"metrics.prom": self._metrics_of}
+            control,
+            store,
+            events=self._events.of,
+            extras={
+                "metrics.prom": self._metrics_of,
+                "audit_checkpoint.json": lambda _: _checkpoint_of(control.manager.governor),
+            },
         )
 
     def _metrics_of(self, run_id: str) -> bytes:
@@ -233,3 +242,9 @@ class Daemon:
     def _say_stopping(self) -> None:
         self._notifier.stopping(f"stopping: {self._why}")
         self._log.info("daemon.stopping", reason=self._why, runs=self._config.on_stop)
+
+
+def _checkpoint_of(governor: Governor) -> bytes:
+    """Return a checkpoint of the audit log that covers everything until now, as JSON."""
+    made = governor.audit.checkpoint({}) or governor.audit.last_checkpoint()
+    return dumps(made) + b"\n" if made else b""

@@ -387,7 +387,7 @@ cdef class Consumer(_Client):
             if slot.flags & BYTEOR_SLOT_END:
                 self.c.ended = 1
                 data = self._copy(slot) if slot.length else None
-                byteor_client_release(&self.c, self.c.position + 1, 0)
+                byteor_client_release(&self.c, self.c.position + 1, 0 if data is None else 1)
                 return data
             data = self._copy(slot)
             byteor_client_release(&self.c, self.c.position + 1, 1)
@@ -413,6 +413,7 @@ cdef class Consumer(_Client):
                     self.c.ended = 1
                     if slot.length:
                         found.append(self._copy(slot))
+                        live += 1
                 elif not slot.flags & BYTEOR_SLOT_DROPPED:
                     found.append(self._copy(slot))
                     live += 1

@@ -128,6 +128,13 @@ cdef class Control:
         """Return the moment of the run's clock until which side effects may happen; 0: not at all."""
         return byteor_load_acquire64(&self.run_block.lease_until_ns)
 
+    def beat(self, index, str state):
+        """Show that a role that waits in a call is alive: heartbeat, state, and that it does not hang."""
+        cdef byteor_role *role = self.role_at(index)
+        byteor_store_release64(&role.heartbeat_ns, byteor_now_ns(&self.header.clock))
+        byteor_store_release64(&role.busy_since_ns, 0)
+        byteor_store_release32(&role.state, STATES.index(state))
+
     def set_restarts(self, index, uint32_t restarts):
         """Store how often the worker of a role was restarted."""
         self.role_at(index).restarts = restarts

@@ -52,10 +52,20 @@ static inline void byteor_make_counter(uint8_t *into, size_t bytes, const uint8_
     }
     memcpy(into, &sequence, 8);
     size_t at = 8;
-    for (; bytes - at >= 8; at += 8) {
-        memcpy(into + at, filler + (at & (BYTEOR_FILLER_BYTES - 8u)), 8);
+    if (bytes >= 16) {
+        memcpy(into + 8, filler + 8, 8);
+        at = 16;
     }
-    memcpy(into + at, filler, bytes - at);
+    for (; bytes - at >= 16; at += 16) {
+        memcpy(into + at, filler + (at & (BYTEOR_FILLER_BYTES - 16u)), 16);
+    }
+    if (bytes - at >= 8) {
+        memcpy(into + at, filler + (at & (BYTEOR_FILLER_BYTES - 8u)), 8);
+        at += 8;
+    }
+    if (bytes > at) {
+        memcpy(into + at, filler, bytes - at);
+    }
 }
 
 static inline uint32_t byteor_checksum_of(const uint8_t *message, size_t bytes) {

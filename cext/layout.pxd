@@ -171,6 +171,9 @@ cdef extern from "region.h" nogil:
         uint32_t payload_max
     ctypedef struct byteor_slot:
         uint16_t length
+        uint8_t type
+        uint8_t flags
+        uint64_t time_ns
     byteor_slot *byteor_ring_slot(const byteor_ring *ring, uint64_t sequence)
     uint8_t *byteor_payload(byteor_slot *slot)
     int byteor_ring_published(const byteor_ring *ring, uint64_t sequence)

@@ -34,22 +34,43 @@ static int byteor_discard_wrong(byteor_discard_sink *self, const uint8_t *messag
     return 0;
 }
 
-static int byteor_discard_write(byteor_sink *base, const byteor_batch *batch) {
-    byteor_discard_sink *self = (byteor_discard_sink *)(void *)base;
-    byteor_adapter_common *common = &base->common;
-    common->status = BYTEOR_ADAPTER_READY;
+static inline int byteor_discard_passes_over(const byteor_slot *slot) {
+    return (slot->flags & BYTEOR_SLOT_DROPPED) != 0 || ((slot->flags & BYTEOR_SLOT_END) != 0 && slot->length == 0);
+}
+
+static int byteor_discard_verified(byteor_discard_sink *self, const byteor_batch *batch) {
+    byteor_adapter_common *common = &self->base.common;
     for (uint32_t i = 0; i < batch->count; i++) {
         byteor_slot *slot = byteor_slot_at(batch, i);
-        if ((slot->flags & BYTEOR_SLOT_DROPPED) != 0 || ((slot->flags & BYTEOR_SLOT_END) != 0 && slot->length == 0)) {
+        if (byteor_discard_passes_over(slot)) {
             continue;
         }
-        if (self->verify && byteor_discard_wrong(self, byteor_payload(slot), slot->length, batch->first_sequence + i)) {
+        if (byteor_discard_wrong(self, byteor_payload(slot), slot->length, batch->first_sequence + i)) {
             byteor_adapter_fail(common, 0, self->text);
             return (int)i;
         }
         common->position[0]++;
         common->bytes_total += slot->length;
     }
+    return (int)batch->count;
+}
+
+static int byteor_discard_write(byteor_sink *base, const byteor_batch *batch) {
+    byteor_discard_sink *self = (byteor_discard_sink *)(void *)base;
+    byteor_adapter_common *common = &base->common;
+    uint64_t messages = 0, bytes = 0;
+    common->status = BYTEOR_ADAPTER_READY;
+    if (self->verify) {
+        return byteor_discard_verified(self, batch);
+    }
+    for (uint32_t i = 0; i < batch->count; i++) {
+        const byteor_slot *slot = byteor_slot_at(batch, i);
+        const uint64_t taken = !byteor_discard_passes_over(slot);
+        messages += taken;
+        bytes += taken * slot->length;
+    }
+    common->position[0] += messages;
+    common->bytes_total += bytes;
     return (int)batch->count;
 }
 

@@ -7,6 +7,30 @@
 
 __extension__ typedef unsigned __int128 byteor_u128;
 
+static uint64_t byteor_generator_intended_ns(const byteor_generator_source *self, uint64_t sequence) {
+    const byteor_u128 made = sequence - self->first_sequence;
+    return self->start_ns + (uint64_t)(made * BYTEOR_NS_PER_S / self->options.rate);
+}
+
+static void byteor_generator_start(byteor_generator_source *self, uint64_t now_ns, uint64_t next) {
+    self->started = 1;
+    self->start_ns = now_ns;
+    self->first_sequence = next;
+    self->due_sequence = next - 1;
+    self->period_ns = BYTEOR_NS_PER_S / self->options.rate;
+}
+
+/* When message `next` is due; worked out once for each message that is waited for. */
+static void byteor_generator_await(byteor_generator_source *self, uint64_t next) {
+    const byteor_u128 scaled = (byteor_u128)(next - self->first_sequence) * BYTEOR_NS_PER_S;
+    const uint64_t rate = self->options.rate;
+    const int small = scaled <= UINT64_MAX;
+    const uint64_t after_ns = small ? (uint64_t)scaled / rate : (uint64_t)(scaled / rate);
+    self->due_sequence = next;
+    self->intended_ns = self->start_ns + after_ns;
+    self->due_ns = self->intended_ns + ((byteor_u128)after_ns * rate != scaled);
+}
+
 /* How many messages may be made now: what is left of the count, and with a rate what is due. */
 static uint64_t byteor_generator_due(byteor_generator_source *self, uint64_t now_ns, uint64_t room) {
     const byteor_generator_options *options = &self->options;
@@ -15,23 +39,14 @@ static uint64_t byteor_generator_due(byteor_generator_source *self, uint64_t now
         const uint64_t left = next < options->count ? options->count - next : 0;
         room = left < room ? left : room;
     }
-    if (options->rate != 0) {
-        if (!self->started) {
-            self->started = 1;
-            self->start_ns = now_ns;
-            self->first_sequence = next;
-        }
-        byteor_u128 due = (byteor_u128)(now_ns - self->start_ns) * options->rate / BYTEOR_NS_PER_S + 1u;
-        const uint64_t made = next - self->first_sequence;
-        const byteor_u128 owed = due > made ? due - made : 0;
-        room = owed < room ? (uint64_t)owed : room;
-    }
-    return room;
-}
-
-static uint64_t byteor_generator_intended_ns(const byteor_generator_source *self, uint64_t sequence) {
-    const byteor_u128 made = sequence - self->first_sequence;
-    return self->start_ns + (uint64_t)(made * BYTEOR_NS_PER_S / self->options.rate);
+    if (options->rate == 0) return room;
+    if (!self->started) byteor_generator_start(self, now_ns, next);
+    if (self->due_sequence != next) byteor_generator_await(self, next);
+    if (now_ns < self->due_ns) return 0;
+    if (now_ns - self->due_ns < self->period_ns) return room ? 1 : 0;
+    const byteor_u128 due = (byteor_u128)(now_ns - self->start_ns) * options->rate / BYTEOR_NS_PER_S + 1u;
+    const byteor_u128 owed = due - (next - self->first_sequence);
+    return owed < room ? (uint64_t)owed : room;
 }
 
 static size_t byteor_generator_size(const byteor_generator_options *options, uint64_t sequence) {
@@ -81,7 +96,7 @@ static inline __attribute__((always_inline)) uint64_t byteor_generator_fill(cons
         slot->type = 0;
         slot->flags = 0;
         if (self->options.rate != 0) {
-            slot->time_ns = byteor_generator_intended_ns(self, first + i);
+            slot->time_ns = i == 0 ? self->intended_ns : byteor_generator_intended_ns(self, first + i);
         }
         bytes_made += bytes;
     }
@@ -108,14 +123,14 @@ static int byteor_generator_poll(byteor_source *base, byteor_batch *batch) {
     byteor_adapter_common *common = &base->common;
     const uint64_t first = common->position[0];
     const uint32_t due = (uint32_t)byteor_generator_due(self, batch->now_ns, batch->count);
-    common->bytes_total += byteor_generator_fill_any(self, batch, first, due);
-    common->position[0] = first + due;
-    if (due > 0) {
-        common->status = BYTEOR_ADAPTER_READY;
-    } else {
+    if (due == 0) {
         const int done = self->options.count != 0 && first >= self->options.count;
         common->status = done ? BYTEOR_ADAPTER_ENDED : BYTEOR_ADAPTER_WAITING;
+        return 0;
     }
+    common->bytes_total += byteor_generator_fill_any(self, batch, first, due);
+    common->position[0] = first + due;
+    common->status = BYTEOR_ADAPTER_READY;
     return (int)due;
 }
 

@@ -21,6 +21,10 @@ typedef struct byteor_generator_source {
     uint64_t first_sequence; /* made in this life of the worker at `start_ns` */
     uint64_t start_ns;       /* run's clock of the first poll */
     uint8_t started;
+    uint64_t due_sequence;   /* the message that `due_ns` is about */
+    uint64_t intended_ns;    /* its time, rounded down */
+    uint64_t due_ns;         /* when it may be made: its time, rounded up */
+    uint64_t period_ns;      /* between two messages, rounded down */
     uint8_t filler[BYTEOR_FILLER_BYTES];
 } byteor_generator_source;
 

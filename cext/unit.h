@@ -25,6 +25,9 @@ enum byteor_duty {
     BYTEOR_DUTY_FAILED = 6
 };
 
+/* An egress that acts on the outside writes only while the run has a lease. */
+enum byteor_gate { BYTEOR_GATE_NONE = 0, BYTEOR_GATE_HOLD = 1, BYTEOR_GATE_DEAD_LETTER = 2, BYTEOR_GATE_STOP = 3 };
+
 enum byteor_unit_kind { BYTEOR_UNIT_RING = 1, BYTEOR_UNIT_SCATTER = 2, BYTEOR_UNIT_GATHER = 3, BYTEOR_UNIT_GRAPH = 4 };
 
 typedef struct byteor_range {
@@ -80,6 +83,7 @@ typedef struct byteor_unit_runtime {
     uint32_t max_batch; /* already bounded by the undo area */
     uint32_t rerunnable; /* every stage may be called again over an undone batch */
     uint32_t skip_failed;
+    uint32_t gated; /* enum byteor_gate: what the egress does while the run has no lease */
     uint32_t scan_live; /* some stage may drop: count what comes in */
     uint32_t all_live; /* nothing on the ring can drop or resize a message: what came in goes out */
     /* undo */
@@ -114,6 +118,10 @@ typedef struct byteor_unit_runtime {
     uint64_t turn_began_ns, turn_ended_ns; /* of the last turn that did something */
     uint64_t clock_ns;                     /* last reading of the clock */
     uint32_t took;                         /* messages of the source's last batch */
+    uint32_t looks;                        /* of one idle turn: more than 1 where nobody else waits for the thread */
+    uint64_t touched;                      /* slots below it are on their way to this CPU (byteor_touch_ahead) */
+    uint32_t linger, lulls, busy, lingered; /* unit_linger.h */
+    byteor_batch in;                       /* what the source is asked for */
     uint64_t source_rejects[2], sink_rejects[2]; /* how far each record has them */
     uint64_t source_shown, sink_shown;           /* rejections shown, plus 1 */
     byteor_wait wait;
@@ -219,7 +227,8 @@ static inline void byteor_undo_apply(byteor_unit_runtime *u) {
 /* Word by word: these words were stored a moment ago, and a wider load would have to wait until each has left the store
  * buffer, behind the stores to the ring. */
 static inline void byteor_record_words(uint64_t *to, const uint64_t *from, uint32_t words) {
-    for (uint32_t w = 0; w < words; w++) byteor_store_relaxed64(&to[w], from[w]);
+    for (uint32_t w = 0; w < words; w++)
+        if (to[w] != from[w]) byteor_store_relaxed64(&to[w], from[w]); /* a store costs more than to look */
 }
 
 static inline void byteor_adapter_record_store(byteor_adapter_record *record, const byteor_adapter_common *common, uint64_t *rejects) {

@@ -122,8 +122,11 @@ cdef extern from "unit_graph.h" nogil:
         uint32_t max_batch
         uint32_t rerunnable
         uint32_t skip_failed
+        uint32_t gated
         uint32_t scan_live
         uint32_t all_live
+        uint32_t looks
+        uint32_t lingered
         uint32_t save_headers
         uint32_t range_count
         byteor_range range[32]
@@ -172,6 +175,7 @@ cdef extern from "jitter.h" nogil:
         BYTEOR_IDLE_ASKS
         BYTEOR_IDLE_SLEEPS
         BYTEOR_IDLE_SPINS
+    const uint64_t BYTEOR_NO_TRAIL
     ctypedef struct byteor_gap_watch:
         byteor_histogram *gaps
         uint64_t last_ns

@@ -2,6 +2,7 @@
 #ifndef BYTEOR_UNIT_DUTY_H
 #define BYTEOR_UNIT_DUTY_H
 
+#include "unit_linger.h"
 #include "unit_stages.h"
 
 static inline uint64_t byteor_least(uint64_t a, uint64_t b) { return a < b ? a : b; }
@@ -24,13 +25,31 @@ static inline void byteor_note_first(byteor_unit_runtime *u, uint64_t now) {
     if (byteor_load_relaxed64(&u->run->first_message_ns) == 0) byteor_store_relaxed64(&u->run->first_message_ns, now);
 }
 
+/* A gated egress without a lease: hold, count the messages as dead letters and go on, or fail. As `write` returns. */
+static inline int byteor_sink_unleased(byteor_unit_runtime *u, const byteor_batch *batch) {
+    byteor_adapter_common *common = &u->sink->common;
+    common->status = BYTEOR_ADAPTER_WAITING;
+    common->wait_fd = -1;
+    if (u->gated == BYTEOR_GATE_STOP)
+        return byteor_adapter_fail(common, 0, "the run has no lease for side effects, and effects.on_lease_lost is stop");
+    if (u->gated == BYTEOR_GATE_HOLD) return 0;
+    for (uint32_t i = 0; i < batch->count; i++)
+        common->rejected[BYTEOR_REJECT_UNLEASED] += (uint64_t)byteor_live(byteor_slot_at(batch, i));
+    return (int)batch->count;
+}
+
+/* Whether side effects may happen now. */
+static inline int byteor_leased(const byteor_unit_runtime *u) {
+    return byteor_now_ns(u->clock) < byteor_load_acquire64(&u->run->lease_until_ns); /* partner: Control.set_lease */
+}
+
 /* Hand `count` slots to the sink, begun at u->clock_ns; returns how many it is done with, or -1 with the failure noted.
  * `timed` as for byteor_run_stages. What it took is shown at the end of the turn. */
 static inline int byteor_sink_take(byteor_unit_runtime *u, uint8_t *slots, uint32_t count, uint64_t sequence, int timed) {
     uint32_t m = u->member_count - 1;
     byteor_batch batch = {.abi = BYTEOR_STAGE_ABI, .count = count, .slot_bytes = u->rings[0].slot_bytes,
                           .payload_max = u->rings[0].payload_max, .first_sequence = sequence, .slots = slots};
-    int done = u->sink->write(u->sink, &batch);
+    int done = u->gated && !byteor_leased(u) ? byteor_sink_unleased(u, &batch) : u->sink->write(u->sink, &batch);
     if (done < 0 || (uint32_t)done > count) {
         byteor_unit_fail(u, m, BYTEOR_FAILURE_NONSENSE, sequence, "the adapter took a number of messages that cannot be");
         return -1;
@@ -39,8 +58,11 @@ static inline int byteor_sink_take(byteor_unit_runtime *u, uint8_t *slots, uint3
     uint64_t before = u->clock_ns, after = timed ? byteor_now_ns(u->clock) : 0;
     if (timed) u->clock_ns = after;
     uint32_t live = byteor_note_batch(u, m, slots, (uint32_t)done, before, after);
-    if (live <= count) u->work.member[m].received += live;
-    if (live && live <= count) byteor_note_first(u, u->clock_ns);
+    if (live > count) return done;
+    const byteor_slot *last = (const byteor_slot *)(const void *)(slots + (size_t)(done - 1) * batch.slot_bytes);
+    live += (last->flags & BYTEOR_SLOT_END) != 0 && last->length != 0; /* what a stage left in the end slot is a message too */
+    u->work.member[m].received += live;
+    if (live) byteor_note_first(u, u->clock_ns);
     return done;
 }
 
@@ -173,7 +195,7 @@ static inline int byteor_after_failure(byteor_unit_runtime *u, uint64_t first, u
 static inline int byteor_run_batch(byteor_unit_runtime *u, uint64_t first, uint32_t count, int is_end, int timed) {
     int undo = u->save_headers || u->undo_log_bytes;
     if (undo) byteor_undo_save(u, first, count);
-    if (byteor_run_stages(u, first, count, is_end, timed) != 0) {
+    if (u->first_stage != u->stage_end && byteor_run_stages(u, first, count, is_end, timed) != 0) {
         if (undo) byteor_undo_apply(u);
         byteor_take_back(u);
         return byteor_after_failure(u, first, count, is_end);
@@ -260,11 +282,16 @@ static inline int byteor_source_reads_clock(const byteor_unit_runtime *u) {
 /* Poll the source into `slots`, at u->clock_ns. Returns messages, or -1 with `outcome` set. `timed`: the clock is read
  * before they get their times; where they have them already, only after they are published (byteor_ring_turn). */
 static inline int byteor_source_take(byteor_unit_runtime *u, uint8_t *slots, uint32_t room, int timed, int *outcome) {
-    byteor_batch batch = {.abi = BYTEOR_STAGE_ABI, .count = room, .slot_bytes = u->rings[0].slot_bytes,
-                          .payload_max = u->rings[0].payload_max, .first_sequence = u->work.position, .slots = slots,
-                          .now_ns = u->clock_ns};
+    byteor_batch *batch = &u->in; /* kept: most of it is the same each time */
+    batch->abi = BYTEOR_STAGE_ABI;
+    batch->count = room;
+    batch->slot_bytes = u->rings[0].slot_bytes;
+    batch->payload_max = u->rings[0].payload_max;
+    batch->first_sequence = u->work.position;
+    batch->slots = slots;
+    batch->now_ns = u->clock_ns;
     const uint64_t before = u->source->common.position[0];
-    int count = u->source->poll(u->source, &batch);
+    int count = u->source->poll(u->source, batch);
     if (count == 0 && u->source->common.position[0] != before) byteor_commit(u); /* passed over input that gave no message */
     if (count < 0 || (uint32_t)count > room) {
         *outcome = byteor_unit_fail(u, 0, BYTEOR_FAILURE_NONSENSE, u->work.position, "the adapter gave a number of messages that cannot be");
@@ -303,7 +330,31 @@ static inline uint64_t byteor_ring_room(byteor_ring *ring, uint64_t position, ui
     return ring->capacity - (position - *gate);
 }
 
-#define BYTEOR_TOUCH_MIN 64u /* a reader that is close behind would only take the lines back */
+#define BYTEOR_TOUCH_MIN 64u   /* smaller batches come and go one by one */
+#define BYTEOR_TOUCH_AHEAD 32u
+
+/* Claim `room` slots and have the lines that will be filled on their way together: those of a large batch, and in a stream
+ * of small ones those of the next BYTEOR_TOUCH_AHEAD messages. */
+static inline void byteor_touch_ahead(byteor_unit_runtime *u, const byteor_ring *ring, uint64_t room, int timed) {
+    uint64_t position = u->work.position, ahead = u->touched - position;
+    if (u->took >= BYTEOR_TOUCH_MIN) {
+        byteor_ring_claim(ring, position + room);
+        byteor_ring_touch(ring, position, byteor_least(room, u->took));
+        return;
+    }
+    if (ahead - 1 < ring->capacity) {
+        byteor_ring_claim(ring, position + (room > ahead ? room : ahead));
+        return;
+    }
+    if (timed) { /* the first batch of a turn may be alone */
+        byteor_ring_claim(ring, position + room);
+        return;
+    }
+    ahead = byteor_least(ring->capacity - (position - u->gate), BYTEOR_TOUCH_AHEAD);
+    u->touched = position + ahead;
+    byteor_ring_claim(ring, position + (room > ahead ? room : ahead));
+    byteor_ring_touch(ring, position, ahead);
+}
 
 static inline int byteor_ingress_batch(byteor_unit_runtime *u, uint32_t command, uint32_t most, int timed, uint32_t *took) {
     byteor_ring *ring = &u->rings[0];
@@ -313,8 +364,7 @@ static inline int byteor_ingress_batch(byteor_unit_runtime *u, uint32_t command,
     if (room == 0) return BYTEOR_DUTY_NO_ROOM;
     room = byteor_least(room, most);
     if (timed) byteor_turn_begin(u);
-    byteor_ring_claim(ring, position + room);
-    if (u->took >= BYTEOR_TOUCH_MIN) byteor_ring_touch(ring, position, byteor_least(room, u->took));
+    byteor_touch_ahead(u, ring, room, timed);
     if (u->source->common.status == BYTEOR_ADAPTER_ENDED || command == BYTEOR_COMMAND_DRAIN) {
         u->work.time_last = u->clock_ns > u->work.time_last ? u->clock_ns : u->work.time_last + 1;
         byteor_end_slot(byteor_ring_slot(ring, position), u->work.time_last);
@@ -339,10 +389,22 @@ static inline int byteor_turn_goes_on(const byteor_unit_runtime *u, uint32_t too
            !(u->sink && u->work.egress_position != u->work.position) && !(u->source && u->source->common.stamps_time);
 }
 
+static inline int byteor_turn_found_nothing(const byteor_unit_runtime *u, int outcome) {
+    return outcome == BYTEOR_DUTY_IDLE || (outcome == BYTEOR_DUTY_INPUT && u->source->common.wait_fd < 0);
+}
+
 static inline int byteor_ring_turn(byteor_unit_runtime *u, uint32_t command) {
     uint32_t took, batches = 1, most = (uint32_t)byteor_least(u->max_batch, BYTEOR_SMALL_BATCH);
-    int outcome = byteor_ring_batch(u, command, u->max_batch, 1, &took), next = outcome;
+    int outcome = byteor_ring_batch(u, command, u->max_batch, 1, &took), next;
+    for (uint32_t look = 1; look < u->looks && byteor_turn_found_nothing(u, outcome); look++) {
+        if (u->busy) byteor_linger(u);
+        u->busy = 0;
+        if (!u->source) byteor_pause();
+        outcome = byteor_ring_batch(u, command, u->max_batch, 1, &took);
+    }
     if (outcome != BYTEOR_DUTY_WORKED && outcome != BYTEOR_DUTY_FAILED) return outcome;
+    next = outcome;
+    u->busy = u->source == NULL && u->depends_count == 0;
     while (next == BYTEOR_DUTY_WORKED && batches < BYTEOR_TURN_BATCHES && byteor_turn_goes_on(u, took)) {
         next = byteor_ring_batch(u, command, most, 0, &took);
         batches++;

@@ -27,6 +27,7 @@ from unit cimport (
     BYTEOR_IDLE_SLEEPS,
     BYTEOR_IDLE_SPINS,
     BYTEOR_MEMBERS_MAX,
+    BYTEOR_NO_TRAIL,
     BYTEOR_PARK_NS_MAX,
     BYTEOR_REGION_CONTROL,
     BYTEOR_REGION_RING,
@@ -83,6 +84,7 @@ from unit cimport (
     byteor_worker_fault_watch,
 )
 
+GATES = ("", "hold", "dead_letter", "stop")
 KINDS = {"ring": 1, "scatter": 2, "gather": 3, "graph": 4}
 ROLE_KINDS = {"ingress": 1, "stage": 2, "egress": 3, "bridge": 4, "router": 5, "merge": 6}
 WAITS = {"spin": 0, "backoff": 1, "park": 2}
@@ -193,6 +195,9 @@ cdef int _did(byteor_unit_runtime **units, uint32_t count, const byteor_wait *wa
     if wait.kind != 0 and wait.idle_turns >= BYTEOR_WAIT_SPINS:
         return BYTEOR_IDLE_SLEEPS
     for i in range(count):
+        if units[i].lingered:
+            units[i].lingered = 0
+            return BYTEOR_IDLE_SLEEPS
         if units[i].outcome == BYTEOR_DUTY_INPUT or units[i].outcome == BYTEOR_DUTY_OUTPUT:
             return BYTEOR_IDLE_ASKS
     return BYTEOR_IDLE_SPINS
@@ -203,10 +208,12 @@ cdef void _run(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
     cdef byteor_wait *wait = &units[0].wait
     cdef byteor_gap_watch gap
     gap.gaps = &units[0].unit.gaps
-    gap.last_ns = 0
+    gap.last_ns = BYTEOR_NO_TRAIL
     cdef uint32_t alive = 1
     cdef int fd = -1
     cdef int16_t events = 0
+    if count == 1 and wait.kind == 0:
+        units[0].looks = 8 if units[0].source != NULL else 2  # nobody else waits for this thread
     while True:
         if _turn(units, count, &fd, &events, &alive):
             wait.idle_turns = 0
@@ -314,7 +321,7 @@ cdef class Host:
     def add_unit(
         self, uint32_t index, *, str kind, rings, members, depends, ranges, bint save_headers, uint32_t slot_stride,
         uint32_t max_batch, bint rerunnable, bint skip_failed, bint scan_live, shard_key, doorbells,
-        uint32_t own_doorbell, str wait, uint64_t sleep_ns_max, bint all_live=False, graph=0
+        uint32_t own_doorbell, str wait, uint64_t sleep_ns_max, bint all_live=False, graph=0, str gate=""
     ):
         """Make a unit ready to run.
 
@@ -341,6 +348,7 @@ cdef class Host:
         u.max_batch = max_batch
         u.rerunnable = rerunnable
         u.skip_failed = skip_failed
+        u.gated = GATES.index(gate)
         u.scan_live = scan_live
         u.all_live = all_live
         u.save_headers = save_headers

@@ -8,6 +8,7 @@ from importlib.metadata import version
 import click
 
 from byteorctl.app import App, call_timeout, example, shared_options
+from byteorctl.commands.run import read_approval
 from byteorctl.errors import CliError, Plain
 from byteorctl.exit_codes import Exit
 from byteorctl.files import find_deployment, read_document
@@ -108,6 +109,7 @@ def command(  # noqa: PLR0913  one argument for each option
             tools=[each.strip() for each in (tools or "").split(",") if each.strip()],
             emit=form or "",
             client_version=version("byteor"),
+            approval=read_approval(spec_file, None) if spec_file else b"",
             timeout_s=timeout_s,
         )
     answer["measured"] = json.loads(answer.pop("measured_json") or "null")

@@ -62,7 +62,8 @@ def _short_row(check: Plain) -> list[str]:
 
 
 def _row(check: Plain) -> list[str]:
-    said = check["observed"] or check["reason"]
+    parts = [part for part in (check["observed"], check["reason"]) if part]
+    said = f"{parts[0]} ({parts[1]})" if len(parts) > 1 else "".join(parts)
     return [check["code"], check["state"], check["title"], said]
 
 

@@ -28,6 +28,9 @@ STATE_STYLES = {
     "stopped": "yellow",
     "blocked": "yellow",
     "failed": "bold red",
+    "ok": "green",
+    "degraded": "yellow",
+    "unknown": "magenta",
 }
 
 

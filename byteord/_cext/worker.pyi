@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
+GATES: tuple[str, ...]
 KINDS: dict[str, int]
 ROLE_KINDS: dict[str, int]
 WAITS: dict[str, int]
@@ -33,6 +34,7 @@ class Host:
         sleep_ns_max: int,
         all_live: bool = False,
         graph: int = 0,
+        gate: str = "",
     ) -> None: ...
     def mappings(self) -> list[tuple[int, int]]: ...
     def ring_address(self, index: int) -> int: ...

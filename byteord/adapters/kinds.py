@@ -256,7 +256,14 @@ _KINDS = (
     ),
     Kind("generator", "messages made up on the spot", options=_GENERATOR, **_ONLY_IN, **_FINITE),
     Kind("discard", "keeps nothing; can prove what came", options=_DISCARD, **_ONLY_OUT, **_FINITE),
-    Kind("udp", "UDP datagrams, also multicast: one a message", options=_UDP, **_BOTH, **_SOCKET),
+    Kind(
+        "udp",
+        "UDP datagrams, also multicast: one a message; what is lost on the way nobody sees, so "
+        "counted losses are a lower bound",
+        options=_UDP,
+        **_BOTH,
+        **_SOCKET,
+    ),
     Kind("tcp", "a TCP connection", options=_TCP, **_BOTH, **_SOCKET),
     Kind("unix_stream", "a Unix stream socket", options=_UNIX_STREAM, **_BOTH, **_SOCKET),
     Kind(

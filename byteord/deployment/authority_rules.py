@@ -7,8 +7,9 @@ by the adapter.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+from byteord.deployment.actions import exec_allowed, url_allowed
 from byteord.deployment.memory import estimate_memory, workers_of
 from byteord.deployment.model import (
     Adapter,
@@ -20,7 +21,7 @@ from byteord.deployment.model import (
 from byteord.spec.findings import Collector, Path, Severity, shown
 from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import EndpointKind, Spec, Stage
-from byteord.spec.stage_key import parse_key
+from byteord.spec.stage_key import StageKey, parse_key
 
 
 def check_code(
@@ -28,11 +29,17 @@ def check_code(
     authority: Authority,
     found: Collector,
     environment: Environment,
+    *,
+    narrower: Sequence[str] = (),
 ) -> None:
     """Report stages whose code may come from nowhere, is not pinned, or declares no effects."""
     strict = environment is not Environment.DEV
     for path, stage in stages:
-        if parse_key(stage.stage).is_builtin:
+        key = parse_key(stage.stage)
+        if key.is_builtin:
+            continue
+        if key.is_action:
+            _check_action(key, path, authority, found, narrower)
             continue
         if not authority.code_dirs:
             found.add(
@@ -51,6 +58,39 @@ def check_code(
                 fix='add digest = "sha256:..." as a run in dev shows it',
             )
         _check_effects(stage, path, found, environment)
+
+
+def _check_action(
+    key: StageKey, path: Path, authority: Authority, found: Collector, narrower: Sequence[str]
+) -> None:
+    """Report a URL or a program that the daemon's configuration does not allow."""
+    if key.kind == "exec":
+        if not exec_allowed(key.module, authority.exec_allowed):
+            found.add(
+                "POLICY_EXEC_DENIED",
+                (*path, "stage"),
+                seen=shown(key.module),
+                wanted="a program with exactly these arguments that the daemon allows",
+                fix="add the whole text to allow.exec in the daemon's configuration",
+            )
+    elif not url_allowed(key.module, authority.url_prefixes):
+        found.add(
+            "POLICY_URL_DENIED",
+            (*path, "stage"),
+            seen=shown(key.module),
+            wanted=f"a URL under one of {', '.join(authority.url_prefixes)}"
+            if authority.url_prefixes
+            else "no URL: the daemon's configuration has no url_prefixes",
+            fix="add its prefix to allow.url_prefixes in the daemon's configuration",
+        )
+    elif narrower and not url_allowed(key.module, narrower):
+        found.add(
+            "POLICY_URL_DENIED",
+            (*path, "stage"),
+            seen=shown(key.module),
+            wanted=f"a URL under one of {', '.join(narrower)}, as the deployment narrows it",
+            fix="correct the URL, or actions.url_prefixes of the deployment",
+        )
 
 
 def _check_effects(stage: Stage, path: Path, found: Collector, environment: Environment) -> None:

@@ -18,6 +18,7 @@ from byteord.deployment.keys import (
     VERSION,
 )
 from byteord.deployment.model import (
+    ActionLimits,
     Adapter,
     AdapterCatalogue,
     Authority,
@@ -82,6 +83,7 @@ class DeploymentCheck:
         self.authority = Authority()
         self.typed: dict[str, Any] | None = None
         self.files: tuple[SchemaFile, ...] = ()
+        self.certificates = SchemaFile("")
 
     def _override(self, key: str, value: str) -> None:
         path = _path(key)
@@ -157,7 +159,9 @@ class DeploymentCheck:
     def read_files(self, files: DocumentFiles) -> None:
         """Read the files that the document names, so that its hash covers them."""
         paths = list(self.typed["dataguard"]["schemas"] or ()) if self.typed else []
+        ca_file = self.typed["actions"]["ca_file"] if self.typed else ""
         try:
+            self.certificates = files.certificates(ca_file) if ca_file else SchemaFile("")
             self.files = files.schemas(paths)
         except ByteorError as error:
             self.found.add(
@@ -176,16 +180,26 @@ class DeploymentCheck:
         files = self.files or tuple(SchemaFile(path) for path in typed["schemas"] or ())
         return Dataguard(files, typed["hash_key"] or "")
 
+    def _actions(self) -> ActionLimits:
+        values = dict(self.typed["actions"]) if self.typed else {}
+        values.pop("url_prefixes", None)
+        return ActionLimits(**values)
+
+    def url_prefixes(self) -> tuple[str, ...]:
+        """Return the URLs that the document narrows the daemon's to; empty: it does not."""
+        return tuple(self.typed["actions"]["url_prefixes"] or ()) if self.typed else ()
+
     def _check_hash_key(self) -> None:
-        key = self.typed["dataguard"]["hash_key"] if self.typed else ""
-        if key and not key.startswith("secret:"):
-            self.found.add(
-                "SECRET_IN_CLEAR",
-                ("dataguard", "hash_key"),
-                seen="a value in the clear",
-                wanted="a reference, secret:NAME",
-                fix="store it where the daemon finds its secrets and write secret:NAME here",
-            )
+        for path in (("dataguard", "hash_key"), ("actions", "token")):
+            key = self.typed[path[0]][path[1]] if self.typed else ""
+            if key and not key.startswith("secret:"):
+                self.found.add(
+                    "SECRET_IN_CLEAR",
+                    path,
+                    seen="a value in the clear",
+                    wanted="a reference, secret:NAME",
+                    fix="store it where the daemon finds its secrets and write secret:NAME here",
+                )
 
     def schema(
         self,
@@ -272,6 +286,7 @@ class DeploymentCheck:
             put_array(flat, f"groups.{index}.roles", group.roles)
         journals = {name: row["directory"] for name, row in self.typed["journals"].items()}
         flat.update({f"journals.{name}.directory": path for name, path in journals.items()})
+        flat |= _flat_actions(self._actions(), self.url_prefixes(), self.certificates)
         text = kv.write(flat)
         return Deployment(
             environment=self.environment,
@@ -283,6 +298,9 @@ class DeploymentCheck:
             groups=groups,
             journals=journals,
             dataguard=self.dataguard(),
+            actions=self._actions(),
+            ca_certificates=self.certificates,
+            url_prefixes=self.url_prefixes(),
             kv=text,
             sha256=hashlib.sha256(text).hexdigest(),
         )
@@ -344,6 +362,17 @@ def _flatten_tuning(flat: FlatDocument, tuning: Tuning) -> None:
             put_array(flat, f"tuning.{key}", value)
         elif key != "priority" or value:  # 0 stands for none, which is no value of the key
             flat[f"tuning.{key}"] = value if isinstance(value, bool | int) else str(value)
+
+
+def _flat_actions(
+    limits: ActionLimits, prefixes: tuple[str, ...], certificates: SchemaFile
+) -> FlatDocument:
+    flat: FlatDocument = {f"actions.{key}": getattr(limits, key) for key in limits.__slots__}
+    if prefixes:
+        put_array(flat, "actions.url_prefixes", prefixes)
+    if certificates.sha256:
+        flat["actions.ca_digest"] = f"sha256:{certificates.sha256}"
+    return {key: value for key, value in flat.items() if value != ""}
 
 
 def flatten(

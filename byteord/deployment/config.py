@@ -241,6 +241,7 @@ def _build(values: Mapping[str, Any], source: str) -> Config:
     runtime = get("paths.runtime") or default_runtime()
     reflection = values.get("listen.reflection", environment is not Environment.PROD)
     allowed: dict[str, Any] = {name: tuple(get(f"allow.{name}")) for name in _LISTS}
+    allowed["exec_allowed"] = tuple(get("allow.exec"))
     allowed |= {name: get(f"ceilings.{name}") for name in _CEILINGS}
     return Config(
         listen=Listen(
@@ -268,7 +269,7 @@ def _build(values: Mapping[str, Any], source: str) -> Config:
     )
 
 
-_LISTS = ("code_dirs", "read_dirs", "write_dirs", "listen", "connect")
+_LISTS = ("url_prefixes", "code_dirs", "read_dirs", "write_dirs", "listen", "connect")
 _CEILINGS = ("runs_max", "workers_max", "region_bytes_max", "uploads_max", "watches_max")
 _APPROVALS = tuple(each.name for each in fields(ApprovalRules))
 _ACCESS = tuple(each.name for each in fields(Access))

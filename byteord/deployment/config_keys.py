@@ -155,6 +155,16 @@ def _text(pattern: str, wanted: str) -> Callable[[Any], str]:
     return check
 
 
+def _url(value: Any) -> str:
+    right = isinstance(value, str) and re.fullmatch(r"https?://[^\s?#@]+", value)
+    return "" if right else "https://host/path without a query or a password"
+
+
+def _program(value: Any) -> str:
+    right = isinstance(value, str) and value.startswith("/") and value.isprintable()
+    return "" if right else "/absolute/program|argument|..."
+
+
 def _list_of(check: Callable[[Any], str]) -> Callable[[Any], str]:
     def check_all(value: Any) -> str:
         if not isinstance(value, list):
@@ -239,6 +249,8 @@ KEYS: dict[str, Key] = {
         Key("allow.code_dirs", "where code of stages may come from", [], _DIRECTORIES),
         Key("allow.read_dirs", "where adapters may read files", [], _DIRECTORIES),
         Key("allow.write_dirs", "where adapters may write files", [], _DIRECTORIES),
+        Key("allow.url_prefixes", "where `http_post` may post", [], _list_of(_url)),
+        Key("allow.exec", "programs that `exec` may run, to the letter", [], _list_of(_program)),
         Key("allow.listen", "addresses that adapters may bind", [], _PATTERNS),
         Key("allow.connect", "addresses that adapters may connect to", [], _PATTERNS),
         Key("ceilings.runs_max", "live runs", _LIMITS.runs_max, _integer(1, 4096)),

@@ -6,6 +6,7 @@ What validation reads by and the reference is printed from.
 from __future__ import annotations
 
 from byteord.deployment.model import (
+    ActionLimits,
     Effects,
     Failure,
     FailurePolicy,
@@ -24,6 +25,7 @@ VERSION = 1
 PINS = ("none", "balanced", "physical")
 
 _BY_PROFILE = "{}; with `low-latency` and `isolated-core` {}"
+_ACTIONS = ActionLimits()
 _TUNING, _FAILURE, _LIMITS, _EFFECTS = Tuning(), Failure(), Limits(), Effects()
 
 DEPLOYMENT_KEYS: tuple[Key, ...] = (
@@ -219,6 +221,92 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
         "lease is back, `dead_letter` it, or `stop` the run.",
         default=str(_EFFECTS.on_lease_lost),
         choices=tuple(str(item) for item in OnLeaseLost),
+    ),
+    Key(
+        "actions.timeout_ms",
+        "integer",
+        "Milliseconds of one HTTP request of `http_post`, connecting included.",
+        default=_ACTIONS.timeout_ms,
+        minimum=10,
+        maximum=600_000,
+    ),
+    Key(
+        "actions.exec_timeout_ms",
+        "integer",
+        "Milliseconds of one run of a program of `exec`.",
+        default=_ACTIONS.exec_timeout_ms,
+        minimum=10,
+        maximum=600_000,
+    ),
+    Key(
+        "actions.retries_max",
+        "integer",
+        "Tries after the first, on results that may get better: no connection, a timeout, status "
+        "408, 425, 429, 500, 502, 503, 504, exit status 75. Then the stage fails.",
+        default=_ACTIONS.retries_max,
+        minimum=0,
+        maximum=1_000_000,
+    ),
+    Key(
+        "actions.backoff_ms",
+        "integer",
+        "Milliseconds before the first retry; doubles each time, and half of it is chance. A "
+        "longer Retry-After of the server is honoured, to 300 s.",
+        default=_ACTIONS.backoff_ms,
+        minimum=1,
+        maximum=600_000,
+    ),
+    Key(
+        "actions.backoff_max_ms",
+        "integer",
+        "Longest pause that doubling comes to, milliseconds.",
+        default=_ACTIONS.backoff_max_ms,
+        minimum=1,
+        maximum=600_000,
+    ),
+    Key(
+        "actions.concurrency",
+        "integer",
+        "Actions of neighbouring messages at the same time; 1 keeps their order outside too. "
+        "Messages leave the stage in order in any case.",
+        default=_ACTIONS.concurrency,
+        minimum=1,
+        maximum=64,
+    ),
+    Key(
+        "actions.output_bytes_max",
+        "integer",
+        "Bytes that a program may print; one that prints more is killed and has failed.",
+        default=_ACTIONS.output_bytes_max,
+        minimum=0,
+        maximum=1 << 30,
+    ),
+    Key(
+        "actions.content_type",
+        "string",
+        "Content-Type of posted messages.",
+        default=_ACTIONS.content_type,
+    ),
+    Key(
+        "actions.ca_file",
+        "string",
+        "PEM file of the only authorities that `http_post` trusts, beneath the daemon's read_dirs; "
+        "its digest is part of the deployment's hash.",
+        default="",
+        default_text="the system's authorities",
+    ),
+    Key(
+        "actions.token",
+        "string",
+        "Bearer token of `http_post`, as `secret:NAME`.",
+        default="",
+    ),
+    Key(
+        "actions.url_prefixes",
+        "strings",
+        "URLs that this deployment may post to; narrows the daemon's.",
+        default=(),
+        default_text="the daemon's",
     ),
     Key(
         "dataguard.schemas",

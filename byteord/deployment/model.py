@@ -121,6 +121,30 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class ActionLimits:
+    """How `http_post` and `exec` stages try, and how long."""
+
+    timeout_ms: int = 10_000
+    """Of one HTTP request, connecting included."""
+    exec_timeout_ms: int = 5_000
+    """Of one run of a program."""
+    retries_max: int = 5
+    """Tries after the first, on results that may get better."""
+    backoff_ms: int = 200
+    """Before the first retry; doubles to `backoff_max_ms`, half of it by chance."""
+    backoff_max_ms: int = 10_000
+    concurrency: int = 1
+    """Actions of neighbouring messages at the same time; 1 keeps their order outside too."""
+    output_bytes_max: int = 65_536
+    """A program that prints more is killed, and has failed."""
+    content_type: str = "application/octet-stream"
+    ca_file: str = ""
+    """PEM file of the only authorities that `http_post` trusts; empty: the system's."""
+    token: str = ""
+    """`secret:NAME` of a bearer token for `http_post`."""
+
+
+@dataclass(frozen=True, slots=True)
 class SchemaFile:
     """A schema file as it was read when the deployment was validated."""
 
@@ -191,6 +215,11 @@ class Deployment:
     journals: Mapping[str, str] = field(default_factory=dict)
     """Directories of durable journals, by lane name."""
     dataguard: Dataguard = field(default_factory=Dataguard)
+    actions: ActionLimits = field(default_factory=ActionLimits)
+    ca_certificates: SchemaFile = field(default_factory=lambda: SchemaFile(""))
+    """Content of `actions.ca_file`."""
+    url_prefixes: tuple[str, ...] = ()
+    """Narrows the daemon's; empty: no narrower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +263,9 @@ class DocumentFiles(Protocol):
     def schemas(self, paths: Sequence[str]) -> tuple[SchemaFile, ...]:
         """Return schema files as read; raise a ByteorError that names what is wrong."""
 
+    def certificates(self, path: str) -> SchemaFile:
+        """Return a PEM file as read; raise a ByteorError that names what is wrong."""
+
     def misfits(self, stage: Stage, dataguard: Dataguard, payload_max: int) -> list[ConfigProblem]:
         """Return what keeps a stage from working with these files; nothing for most stages."""
 
@@ -271,6 +303,10 @@ class Authority:
     """Nothing is done outside, whatever a deployment says."""
     secrets_dir: str = ""
     """Where `secret:NAME` is found: a file NAME, which workers read when they need it."""
+    url_prefixes: tuple[str, ...] = ()
+    """URLs that `http_post` may post to."""
+    exec_allowed: tuple[str, ...] = ()
+    """Programs with their arguments, `program|argument|...`, that `exec` may run, to the letter."""
     code_dirs: tuple[str, ...] = ()
     """Directories that `python:`, `cabi:` and `numba:` code may come from, searched in order."""
     read_dirs: tuple[str, ...] = ()

@@ -161,7 +161,7 @@ class RolePlan:
     @property
     def is_python(self) -> bool:
         """Tell whether the role runs Python code on its hot path."""
-        return self.stage.startswith("python:")
+        return self.stage.startswith(("python:", "http_post:", "exec:"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +265,12 @@ class RunPlan:
     hash_key: str = ""
     """`secret:NAME` of the key of `hash` rules; the secret itself is never in a plan."""
     secrets_dir: str = ""
+    actions: dict[str, Any] = field(default_factory=dict)
+    """`byteord.deployment.model.ActionLimits` of action stages."""
+    ca_text: str = ""
+    """PEM of the authorities that `http_post` trusts; empty: the system's."""
+    url_prefixes: tuple[str, ...] = ()
+    exec_allowed: tuple[str, ...] = ()
     effects: tuple[EffectPlan, ...] = ()
     effects_policy: str = "hold"
     """What an effect does without a lease: `hold`, `dead_letter` or `stop`."""
@@ -293,6 +299,8 @@ class RunPlan:
         raw["shard_key"] = tuple(raw["shard_key"]) if raw["shard_key"] else None
         for key in ("code_dirs", "read_dirs", "write_dirs", "notes"):
             raw[key] = tuple(raw[key])
+        for key in ("url_prefixes", "exec_allowed"):
+            raw[key] = tuple(raw.get(key, ()))
         raw["schemas"] = tuple(raw.get("schemas", ()))
         raw["effects"] = tuple(EffectPlan(**effect) for effect in raw.get("effects", ()))
         tuning = raw.get("tuning", {})

@@ -183,7 +183,11 @@ class _Run:
             return False
         spec, deployment = self._spec.build(), self._deployment.build()
         authority_rules.check_code(
-            self._spec.stages(), self._authority, self._spec.found, self._environment
+            self._spec.stages(),
+            self._authority,
+            self._spec.found,
+            self._environment,
+            narrower=self._deployment.url_prefixes(),
         )
         graph = self._spec.graph
         if graph is not None and self._environment is not Environment.DEV:

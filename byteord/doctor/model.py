@@ -107,6 +107,17 @@ class Daemon:
 
 
 @dataclass(frozen=True, slots=True)
+class Permission:
+    """What policy would say to a run of the spec that was named."""
+
+    granted: bool
+    said: str
+    """Which approval holds, that none is needed, or why the run would be refused."""
+    until_unix: float = 0.0
+    """End of the approval; 0: there is none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """What the host is to be ready for: a profile, and what a spec and the daemon would use."""
 
@@ -133,6 +144,8 @@ class Asked:
     measured: Mapping[str, Any] = field(default_factory=dict)
     """What `--measure` found, by name; empty: it was not asked for."""
     daemon: Daemon = field(default_factory=Daemon)
+    permission: Permission | None = None
+    """None: no spec was named."""
 
     @property
     def housekeeping(self) -> tuple[int, ...]:

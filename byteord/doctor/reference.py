@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from byteord.deployment.topology import Cpu, Topology
 from byteord.doctor.attribute import CAUSES
 from byteord.doctor.attribute import CHECKS as PRICED
 from byteord.doctor.model import EVERY, GROUPS, ISOLATED, TUNED, Asked, Check, State
@@ -21,6 +22,8 @@ _STATES = {
     State.SKIPPED: "does not apply here; the reason says why",
     State.UNKNOWN: "cannot be told; the reason names the privilege or the evidence that is needed",
 }
+_ASKED = Asked(cpus=(2, 3), topology=Topology(cpus=tuple(Cpu(cpu, cpu, 0, 0) for cpu in range(4))))
+"""A host with CPUs left over, so that every kind of remedy shows."""
 _PROFILES = {EVERY: "every", TUNED: "tuned", ISOLATED: "isolated-core", (): "none"}
 _COSTS = {
     "read": "reads files",
@@ -73,7 +76,7 @@ def _table(checks: list[Check]) -> str:
 
 
 def _row(check: Check) -> str:
-    kinds = dict.fromkeys(remedy.kind for remedy in check.remedies(Asked(cpus=(2, 3))))
+    kinds = dict.fromkeys(remedy.kind for remedy in check.remedies(_ASKED))
     fix = check.fix + (f" ({', '.join(kinds)})" if kinds else "")
     cells = (
         f"`{check.code}`",

@@ -71,13 +71,20 @@ def boot(*words: str) -> Remedies:
     """Return boot arguments; `{cpus}` and `{rest}` stand for the workers' CPUs and the others."""
 
     def remedies(asked: Asked) -> tuple[Remedy, ...]:
+        rest = cpu_list(asked.housekeeping)
         filled = [
-            word.format(cpus=cpu_list(asked.cpus), rest=cpu_list(asked.housekeeping) or "0")
+            word.format(cpus=cpu_list(asked.cpus), rest=rest)
             for word in words
+            if rest or "{rest}" not in word
         ]
         return tuple(Remedy("cmdline", *word.split("=", 1)) for word in filled)
 
     return remedies
+
+
+def elsewhere(make: Callable[[Asked], tuple[Remedy, ...]]) -> Remedies:
+    """Return remedies that send work to the other CPUs, where there are any."""
+    return lambda asked: make(asked) if asked.housekeeping else ()
 
 
 def unit(*directives: str) -> Remedies:

@@ -28,7 +28,7 @@ from byteord.tuning.root import HostRoot
 PROBE_S = 0.4
 DEADLINE_S = 1.8
 THREADS = 8
-REPORTED = "reported only: the profile does not ask for it"
+REPORTED = "not asked for"
 
 
 def run_checks(
@@ -111,7 +111,7 @@ def _result(check: Check, asked: Asked, verdict: Verdict, look: Look | None) -> 
     state, reason = verdict.state, verdict.reason
     wished = asked.profile in check.profiles
     if not wished and state in (State.DEGRADED, State.FAILED):
-        state, reason = State.OK, f"{REPORTED} ({reason})" if reason else REPORTED
+        state, reason = State.OK, f"{REPORTED}: {reason}" if reason else REPORTED
     broken = state in (State.DEGRADED, State.FAILED)
     remedies = check.remedies(asked) if broken else ()
     return Result(

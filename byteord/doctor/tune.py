@@ -21,6 +21,11 @@ from byteord.tuning.root import HostRoot
 
 VERSION = 1
 RECORD = "/var/lib/byteor-tune/record.json"
+_RATIOS = {
+    "/proc/sys/vm/dirty_bytes": "/proc/sys/vm/dirty_ratio",
+    "/proc/sys/vm/dirty_background_bytes": "/proc/sys/vm/dirty_background_ratio",
+}
+"""Keys that cannot be set back to 0: writing the other of the pair does that."""
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -33,6 +38,8 @@ class Setting:
     set: str
     code: str
     """Check that asked for it."""
+    back: str = ""
+    """File that `found` was read from and goes back to; empty: `path` itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +72,9 @@ def planned(report: Report, root: HostRoot) -> tuple[Setting, ...]:
     for result in report.checks:
         for remedy in result.remedies:
             for path in _paths(remedy, root):
-                text = root.text(path)
-                if text is not None and path not in found:
-                    found[path] = Setting(path, _value(text), remedy.value, result.code)
+                setting = _setting(path, remedy.value, result.code, root)
+                if setting is not None and path not in found:
+                    found[path] = setting
     return tuple(found.values())
 
 
@@ -87,7 +94,7 @@ def apply(
     wanted = tuple(settings)
     for each in wanted:
         first = kept.get(each.path)
-        kept[each.path] = replace(each, found=first.found) if first else each
+        kept[each.path] = replace(each, found=first.found, back=first.back) if first else each
     _save(Record(boot_id, profile, tuple(kept.values())), root, record)
     return tuple(_set(each, each.set, root, "applied") for each in wanted)
 
@@ -147,25 +154,37 @@ def _value(text: str) -> str:
     return text.partition("[")[2].partition("]")[0] or text.strip()
 
 
+def _setting(path: str, value: str, code: str, root: HostRoot) -> Setting | None:
+    """Return what to set; None: the file is not here, or holds the value."""
+    text = root.text(path)
+    if text is None or _same(_value(text), value):
+        return None
+    ratio = _RATIOS.get(path, "")
+    if ratio and _value(text) == "0":
+        return Setting(path, _value(root.text(ratio) or "0"), value, code, ratio)
+    return Setting(path, _value(text), value, code)
+
+
 def _restore(setting: Setting, root: HostRoot) -> Outcome:
     text = root.text(setting.path)
     if text is None:
         return Outcome(setting, "gone", "the file is not here any more")
     if not _same(_value(text), setting.set):
         return Outcome(setting, "changed_since", f"now {_value(text)!r}: left as it is")
-    return _set(setting, setting.found, root, "restored")
+    return _set(setting, setting.found, root, "restored", setting.back)
 
 
-def _set(setting: Setting, value: str, root: HostRoot, state: str) -> Outcome:
+def _set(setting: Setting, value: str, root: HostRoot, state: str, path: str = "") -> Outcome:
+    path = path or setting.path
     try:
-        descriptor = os.open(root.path(setting.path), os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+        descriptor = os.open(root.path(path), os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
         try:
             os.write(descriptor, f"{value}\n".encode())
         finally:
             os.close(descriptor)
     except OSError as error:
         return Outcome(setting, "refused", str(error.strerror))
-    seen = _value(root.text(setting.path) or "")
+    seen = _value(root.text(path) or "")
     if not _same(seen, value):
         return Outcome(setting, "refused", f"the kernel keeps {seen!r}")
     return Outcome(setting, state)

@@ -93,7 +93,7 @@ def _record(arguments: argparse.Namespace) -> str:
 def _asked(arguments: argparse.Namespace, root: HostRoot) -> Asked:
     """Return what the profile asks of the host, for the CPUs named, else two workers' own."""
     allowed = None if root.live else kernel_of(root).affinity() or None
-    topology = read_topology(root.top, allowed=allowed)
+    topology = read_topology(root, allowed=allowed)
     facts = HostFacts(
         cpus_online=tuple(cpu.number for cpu in topology.cpus),
         cpus_allowed=topology.allowed,

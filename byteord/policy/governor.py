@@ -103,6 +103,8 @@ class Governor:
         self.authority = authority
         self.approvals = Approvals(rules, os.path.join(state_dir, "approvals"))
         self.audit = AuditLog(os.path.join(state_dir, "audit"))
+        self.actions_dir = os.path.join(state_dir, "actions")
+        """Where the action journals of ended runs are kept."""
         self.decisions: Counter[str] = Counter()
         self._directory = os.path.join(state_dir, "approvals")
         self._denials = Denials()

@@ -23,7 +23,7 @@ from byteord.rpc.facts import CapabilityFacts, capability_facts
 from byteord.rpc.status import RefusedDocumentsError, Violation
 from byteord.rpc.wanted import StartWanted
 from byteord.runs.admission import new_run_id
-from byteord.runs.code import code_digests
+from byteord.runs.code import code_digests, pins_of
 from byteord.runs.files import RunFiles
 from byteord.runs.manager import RunManager
 from byteord.runs.plan import make_plan, plan_description
@@ -119,7 +119,9 @@ class Control:
         notes = [*said["notes"], *plan["notes"]]
         placed = {key: plan[key] for key in ("mode", "roles", "units", "workers")}
         held = tuning_description(made, host, plan["memory_bytes"]) if wanted.host else {}
-        return {**said, **placed, "memory": memory, "notes": notes, **held}, report.findings
+        pins = pins_of(report.spec.stages, self.authority.code_dirs)
+        more = {"memory": memory, "notes": notes, "pins": pins}
+        return {**said, **placed, **more, **held}, report.findings
 
     def dot(self, spec: Source) -> str:
         """Return the topology in DOT; raises RefusedDocumentsError."""

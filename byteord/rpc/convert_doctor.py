@@ -30,6 +30,7 @@ def doctor_from_proto(request: pb.DoctorRequest) -> DoctorWanted:
         tools=tuple(request.tools),
         emit=request.emit,
         client_version=request.client_version,
+        approval=request.approval,
     )
 
 

@@ -1,8 +1,9 @@
-"""Lanes of a run: messages of the API to values of the domain and back. Pure."""
+"""Lanes of a run, and what a tap saw of one: to messages of the API and back. Pure."""
 
 from __future__ import annotations
 
 from byteor.v1 import runs_pb2 as pb
+from byteord.runs.tap import TapBatch
 from byteord.runs.view import ConsumerView, HoldView, LaneStatusView
 
 
@@ -78,3 +79,23 @@ def hold_to_proto(hold: HoldView) -> pb.Hold:
 def hold_from_proto(hold: pb.Hold) -> HoldView:
     """Return the value of a message that `hold_to_proto` made."""
     return HoldView(hold.role, hold.lane, hold.by, hold.lag_slots, hold.root, hold.message)
+
+
+def tap_to_proto(batch: TapBatch) -> pb.TapLaneResponse:
+    """Return the message of a batch."""
+    return pb.TapLaneResponse(
+        messages=[
+            pb.TappedMessage(
+                sequence=each.sequence,
+                stripe=each.stripe,
+                time_ns=each.time_ns,
+                type=each.type,
+                payload=each.payload,
+            )
+            for each in batch.messages
+        ],
+        missed=batch.missed,
+        filtered=batch.filtered,
+        digests=batch.digests,
+        ended=batch.ended,
+    )

@@ -14,25 +14,30 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from byteord.deployment.config import Config
-from byteord.deployment.describe import describe
 from byteord.deployment.host_rules import cpu_list
 from byteord.doctor import attribute, history
 from byteord.doctor.asked import asked_of_plan, asked_of_profile
 from byteord.doctor.emit import FORMS, emit
 from byteord.doctor.measure import check_tools, measure
-from byteord.doctor.model import Asked, Daemon, Report, Result, State
+from byteord.doctor.model import Asked, Daemon, Permission, Report, Result, State
 from byteord.doctor.registry import selected
 from byteord.doctor.run import run_checks
-from byteord.errors import InvalidArgumentError, UnavailableError
-from byteord.rpc.control import Control
+from byteord.errors import ByteorError, InvalidArgumentError, UnavailableError
+from byteord.rpc.control import Control, admission_of
 from byteord.rpc.facts import byteor_version
 from byteord.rpc.wanted import StartWanted
+from byteord.runs.admission import asked_of as governor_question
 from byteord.runs.admission import new_run_id
-from byteord.runs.plan import make_plan
+from byteord.runs.code import code_digests
+from byteord.runs.plan import make_plan, plan_description
+from byteord.runs.view import Admission
 from byteord.spec.document import Source
 from byteord.tuning.root import HostRoot
 
 TICK_S = 0.005
+PRIVATE = (
+    "a private daemon looked: limits and environment are those of this shell, and no report is kept"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class DoctorWanted:
     tools: Sequence[str] = ()
     emit: str = ""
     client_version: str = ""
+    approval: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +80,8 @@ class Doctor:
         self.last: Report | None = None
         """The latest report of all checks, for metrics."""
 
-    async def run(self, wanted: DoctorWanted) -> DoctorAnswer:
-        """Return the answer to a call.
+    async def run(self, wanted: DoctorWanted, principal: str = "") -> DoctorAnswer:
+        """Return the answer to a call of somebody.
 
         Raises InvalidArgumentError for names that do not exist, RefusedDocumentsError for documents
         that could not run, UnavailableError while another measurement runs.
@@ -88,7 +94,7 @@ class Doctor:
             )
         selected(wanted.groups, wanted.codes)
         daemon = self._daemon(wanted.client_version)
-        asked = await asyncio.to_thread(self._asked, wanted, daemon)
+        asked = await asyncio.to_thread(self._asked, wanted, daemon, principal)
         if wanted.measure or wanted.tools:
             asked = replace(asked, measured=await self._measure(asked, wanted.tools))
         answer = await asyncio.to_thread(self._check, asked, wanted)
@@ -117,12 +123,14 @@ class Doctor:
                     await watch
         return {**found, "loop": _lag_summary(lags)}
 
-    def _asked(self, wanted: DoctorWanted, daemon: Daemon) -> Asked:
+    def _asked(self, wanted: DoctorWanted, daemon: Daemon, principal: str) -> Asked:
         host = self._control.host()
         if wanted.spec is None:
             return asked_of_profile(wanted.profile or "default", host, daemon)
         overrides = {"tuning.profile": wanted.profile} if wanted.profile else {}
-        start = StartWanted(wanted.spec, wanted.deployment, overrides=overrides)
+        start = StartWanted(
+            wanted.spec, wanted.deployment, overrides=overrides, approval=wanted.approval
+        )
         report = self._control.admit(start, "policy")
         assert report.spec is not None  # noqa: S101  admitted
         assert report.deployment is not None  # noqa: S101  admitted
@@ -134,8 +142,8 @@ class Doctor:
             host=host,
             authority=self._control.authority,
         )
-        memory = describe(report.spec, report.deployment)["memory"]["total_bytes"]
-        return asked_of_plan(
+        memory = plan_description(plan)["memory_bytes"]
+        asked = asked_of_plan(
             plan,
             report.deployment,
             host,
@@ -143,6 +151,22 @@ class Doctor:
             memory_bytes=memory,
             daemon=daemon,
         )
+        permission = self._permission(admission_of(start, report, principal))
+        return replace(asked, permission=permission)
+
+    def _permission(self, admission: Admission) -> Permission:
+        """Return what policy would say; nothing is counted or written down."""
+        try:
+            digests = code_digests(admission.spec.stages, self._control.authority.code_dirs)
+            question = governor_question(admission, "", digests)
+            grant = self._control.manager.governor.check(question)
+        except ByteorError as error:
+            return Permission(granted=False, said=error.message)
+        if grant.held is None:
+            return Permission(granted=True, said="no approval is needed")
+        approval = grant.held.approval
+        said = f"approval {approval.approval_id}"
+        return Permission(granted=True, said=said, until_unix=approval.expires_at)
 
     def _daemon(self, client_version: str) -> Daemon:
         config, runs = self._config, self._control.manager.live_runs()
@@ -188,7 +212,7 @@ class Doctor:
     ) -> tuple[list[str], history.Last | None, tuple[history.Change, ...]]:
         """Return what to say of the last run, that run, and what changed; keep this one."""
         if self._private:
-            return ["a private daemon keeps no report: nothing to compare with"], None, ()
+            return [PRIVATE], None, ()
         directory = self._config.paths.state
         last = history.load(directory, report.profile)
         try:

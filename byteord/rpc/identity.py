@@ -39,6 +39,7 @@ ROLE_OF_METHOD = {
     "Describe": Role.VIEWER,
     "Dot": Role.VIEWER,
     "Diff": Role.VIEWER,
+    "TapLane": Role.OPERATOR,
     "StartRun": Role.OPERATOR,
     "FeedInput": Role.OPERATOR,
     "TakeOutput": Role.OPERATOR,

@@ -28,6 +28,7 @@ from byteord.rpc import (
     convert_documents,
     convert_facts,
     convert_governance,
+    convert_lanes,
     convert_runs,
     facts,
     paging,
@@ -38,6 +39,7 @@ from byteord.rpc.control import Control, admission_of
 from byteord.rpc.doctor import Doctor
 from byteord.rpc.requests import Request, RequestStore, check_request_id
 from byteord.runs.admission import new_run_id
+from byteord.runs.tap import TapFilter, follow
 
 Context = Any
 
@@ -196,6 +198,16 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         for chunk in streams.snapshot_chunks(snapshot):
             yield chunk
 
+    async def TapLane(  # noqa: N802  name of the API
+        self, request: runs_pb.TapLaneRequest, _context: Context
+    ) -> AsyncIterator[runs_pb.TapLaneResponse]:
+        """Stream messages of a lane; a first, empty answer says that the tap is open."""
+        wanted = TapFilter(request.contains, request.limit)
+        tapped = follow(self._manager.live(request.run_id), request.lane, wanted)
+        async with contextlib.aclosing(tapped) as batches:
+            async for batch in batches:
+                yield convert_lanes.tap_to_proto(batch)
+
     async def PrepareApproval(  # noqa: N802  name of the API
         self, request: governance_pb.PrepareApprovalRequest, context: Context
     ) -> governance_pb.PrepareApprovalResponse:
@@ -242,10 +254,11 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
             yield convert_bundles.chunk_to_proto(*chunk)
 
     async def Doctor(  # noqa: N802  name of the API
-        self, request: doctor_pb.DoctorRequest, _context: Context
+        self, request: doctor_pb.DoctorRequest, context: Context
     ) -> doctor_pb.DoctorResponse:
         """Tell whether the host is ready for a profile."""
-        answer = await self._doctor.run(convert_doctor.doctor_from_proto(request))
+        principal = self._who.principal(context.peer())
+        answer = await self._doctor.run(convert_doctor.doctor_from_proto(request), principal)
         return convert_doctor.doctor_to_proto(answer)
 
     async def GetCapabilities(  # noqa: N802  name of the API

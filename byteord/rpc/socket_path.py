@@ -43,7 +43,7 @@ def make_directory(path: str, group: int = -1) -> None:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             os.mkdir(path, DIRECTORY_MODE)
             os.chmod(path, DIRECTORY_MODE)
-            os.chown(path, -1, group)
+            _give(path, group)
         found = os.stat(path)
     except OSError as error:
         raise DeniedError(
@@ -105,15 +105,21 @@ def narrow_umask(mode: int) -> Iterator[None]:
         os.umask(before)
 
 
+def _give(path: str, group: int) -> None:
+    """Give a file to a group, unless it has it: the shipped unit's sandbox has no chown."""
+    if group >= 0 and os.stat(path).st_gid != group:
+        os.chown(path, -1, group)
+
+
 def set_owner(path: str, mode: int, group: int) -> None:
     """Give the bound socket its permissions; raises DeniedError."""
     try:
-        os.chown(path, -1, group)
+        _give(path, group)
         os.chmod(path, mode)
     except OSError as error:
         raise DeniedError(
             f"socket {path}: {error.strerror} while giving it to group {group} with mode "
             f"{mode:04o}; the daemon's user "
-            "must be a member of listen.group",
+            "must be a member of listen.group, and under systemd that group be the unit's Group=",
             reason="SOCKET_GROUP",
         ) from error

@@ -6,13 +6,16 @@ checkpoint carries the length and the SHA-256 of each that has grown. Reads file
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 PREFIX, SUFFIX = "actions-", ".journal"
+KEPT_RUNS_MAX = 512
 _READ_BYTES = 1 << 20
 
 
@@ -21,6 +24,35 @@ class _Seen:
     digest: Any = field(default_factory=hashlib.sha256)
     size: int = 0
     told: int = 0
+
+
+def keep_journals(directory: str, kept: str) -> dict[str, Any]:
+    """Copy the journals of a run that has ended into a directory of its own, durably.
+
+    Returns their digests, none when the run had no journal; raises OSError.
+    """
+    names = _journals(directory)
+    if not names:
+        return {}
+    os.makedirs(kept, mode=0o700, exist_ok=True)
+    digests = {}
+    for name in names:
+        target = os.path.join(kept, name)
+        shutil.copyfile(os.path.join(directory, name), target, follow_symlinks=False)
+        seen = _Seen()
+        _read_on(target, seen)
+        digests[name] = {"bytes": seen.size, "sha256": seen.digest.hexdigest()}
+        with open(target, "rb") as file:
+            os.fsync(file.fileno())
+    _forget_oldest(os.path.dirname(kept))
+    return digests
+
+
+def _forget_oldest(directory: str) -> None:
+    """Keep the journals of the last runs; ids sort by time."""
+    for name in sorted(os.listdir(directory))[:-KEPT_RUNS_MAX]:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(os.path.join(directory, name))
 
 
 class ActionDigests:

@@ -32,12 +32,36 @@ def code_digests(stages: Iterable[Stage], code_dirs: Sequence[str]) -> dict[str,
     digests: dict[str, str] = {}
     for stage in stages:
         kind, _, rest = stage.stage.partition(":")
-        if kind not in ("python", "numba", "cabi"):
+        if kind == "exec":
+            digest = program_digest(stage.name, rest.partition("|")[0])
+        elif kind in ("python", "numba", "cabi"):
+            digest = stage_digest(stage.name, kind, rest.rpartition(":")[0], code_dirs)
+        else:
             continue
-        digest = stage_digest(stage.name, kind, rest.rpartition(":")[0], code_dirs)
         _check_pin(stage, digest)
         digests[stage.name] = digest
     return digests
+
+
+def pins_of(stages: Iterable[Stage], code_dirs: Sequence[str]) -> dict[str, str]:
+    """Return the digest to pin for each stage that loads code, or why there is none."""
+    found: dict[str, str] = {}
+    for stage in stages:
+        kind, _, rest = stage.stage.partition(":")
+        try:
+            if kind in ("python", "numba", "cabi"):
+                target = rest.rpartition(":")[0]
+                found[stage.name] = stage_digest(stage.name, kind, target, code_dirs)
+            elif kind == "exec":
+                found[stage.name] = program_digest(stage.name, rest.partition("|")[0])
+        except StageError as error:
+            found[stage.name] = f"none: {error.message}"
+    return found
+
+
+def program_digest(name: str, path: str) -> str:
+    """Return the digest of a program; a link to it is followed, since systems link theirs."""
+    return "sha256:" + _digest(name, os.path.realpath(path))
 
 
 def stage_digest(name: str, kind: str, target: str, code_dirs: Sequence[str]) -> str:

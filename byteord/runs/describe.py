@@ -15,6 +15,7 @@ from typing import Any
 
 from byteord.deployment.plan import RunPlan, WorkerPlan
 from byteord.regions.lanes import hold_text
+from byteord.runs.lanes import ring_holds, ring_lanes
 from byteord.runs.shim_client import ShimStatus, ShimWorker
 from byteord.runs.view import (
     ConsumerView,
@@ -130,18 +131,23 @@ def _jitter(read: Mapping[str, Any] | None, worker: int) -> JitterView | None:
 
 
 def lane_views(read: Mapping[str, Any] | None) -> tuple[LaneStatusView, ...]:
-    """Return the lanes of a LaneGraph as read; none of a SingleRing."""
-    return tuple(_lane(each) for each in (read or {}).get("lanes", ()))
+    """Return the lanes as read: those of a LaneGraph, the rings of a SingleRing."""
+    if read is None:
+        return ()
+    return tuple(_lane(each) for each in read.get("lanes", ())) or ring_lanes(read)
 
 
 def hold_views(read: Mapping[str, Any] | None) -> tuple[HoldView, ...]:
     """Return which roles are held back by full lanes, as read."""
-    held = (read or {}).get("held", {})
+    if read is None:
+        return ()
+    if not read.get("lanes"):
+        return ring_holds(read)
     return tuple(
         HoldView(
             role, each["lane"], each["by"], each["lag_slots"], each["root"], hold_text(role, each)
         )
-        for role, each in held.items()
+        for role, each in read["held"].items()
     )
 
 

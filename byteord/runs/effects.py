@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,8 +18,8 @@ from byteord.deployment.model import Deployment
 from byteord.deployment.plan import EffectPlan, RunPlan
 from byteord.policy.governor import Governor, Grant, Lease, Running
 from byteord.policy.judge import Judged
-from byteord.runs.action_digests import ActionDigests
-from byteord.runs.view import EffectsView, EffectView
+from byteord.runs.action_digests import ActionDigests, keep_journals
+from byteord.runs.view import EffectsView, EffectView, GovernanceSample
 
 RENEW_S = 3.0
 """Between two looks: three of them fit into a lease."""
@@ -98,6 +99,20 @@ class Effectful(Protocol):
         """Set a condition."""
 
 
+def governance_sample(governor: Governor, runs: Sequence[Effectful]) -> GovernanceSample:
+    """Return what metrics show; may be called from another thread."""
+    leases = [run.lease for run in runs if acting(run.plan)]
+    ends = [lease.held.approval.expires_at for lease in leases if lease and lease.held]
+    return GovernanceSample(
+        decisions=dict(governor.decisions),
+        without_lease=sum(1 for lease in leases if lease is None or not lease.until_unix),
+        expiry_unix=float(min(ends, default=0)),
+        audit_records=governor.audit.records,
+        audit_checkpoint_unix=governor.audit.checkpoint_unix,
+        audit_writable=not governor.audit.problem,
+    )
+
+
 Stop = Callable[[Any, str, str], Awaitable[None]]
 Report = Callable[[str, Mapping[str, object]], None]
 
@@ -137,6 +152,20 @@ class LeaseKeeper:
         if checkpoint is not None:
             self._untold = {}
             self._report("audit.checkpoint", {"checkpoint": checkpoint})
+
+    async def ended(self, run: Effectful) -> None:
+        """Keep the action journals of a run that has ended, and write down their digests."""
+        if not run.plan.effects:
+            return
+        kept = os.path.join(self._governor.actions_dir, run.id)
+        try:
+            digests = await asyncio.to_thread(keep_journals, run.directory, kept)
+        except OSError as error:
+            self._report("actions.not_kept", {"run": run.id, "error": str(error)})
+            return
+        if digests:
+            data = {"run": run.id, "journals": digests}
+            await asyncio.to_thread(self._governor.record, "actions.kept", data)
 
     async def renew(self, run: Effectful) -> None:
         """Give a run the lease that it may have now; tell when it came or went."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import ssl
 from collections.abc import Sequence
 
 from byteord.adapters.paths import open_regular
@@ -37,6 +38,17 @@ class RunFiles:
             SchemaFile(path, hashlib.sha256(content).hexdigest(), content.decode())
             for path, content in contents
         )
+
+    def certificates(self, path: str) -> SchemaFile:
+        """Return a PEM file as read; raise a ByteorError that names what is wrong."""
+        content = self._read(path)
+        try:
+            ssl.create_default_context(cadata=content.decode("ascii"))
+        except (ValueError, ssl.SSLError) as error:
+            raise InvalidDocumentError(
+                f"actions.ca_file {path}: it holds no certificates ({error}); wanted PEM"
+            ) from error
+        return SchemaFile(path, hashlib.sha256(content).hexdigest(), content.decode("ascii"))
 
     def _read(self, path: str) -> bytes:
         with open(open_regular(path, self._dirs, os.O_RDONLY), "rb") as file:

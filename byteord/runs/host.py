@@ -10,6 +10,7 @@ from byteord._cext.confine import has_seccomp, landlock_abi
 from byteord.deployment.model import HostFacts
 from byteord.deployment.topology import Topology
 from byteord.regions.clock import clock_mult, membarrier_available
+from byteord.tuning.root import HostRoot
 from byteord.tuning.topology import read_rights, read_topology
 
 
@@ -24,7 +25,8 @@ def read_host(
     `root` stands in for `/` when looking at `/sys` and `/proc`, `allowed` for the CPUs that this
     process may use.
     """
-    topology = read_topology(root, allowed=allowed)
+    beneath = HostRoot(root)
+    topology = read_topology(beneath, allowed=allowed)
     return HostFacts(
         cpus_online=tuple(cpu.number for cpu in topology.cpus),
         cpus_allowed=topology.allowed,
@@ -35,7 +37,7 @@ def read_host(
         clock="tsc" if clock_mult(root) else "monotonic",
         confinement=read_confinement(),
         topology=topology,
-        rights=read_rights(root),
+        rights=read_rights(beneath),
     )
 
 

@@ -226,7 +226,7 @@ class RunManager:
         by force if need be. Raises DeadlineError (DRAIN_TIMEOUT) naming what is stuck where,
         NotFoundError, WrongStateError (RUN_ENDED).
         """
-        run = self._find_live(run_id)
+        run = self.live(run_id)
         if mode not in ("drain", "abort"):
             raise InvalidArgumentError(f"a run is stopped by drain or abort, not {mode!r}")
         limit = timeout_s or (run.plan.drain_timeout_s if mode == "drain" else ABORT_TIMEOUT_S)
@@ -282,6 +282,7 @@ class RunManager:
         view, snapshot = await asyncio.to_thread(run.conclude)
         view = replace(view, revision=self._hub.next_revision())
         run.release()
+        await self._leases.ended(run)
         try:
             await asyncio.to_thread(self._history.add, view, snapshot, run.documents)
         except OSError as error:
@@ -310,7 +311,7 @@ class RunManager:
         fails by that name. Raises DataError, ResourceError (UPLOADS_MAX) and what ended the run
         before its input did.
         """
-        return await self._clients.feed(self._find_live(run_id), chunks)
+        return await self._clients.feed(self.live(run_id), chunks)
 
     def take(self, run_id: str) -> AsyncGenerator[OutputChunk, None]:
         """Yield the egress of a run started with `client_output`, to its end mark.
@@ -328,7 +329,7 @@ class RunManager:
         views = [run.view(light=True) for run in self._live.values()]
         if include_ended:
             ended = (view for view in self._history.views() if view.id not in self._live)
-            views += [replace(view, workers=(), roles=()) for view in ended]
+            views += [replace(view, workers=(), roles=(), lanes=()) for view in ended]
         return sorted(views, key=lambda view: (view.created_unix_ns, view.id), reverse=True)
 
     def get(self, run_id: str) -> RunView:
@@ -399,7 +400,8 @@ class RunManager:
             )
         return named[0] if named else None
 
-    def _find_live(self, run_id: str) -> LiveRun:
+    def live(self, run_id: str) -> LiveRun:
+        """Return a live run as `get`; raises WrongStateError (RUN_ENDED), NotFoundError."""
         run = self._lookup_live(run_id)
         if run is None:
             view = self._ended(run_id)

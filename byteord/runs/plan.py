@@ -9,10 +9,11 @@ workers run.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from byteord._cext import region
+from byteord.deployment.actions import COUNTERS, is_action
 from byteord.deployment.confinement import (
     check_processes,
     confine_roles,
@@ -111,6 +112,10 @@ def make_plan(
         schemas=tuple(file.text for file in deployment.dataguard.schemas),
         hash_key=deployment.dataguard.hash_key,
         secrets_dir=authority.secrets_dir,
+        actions=asdict(deployment.actions),
+        ca_text=deployment.ca_certificates.text,
+        url_prefixes=authority.url_prefixes,
+        exec_allowed=authority.exec_allowed,
     )
     tuning = deployment.tuning
     return tuned(plan, tuning, host, strict=strict(tuning, deployment.environment))
@@ -212,6 +217,8 @@ def _stage_role(index: int, name: str, shard: int, cell: int, stage: Stage) -> R
 
 def _reporting(role: RolePlan) -> RolePlan:
     """Return a role with the names of what its stage reports, where it is one that guards."""
+    if is_action(role.stage):
+        return replace(role, report=COUNTERS)
     if role.stage not in GUARDS:
         return role
     return replace(role, report=report_names(role.config))

@@ -238,6 +238,19 @@ class EffectsView:
 
 
 @dataclass(frozen=True, slots=True)
+class GovernanceSample:
+    """Policy, leases and audit of a daemon at one moment. Times are seconds since the epoch."""
+
+    decisions: Mapping[str, int] = field(default_factory=dict)
+    without_lease: int = 0
+    expiry_unix: float = 0.0
+    """End of the approval that ends first, of those that live runs depend on; 0: none."""
+    audit_records: int = 0
+    audit_checkpoint_unix: float = 0.0
+    audit_writable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
     """One run. `ready_ns` and `first_message_ns` count from its start; 0 means not yet."""
 

@@ -311,7 +311,10 @@ class Supervisor:
 
     def _watch_tuning(self) -> None:
         if self.tuning.look({p.plan.index: p.pid for p in self.workers if p.alive}):
-            self._condition("Tuned", *self.tuning.monitor.summary())
+            said = self.tuning.monitor.summary()
+            old = self.conditions.get("Tuned", {})
+            if said != tuple(old.get(key) for key in ("status", "reason", "message")):
+                self._condition("Tuned", *said)
         if self.stop_requested or self.finishing >= 0:
             self.tuning.dismiss()
         elif refused := self.tuning.refusal():

@@ -9,13 +9,18 @@ import re
 from dataclasses import dataclass
 
 USER_KINDS = ("python", "cabi", "numba")
+ACTION_KINDS = ("http_post", "exec")
 BUILTIN = "builtin"
 
 _FORMS = {
     "python": "python:module:Class",
     "cabi": "cabi:library.so:symbol",
     "numba": "numba:module:function",
+    "http_post": "http_post:https://host/path",
+    "exec": "exec:/absolute/program|argument|...",
 }
+_URL = re.compile(r"https?://[!-~]{1,1000}\Z")
+_PROGRAM = re.compile(r"/[^\s|][^\x00-\x1f\x7f]{0,1000}\Z")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}\Z")
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}(?:\.[A-Za-z_][A-Za-z0-9_]{0,254}){0,15}\Z")
@@ -29,11 +34,11 @@ class StageKey:
     """A parsed stage key."""
 
     kind: str
-    """`builtin`, `python`, `cabi` or `numba`."""
+    """`builtin`, `python`, `cabi`, `numba`, `http_post` or `exec`."""
     name: str
     """Name of a built-in stage; empty for the others."""
     module: str = ""
-    """Module of `python` and `numba`, library (a relative path) of `cabi`."""
+    """Module of `python` and `numba`, library (a relative path) of `cabi`, target of an action."""
     symbol: str = ""
     """Class, function or C symbol."""
 
@@ -41,6 +46,11 @@ class StageKey:
     def is_builtin(self) -> bool:
         """Tell whether the catalogue, not the spec, declares what it does."""
         return self.kind == BUILTIN
+
+    @property
+    def is_action(self) -> bool:
+        """Tell whether it acts on the outside world and is part of byteor."""
+        return self.kind in ACTION_KINDS
 
     @property
     def top_package(self) -> str:
@@ -72,6 +82,10 @@ def parse_key(key: str) -> StageKey:
         raise StageKeyError(
             key, f"a built-in name without a target, or one of {', '.join(_FORMS.values())}"
         )
+    if kind in ACTION_KINDS:
+        if not (_URL if kind == "http_post" else _PROGRAM).match(target):
+            raise StageKeyError(key, form)
+        return StageKey(kind, "", target)
     module, _, symbol = target.partition(":")
     module_form = _LIBRARY if kind == "cabi" else _MODULE
     if not module_form.match(module) or not _IDENTIFIER.match(symbol):

@@ -20,7 +20,7 @@ from byteord.spec.model import (
     StateKind,
 )
 from byteord.spec.nearest import did_you_mean
-from byteord.spec.stage_key import USER_KINDS, StageKey, StageKeyError, parse_key
+from byteord.spec.stage_key import ACTION_KINDS, USER_KINDS, StageKey, StageKeyError, parse_key
 from byteord.spec.topology import range_text
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
@@ -50,6 +50,8 @@ def read_stage(
     check_ranges(ranges, (*path, "mutates"), payload_max, found)
     if key.is_builtin:
         return _builtin(row, path, payload_max, catalogue, found)
+    if key.is_action:
+        return _action(row, path, key, found)
     return _user(row, path, key, found)
 
 
@@ -64,7 +66,7 @@ def _read_key(
         in_catalogue = kind in known
         found.add(
             "SPEC_STAGE_KEY_INVALID"
-            if in_catalogue or kind in USER_KINDS
+            if in_catalogue or kind in (*USER_KINDS, *ACTION_KINDS)
             else "SPEC_STAGE_UNKNOWN",
             (*path, "stage"),
             seen=shown(text),
@@ -216,6 +218,48 @@ def _user(row: Mapping[str, Any], path: Path, key: StageKey, found: Collector) -
         deterministic=bool(row["deterministic"]),
         effects=None if row["effects"] is None else tuple(sorted(set(row["effects"]))),
         digest=digest or "",
+    )
+
+
+ACTION_STATE_BYTES = 4160
+"""Shared memory of an action's report (`byteord.regions.report`)."""
+
+
+def _action(row: Mapping[str, Any], path: Path, key: StageKey, found: Collector) -> Stage:
+    """Return an action: it passes its messages on; limits and retries are the deployment's."""
+    if row["config"]:
+        found.add(
+            "STAGE_CONFIG_UNKNOWN_KEY",
+            (*path, "config"),
+            seen=shown(min(row["config"])),
+            wanted=f"no configuration of {key.kind}",
+            fix="give limits and retries under [actions] in the deployment",
+        )
+    for name in ("mutates", "drops", "resizes"):
+        if row[name]:
+            found.add(
+                "SPEC_DECLARATION_CONFLICT",
+                (*path, name),
+                seen="declared",
+                wanted=f"nothing: {key.kind} passes its messages on as they are",
+                fix="delete the key",
+            )
+    if row["effects"] is not None and list(row["effects"]) != [key.kind]:
+        found.add(
+            "SPEC_DECLARATION_CONFLICT",
+            (*path, "effects"),
+            seen=", ".join(row["effects"]) or "none",
+            wanted=key.kind,
+            fix="delete the key; the stage says it",
+        )
+    return Stage(
+        name=row["name"] or "",
+        stage=row["stage"],
+        depends_on=row["depends_on"],
+        state=StateKind.STATE,
+        state_bytes=ACTION_STATE_BYTES,
+        effects=(key.kind,),
+        digest=row["digest"] or "",
     )
 
 

@@ -29,6 +29,7 @@ from byteord.errors import (
 )
 from byteord.regions.reader import RunReader
 from byteord.runs.state import RunState
+from byteord.runs.view import GovernanceSample
 from byteord.telemetry.calls import GrpcCalls
 from byteord.telemetry.metrics import BOUNDS_NS, CONTENT_TYPE, RunSample, Sample, render
 from byteord.telemetry.process import ProcessStats, process_stats
@@ -71,13 +72,15 @@ class Collector:
         calls: GrpcCalls,
         watches: Callable[[], int] = lambda: 0,
         doctor: Callable[[], Report | None] = lambda: None,
+        governance: Callable[[], GovernanceSample] = GovernanceSample,
     ) -> None:
-        """Read nothing yet. `runs`, `watches`, `doctor` are called from the exporter's threads."""
+        """Read nothing yet. All callables are called from the exporter's threads."""
         self._version = version
         self._runs = runs
         self._calls = calls
         self._watches = watches
         self._doctor = doctor
+        self._governance = governance
         self._readers: dict[str, RunReader] = {}
         self._lock = threading.Lock()
         self._scrape_s = 0.0
@@ -108,6 +111,7 @@ class Collector:
             calls=self._calls.snapshot(),
             watches=self._watches(),
             doctor=self._doctor(),
+            governance=self._governance(),
             daemon=process_stats(os.getpid(), own=True),
             scrape_s=self._scrape_s,
             scrape_errors=self._errors,

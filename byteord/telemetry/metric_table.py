@@ -121,7 +121,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "byteor_stage_service_seconds",
         "histogram",
-        "Time that a stage took for a batch.",
+        "Time that a stage took for a batch; of small batches in a row one in 16 is timed.",
         _ROLE,
     ),
     Metric(
@@ -133,7 +133,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "byteor_adapter_service_seconds",
         "histogram",
-        "Time that an ingress or egress took for a batch.",
+        "Time of a batch in an ingress or egress; of small batches in a row one in 16 is timed.",
         _ROLE,
     ),
     Metric(
@@ -207,6 +207,35 @@ METRICS: tuple[Metric, ...] = (
         "byteor_doctor_run_timestamp_seconds",
         "gauge",
         "When all checks of doctor were last run through this daemon.",
+    ),
+    Metric(
+        "byteor_policy_decisions_total",
+        "counter",
+        "Decisions about capabilities of runs, by verdict.",
+        ("state",),
+    ),
+    Metric(
+        "byteor_effects_without_lease",
+        "gauge",
+        "Live runs with side effects that may not happen now.",
+    ),
+    Metric(
+        "byteor_approval_expiry_timestamp_seconds",
+        "gauge",
+        "End of the approval that ends first of those that live runs depend on; 0 without one.",
+    ),
+    Metric(
+        "byteor_audit_records_total", "counter", "Records written to the audit log by this daemon."
+    ),
+    Metric(
+        "byteor_audit_checkpoint_timestamp_seconds",
+        "gauge",
+        "When the audit log was last covered by a signed checkpoint; 0 before the first.",
+    ),
+    Metric(
+        "byteor_audit_writable",
+        "gauge",
+        "1 while the audit log can be written; without it side effects stop.",
     ),
     Metric("byteor_watches", "gauge", "Open watches of runs."),
     Metric("byteor_grpc_server_started_total", "counter", "Calls that the API began.", ("method",)),

@@ -7,12 +7,14 @@ What each metric is called and means stands in `metric_table`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from byteord.doctor.model import Report as DoctorReport
+from byteord.policy.decide import Verdict
 from byteord.runs.state import RunState
+from byteord.runs.view import GovernanceSample
 from byteord.telemetry.calls import CALL_BOUNDS_S, CallStats
 from byteord.telemetry.doctor_series import put_doctor
 from byteord.telemetry.metric_table import METRICS
@@ -56,6 +58,7 @@ class Sample:
     watches: int = 0
     doctor: DoctorReport | None = None
     """Of the latest run of all checks."""
+    governance: GovernanceSample = field(default_factory=GovernanceSample)
     daemon: ProcessStats | None = None
     scrape_s: float = 0.0
     scrape_errors: int = 0
@@ -69,6 +72,7 @@ def render(sample: Sample) -> str:
     for run in sample.runs:
         _run(page, run)
     _calls(page, sample.calls or {})
+    _governance(page, sample.governance)
     _daemon(page, sample)
     if sample.doctor is not None:
         put_doctor(page, sample.doctor)
@@ -115,11 +119,14 @@ def _lane(page: Page, run: str, ring: Mapping[str, Any]) -> None:
     _put(page, "byteor_lane_capacity_slots", lane, ring["capacity"])
     depth = max(0, ring["cursor"] - ring["minimum_gating_sequence"])
     _put(page, "byteor_lane_depth_slots", lane, depth)
+    _put(page, "byteor_lane_dropped_total", f'{lane},reason="full"', 0)  # it holds its producer
     for cell in ring["cells"]:
         role = _escape(_base(cell["role"]) or f"cell-{cell['cell']}")
         consumer = f'{run},lane="ring",role="{role}",{shard}'
         _put(page, "byteor_lane_consumed_total", consumer, cell["sequence"])
         _put(page, "byteor_lane_lag_slots", consumer, cell["lag_slots"])
+        for name in ("byteor_lane_overruns_total", "byteor_lane_nonsense_total"):
+            _put(page, name, consumer, 0)  # as every cell holds the ring
 
 
 def _graph_lane(page: Page, run: str, row: Mapping[str, Any]) -> None:
@@ -274,6 +281,20 @@ def _call_seconds(lines: list[str], labels: str, stats: CallStats) -> None:
     lines.append(f'{name}_bucket{{{labels},le="+Inf"}} {total}')
     lines.append(f"{name}_sum{{{labels}}} {_number(stats.sum_s)}")
     lines.append(f"{name}_count{{{labels}}} {total}")
+
+
+def _governance(page: Page, sample: GovernanceSample) -> None:
+    for verdict in Verdict:
+        count = sample.decisions.get(str(verdict), 0)
+        _put(page, "byteor_policy_decisions_total", f'state="{verdict}"', count)
+    for name, value in {
+        "byteor_effects_without_lease": sample.without_lease,
+        "byteor_approval_expiry_timestamp_seconds": _number(sample.expiry_unix),
+        "byteor_audit_records_total": sample.audit_records,
+        "byteor_audit_checkpoint_timestamp_seconds": _number(sample.audit_checkpoint_unix),
+        "byteor_audit_writable": int(sample.audit_writable),
+    }.items():
+        page[name].append(f"{name} {value}")
 
 
 def _daemon(page: Page, sample: Sample) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 from byteord.deployment.plan import RunPlan
 from byteord.tuning.knobs import APPLIED, REPORT_FILE, Knob, from_json, to_json
 from byteord.tuning.readback import Asked, Reader
+from byteord.tuning.root import HostRoot
+from byteord.tuning.topology import HERE
 
 LOOK_S = 2.0
 _SHOWN_MAX = 4
@@ -28,7 +30,7 @@ Report = dict[int, tuple[Knob, ...]]
 class Monitor:
     """Knobs of all workers of a run."""
 
-    def __init__(self, directory: str, plan: RunPlan, *, root: str = "/") -> None:
+    def __init__(self, directory: str, plan: RunPlan, *, root: HostRoot = HERE) -> None:
         """Know no worker yet."""
         self.directory = directory
         self.plan = plan

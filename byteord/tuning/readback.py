@@ -16,7 +16,8 @@ from byteord.deployment.host_rules import cpu_list
 from byteord.deployment.plan import TuningPlan
 from byteord.tuning import fixes
 from byteord.tuning.knobs import DEGRADED, FAILED, KNOBS, Knob
-from byteord.tuning.topology import cgroup2_mount, parse_cpu_list, read_topology
+from byteord.tuning.root import HostRoot
+from byteord.tuning.topology import HERE, cgroup2_mount, parse_cpu_list, read_topology
 
 _POLICY_NAMES = {0: "other", 1: "fifo", 2: "rr", 3: "batch", 5: "idle", 6: "deadline"}
 _LOOP_THREAD = re.compile(r"byteor-w\d+\.\d+\Z")
@@ -38,12 +39,12 @@ class Asked:
 class Reader:
     """Looks at one process."""
 
-    def __init__(self, pid: int, asked: Asked, root: str = "/") -> None:
+    def __init__(self, pid: int, asked: Asked, root: HostRoot = HERE) -> None:
         """Look at `pid` as `root`'s `/proc` shows it."""
         self.asked = asked
         self.pid = pid
         self.root = root
-        self.proc = Path(root, "proc", str(pid))
+        self.proc = Path(root.path(f"/proc/{pid}"))
 
     def read(self) -> list[Knob]:
         """Return every knob, in the order of `KNOBS`."""
@@ -127,9 +128,8 @@ class Reader:
         path = self._cgroup()
         if not asked:
             return Knob("partition", _NOT_ASKED, _NOT_ASKED, evidence=f"/proc/{self.pid}/cgroup")
-        kind = Path(
-            self.root, cgroup2_mount(self.root).lstrip("/"), asked[1:], "cpuset.cpus.partition"
-        )
+        mount = cgroup2_mount(self.root)
+        kind = Path(self.root.path(f"{mount}{asked}/cpuset.cpus.partition"))
         state = kind.read_text().strip()
         evidence = f"/proc/{self.pid}/cgroup 0::{path}; cpuset.cpus.partition: {state}"
         ok = path == asked and state == "isolated"
@@ -181,8 +181,14 @@ class Reader:
         if not self.asked.tuning.mlock:
             return Knob("memory_lock", _NOT_ASKED, locked, evidence=evidence)
         ok = int(locked.split()[0]) > 0
+        whole = ok and "memory_lock" not in self.asked.refused
         return self._judged(
-            "memory_lock", "all", locked, ok=ok, evidence=evidence, fix=fixes.MEMLOCK_FIX
+            "memory_lock",
+            "all",
+            "all" if whole else locked,  # the amount moves with every mapping: evidence
+            ok=ok,
+            evidence=evidence,
+            fix=fixes.MEMLOCK_FIX,
         )
 
     def prefault(self) -> Knob:

@@ -1,14 +1,13 @@
 """CPUs, caches, nodes, isolation and rights of this host, as the kernel shows them.
 
-Reads `/proc` and `/sys` beneath a root that tests replace; changes nothing and never raises for
-what is not there: a virtual machine or a container shows little.
+Reads through a `HostRoot`; changes nothing and never raises for what is not there: a virtual
+machine or a container shows little.
 """
 
 from __future__ import annotations
 
 import os
 import resource
-from pathlib import Path
 
 from byteord.deployment.topology import (
     CAP_IPC_LOCK,
@@ -19,48 +18,50 @@ from byteord.deployment.topology import (
     Rights,
     Topology,
 )
+from byteord.tuning.root import HostRoot
 
-_CPUS = "sys/devices/system/cpu"
-_SHMEM_HUGE = "sys/kernel/mm/transparent_hugepage/shmem_enabled"
+HERE = HostRoot()
+_CPUS = "/sys/devices/system/cpu"
+_SHMEM_HUGE = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 _CGROUPS_SEEN_MAX = 512
 _DIGITS_MAX = 5
 _CGROUP_DEPTH_MAX = 4
 
 
-def read_topology(root: str = "/", *, allowed: tuple[int, ...] | None = None) -> Topology:
+def read_topology(root: HostRoot = HERE, *, allowed: tuple[int, ...] | None = None) -> Topology:
     """Return the CPUs; `allowed` stands in for this process's own affinity."""
     mine = tuple(sorted(os.sched_getaffinity(0))) if allowed is None else allowed
-    online = cpu_list_of(Path(root, _CPUS, "online")) or mine
+    online = cpu_list_of(root, f"{_CPUS}/online") or mine
     mount = cgroup2_mount(root)
     partitions = isolated_partitions(root, mount) if mount else ()
-    isolated = set(cpu_list_of(Path(root, _CPUS, "isolated")))
+    isolated = set(cpu_list_of(root, f"{_CPUS}/isolated"))
     if mount:
-        isolated |= set(cpu_list_of(Path(root, mount.lstrip("/"), "cpuset.cpus.isolated")))
+        isolated |= set(cpu_list_of(root, f"{mount}/cpuset.cpus.isolated"))
     for partition in partitions:
         isolated |= set(partition.cpus)
     return Topology(
         cpus=_cpus(root, online),
         allowed=tuple(cpu for cpu in mine if cpu in online),
         isolated=tuple(sorted(isolated & set(online))),
-        offline=cpu_list_of(Path(root, _CPUS, "offline")),
+        offline=cpu_list_of(root, f"{_CPUS}/offline"),
         partitions=partitions,
     )
 
 
-def read_rights(root: str = "/") -> Rights:
+def read_rights(root: HostRoot = HERE) -> Rights:
     """Return what limits and capabilities of this process allow."""
-    status = _text(Path(root, "proc/self/status"))
+    status = root.text("/proc/self/status") or ""
     found = [line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")]
     effective = int(found[0], 16) if found else 0
     priority = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
     memory = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
-    huge = _text(Path(root, _SHMEM_HUGE))
+    huge = root.text(_SHMEM_HUGE) or ""
     return Rights(
         rtprio_max=99 if priority == resource.RLIM_INFINITY else min(priority, 99),
         memlock_bytes=UNLIMITED if memory == resource.RLIM_INFINITY else memory,
         sys_nice=bool(effective >> CAP_SYS_NICE & 1),
         ipc_lock=bool(effective >> CAP_IPC_LOCK & 1),
-        dma_latency=os.access(Path(root, "dev/cpu_dma_latency"), os.R_OK | os.W_OK),
+        dma_latency=root.writable("/dev/cpu_dma_latency"),
         shmem_huge=huge.partition("[")[2].partition("]")[0],
     )
 
@@ -77,44 +78,45 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
     return tuple(cpus)
 
 
-def cpu_list_of(path: Path) -> tuple[int, ...]:
+def cpu_list_of(root: HostRoot, name: str) -> tuple[int, ...]:
     """Return the CPUs that a file lists; none when it is absent or no list."""
     try:
-        return parse_cpu_list(_text(path))
+        return parse_cpu_list(root.text(name) or "")
     except ValueError:
         return ()
 
 
-def cgroup2_mount(root: str = "/") -> str:
+def cgroup2_mount(root: HostRoot = HERE) -> str:
     """Return where the unified cgroup hierarchy is mounted; empty: nowhere."""
-    for line in _text(Path(root, "proc/self/mountinfo")).splitlines():
+    for line in (root.text("/proc/self/mountinfo") or "").splitlines():
         fields, _, rest = line.partition(" - ")
         if rest.split(" ")[0] == "cgroup2":
             return fields.split(" ")[4]
     return ""
 
 
-def isolated_partitions(root: str, mount: str) -> tuple[Partition, ...]:
+def isolated_partitions(root: HostRoot, mount: str) -> tuple[Partition, ...]:
     """Return the valid isolated partitions that this process may move others into."""
-    top = str(Path(root, mount.lstrip("/")))
+    top = root.path(mount)
     found = []
     for seen, (directory, children, _) in enumerate(os.walk(top)):
         below = directory[len(top) :]
         if below.count("/") >= _CGROUP_DEPTH_MAX or seen >= _CGROUPS_SEEN_MAX:
             children.clear()
         children.sort()
-        state = _text(Path(directory, "cpuset.cpus.partition")).strip()
-        cpus = cpu_list_of(Path(directory, "cpuset.cpus.effective"))
-        if state == "isolated" and cpus and os.access(Path(directory, "cgroup.procs"), os.W_OK):
+        name = f"{mount}{below}"
+        state = (root.text(f"{name}/cpuset.cpus.partition") or "").strip()
+        cpus = cpu_list_of(root, f"{name}/cpuset.cpus.effective")
+        if state == "isolated" and cpus and root.writable(f"{name}/cgroup.procs"):
             found.append(Partition(below, cpus))
     return tuple(found)
 
 
-def _cpus(root: str, online: tuple[int, ...]) -> tuple[Cpu, ...]:
+def _cpus(root: HostRoot, online: tuple[int, ...]) -> tuple[Cpu, ...]:
     nodes = _nodes(root)
     capacity = {cpu: _capacity(root, cpu) for cpu in online}
     ranks = {size: rank for rank, size in enumerate(sorted(set(capacity.values()), reverse=True))}
-    atoms = set(cpu_list_of(Path(root, "sys/devices/cpu_atom/cpus")))
+    atoms = set(cpu_list_of(root, "/sys/devices/cpu_atom/cpus"))
     return tuple(
         Cpu(
             number=cpu,
@@ -127,38 +129,29 @@ def _cpus(root: str, online: tuple[int, ...]) -> tuple[Cpu, ...]:
     )
 
 
-def _lowest(root: str, cpu: int, name: str, online: tuple[int, ...]) -> int:
-    shared = cpu_list_of(Path(root, _CPUS, f"cpu{cpu}", name))
+def _lowest(root: HostRoot, cpu: int, name: str, online: tuple[int, ...]) -> int:
+    shared = cpu_list_of(root, f"{_CPUS}/cpu{cpu}/{name}")
     return min((each for each in shared if each in online), default=cpu)
 
 
-def _last_cache(root: str, cpu: int, online: tuple[int, ...]) -> int:
+def _last_cache(root: HostRoot, cpu: int, online: tuple[int, ...]) -> int:
     levels = []
     for index in range(8):
-        directory = Path(root, _CPUS, f"cpu{cpu}/cache/index{index}")
-        level = _text(directory / "level").strip()
+        level = (root.text(f"{_CPUS}/cpu{cpu}/cache/index{index}/level") or "").strip()
         if level.isdigit():
             name = f"cache/index{index}/shared_cpu_list"
             levels.append((int(level), _lowest(root, cpu, name, online)))
     return max(levels)[1] if levels else _lowest(root, cpu, "topology/package_cpus_list", online)
 
 
-def _capacity(root: str, cpu: int) -> int:
-    text = _text(Path(root, _CPUS, f"cpu{cpu}/cpu_capacity")).strip()
+def _capacity(root: HostRoot, cpu: int) -> int:
+    text = (root.text(f"{_CPUS}/cpu{cpu}/cpu_capacity") or "").strip()
     return int(text) if text.isdigit() else 1024
 
 
-def _nodes(root: str) -> dict[int, int]:
-    top = Path(root, "sys/devices/system/node")
+def _nodes(root: HostRoot) -> dict[int, int]:
     found = {}
-    for directory in sorted(top.glob("node[0-9]*")):
-        for cpu in cpu_list_of(directory / "cpulist"):
-            found[cpu] = int(directory.name.removeprefix("node"))
+    for name in root.names("/sys/devices/system/node/node[0-9]*"):
+        for cpu in cpu_list_of(root, f"{name}/cpulist"):
+            found[cpu] = int(name.rpartition("node")[2])
     return found
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError):
-        return ""

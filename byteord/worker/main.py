@@ -21,6 +21,7 @@ from typing import Any
 
 from byteord._cext import control
 from byteord._cext.worker import Host
+from byteord.deployment.actions import is_action
 from byteord.deployment.plan import (
     RolePlan,
     RunPlan,
@@ -69,6 +70,7 @@ class Worker:
         self.handles: list[Any] = []
         self.directory = directory
         self.confined = False
+        self.journal: Any = None
         self.graphs: dict[int, tuple[Any, int]] = {}
         self.failed = False
 
@@ -141,6 +143,7 @@ class Worker:
             own_doorbell=leader,
             wait=plan.wait,
             sleep_ns_max=plan.sleep_ns_max,
+            gate=plan.effects_policy if any(map(self._acts, roles)) else "",
             **(
                 self._on_ports(unit, stages, touched)
                 if is_graph_unit(plan, unit)
@@ -214,6 +217,12 @@ class Worker:
         return member, touched
 
     def _open_stage(self, role: RolePlan) -> Any:
+        if is_action(role.stage):
+            return self._open_action(role)
+        if self._effect(role, "record"):
+            from byteord.stages.actions.open import open_recorder
+
+            return open_recorder(role, self._journal())
         if role.is_python:
             from byteord.worker import python_stage
 
@@ -227,6 +236,28 @@ class Worker:
         from byteord.stages.load import open_native
 
         return open_native(role, self.plan.code_dirs, role_payload_bytes(self.plan, role))
+
+    def _journal(self) -> Any:
+        from byteord.stages.actions.journal import ActionJournal
+
+        if self.journal is None:
+            self.journal = ActionJournal(self.directory, self.worker.index)
+        return self.journal
+
+    def _open_action(self, role: RolePlan) -> Any:
+        from byteord.stages.actions.open import open_action
+
+        unit = next(unit.index for unit in self.plan.units if role.index in unit.roles)
+        return open_action(
+            role, self.plan, unit=unit, control=self.control, journal=self._journal()
+        )
+
+    def _effect(self, role: RolePlan, mode: str) -> bool:
+        return any(each.role == role.index and each.mode == mode for each in self.plan.effects)
+
+    def _acts(self, role: RolePlan) -> bool:
+        """Tell whether a role is an egress that acts on the outside, which takes a lease."""
+        return role.kind == "egress" and self._effect(role, "act")
 
     def _open_adapter(self, role: RolePlan, unit: UnitPlan) -> Any:
         from byteord.adapters.open import OpenContext, Resume, open_sink, open_source
@@ -242,6 +273,11 @@ class Worker:
             resume=Resume(*saved) if record["commits"] or restarted else None,
             name=role.name,
         )
+        if role.kind == "egress" and self._effect(role, "record"):
+            self._journal().write(
+                "would", role=role.name, sequence=0, key="", target=_target_of(role)
+            )
+            return open_sink("discard", {}, context)
         return (open_source if role.kind == "ingress" else open_sink)(
             role.adapter, role.options, context
         )
@@ -290,6 +326,12 @@ class Worker:
                     digest,
                     failure["text"],
                 )
+
+
+def _target_of(role: RolePlan) -> str:
+    """Return what an egress would write to, as its options say."""
+    keys = ("connect", "listen", "path")
+    return f"{role.adapter} {next((role.options[k] for k in keys if role.options.get(k)), '')}"
 
 
 def _rings(plan: RunPlan, role: RolePlan) -> list[int]:

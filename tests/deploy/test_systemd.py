@@ -73,3 +73,18 @@ def test_user_and_directories_are_made(tmp_path: Path) -> None:
     assert "byteor:" in (tmp_path / "etc" / "passwd").read_text()
     for name in ("code", "in", "out"):
         assert (tmp_path / "var" / "lib" / "byteor" / name).is_dir()
+
+
+def test_the_tuning_unit_verifies_without_a_word(tmp_path: Path) -> None:
+    """`systemd-analyze verify` has nothing to say about the unit of byteor-tune."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    text = (SYSTEMD / "byteor-tune.service").read_text()
+    program = Path(sys.executable).parent / "byteor-tune"
+    assert program.exists()
+    unit = tmp_path / "byteor-tune.service"
+    unit.write_text(text.replace("/usr/bin/byteor-tune", str(program)))
+    result = _analyze("verify", "--man=no", str(unit))
+    assert (result.returncode, result.stderr) == (0, "")
+    for line in ("Type=oneshot", "RemainAfterExit=yes", "Before=byteord.service"):
+        assert line in text

@@ -337,6 +337,21 @@ def test_streams_are_for_one_client_each() -> None:
     run(work)
 
 
+def test_a_last_message_of_a_stage_is_counted_and_timed() -> None:
+    """What a stage leaves at the end of the input: one message received, the run's first out."""
+
+    async def work(runs: Runs) -> None:
+        async with managed(runs) as manager:
+            stage = f"{python_stage('Summary')}\ndrops = true\n"
+            view = await manager.start(runs.admission([stage]))
+            assert await through(manager, view.id, b"a\nb\n") == b"that was it\n"
+            last = await ended(manager, view.id)
+            assert [role.received for role in last.roles] == [2, 2, 1]
+            assert last.first_message_ns > 0
+
+    run(work)
+
+
 def test_output_can_be_taken_after_the_end() -> None:
     """A run that ended before anybody took its output still gives it."""
 

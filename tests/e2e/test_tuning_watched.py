@@ -173,6 +173,32 @@ def test_what_only_shows_when_it_is_applied_stops_the_start_too() -> None:
     run(work)
 
 
+def test_a_restarted_worker_is_tuned_again_and_read_back() -> None:
+    """After `kill -9` the next process has what the first one had, on its own evidence."""
+
+    async def work(runs: Runs) -> None:
+        async with managed(runs) as manager:
+            view = await manager.start(endless(runs, more=PINNED))
+            await until(lambda: _tuned(manager.get(view.id)) == "true", "tuned")
+            first = manager.get(view.id).workers[0].pid
+            os.kill(first, signal.SIGKILL)
+
+            def again() -> bool:
+                worker = manager.get(view.id).workers[0]
+                mine = f"/proc/{worker.pid}/"
+                return (
+                    worker.pid not in (0, first)
+                    and mine in knob(manager.get(view.id), "affinity").evidence
+                )
+
+            await until(again, "evidence of the new process")
+            pid = manager.get(view.id).workers[0].pid
+            assert os.sched_getaffinity(pid) == {CPUS[-1]}
+            assert _tuned(manager.get(view.id)) == "true"
+
+    run(work)
+
+
 def test_a_stall_of_the_host_shows_as_a_gap_of_the_worker() -> None:
     """Time in which somebody else had the CPU is in the worker's histogram, not only in latency."""
     stalled_ms = 60

@@ -23,7 +23,7 @@ GARBAGE = st.sampled_from(
 
 
 @given(st.sampled_from(sorted(KINDS)), st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_no_host_makes_doctor_fail(kind: str, data: st.DataObject) -> None:
     """Any subset of files may be gone or hold nonsense: every check answers with a known state."""
     files, kernel = KINDS[kind]()
@@ -41,7 +41,7 @@ def test_no_host_makes_doctor_fail(kind: str, data: st.DataObject) -> None:
 
 
 @given(st.sampled_from(sorted(KINDS)), GARBAGE)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_a_host_of_nonsense_is_not_called_good(kind: str, garbage: str) -> None:
     """When every file of the host holds the same nonsense, nothing raises, and few call it good."""
     files, _ = KINDS[kind]()

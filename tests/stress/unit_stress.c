@@ -91,6 +91,7 @@ static void prepare(worker *w, uint32_t index) {
     u->ring_count = 1;
     u->kind = BYTEOR_UNIT_RING;
     u->max_batch = BATCH_MAX;
+    u->looks = 2;
     u->rerunnable = 1;
     u->member_count = u->stage_end = 1;
     u->doorbells = w->doorbells;
@@ -172,6 +173,21 @@ static void check_counters(void) {
     }
 }
 
+/* Both ways to account for a batch say the same, bucket by bucket, whatever the ages. */
+static void check_accounts(void) {
+    static byteor_histogram one, other;
+    static _Alignas(64) uint8_t slots[256 * SLOT_BYTES];
+    for (uint64_t batch = 0; batch < 200; batch++) {
+        uint64_t now = 1000000 + mix(batch) % 100000, time = now - mix(batch + 7) % (1u << (batch % 20));
+        uint32_t count = 1 + (uint32_t)(mix(batch + 9) % 256);
+        for (uint32_t i = 0; i < count; i++, time += 1 + mix(time) % (1u << (batch % 5)))
+            *(byteor_slot *)(void *)(slots + i * SLOT_BYTES) = (byteor_slot){.length = 8, .time_ns = time};
+        CHECK(byteor_account(&one, slots, SLOT_BYTES, count, now) == count, "of %u live ones", count);
+        byteor_account_ordered(&other, slots, SLOT_BYTES, count, now);
+        CHECK(memcmp(&one, &other, sizeof one) == 0, "batch %lu is accounted for in two ways", batch);
+    }
+}
+
 int main(int argc, char **argv) {
     static const char *const waits[] = {"spin", "backoff", "park", NULL}, *const fences[] = {"fence", "membarrier", NULL};
     if (argc != 7) return 2;
@@ -180,6 +196,7 @@ int main(int argc, char **argv) {
     stage_count = (uint32_t)atoi(argv[3]);
     wait_kind = word_of(argv[4], waits);
     membarrier = (int)word_of(argv[5], fences);
+    check_accounts();
     run.first_message_ns = 1;
     byteor_clock_anchor(&run_clock, byteor_clock_calibrate(2000000));
     ring = stress_view(&memory, start, strtoull(argv[6], NULL, 0), SLOT_BYTES, stage_count);

@@ -133,14 +133,14 @@ class DaemonProcess:
         """Return what is left of its runs: files in shared memory, and processes naming them."""
         files = [str(path) for path in self.regions.rglob("*") if not path.is_dir()]
         runs = [str(path) for path in self.run_directories()]
-        return [*runs, *files, *_processes_naming(str(self.regions))]
+        return [*runs, *files, *processes_naming(str(self.regions))]
 
     def close(self) -> None:
         """End it if it runs, end what is left of its runs, remove its directories."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(STOP_TIMEOUT_S)
-        for line in _processes_naming(str(self.regions)):
+        for line in processes_naming(str(self.regions)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(line.split()[0]), signal.SIGKILL)
         shutil.rmtree(self.regions, ignore_errors=True)
@@ -185,7 +185,7 @@ def _toml_value(value: Any) -> str:
     return json.dumps(str(value))
 
 
-def _processes_naming(text: str) -> list[str]:
+def processes_naming(text: str) -> list[str]:
     """Return `PID command` of every process whose arguments contain `text`."""
     found = []
     for entry in Path("/proc").iterdir():

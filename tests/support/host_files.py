@@ -220,6 +220,7 @@ UNTUNED_SYSCTLS = {
     "vm/dirty_bytes": "0",
     "vm/dirty_background_bytes": "0",
     "vm/dirty_ratio": "20",
+    "vm/dirty_background_ratio": "10",
     "vm/max_map_count": "30000",
     "net/core/rmem_max": "212992",
     "net/core/wmem_max": "212992",

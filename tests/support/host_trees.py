@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import copy
 import json
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from byteord.doctor.model import Asked, Daemon
+from byteord.tuning.root import HostRoot
 from byteord.tuning.topology import read_topology
 from tests.support.host_files import (
     CGROUP,
@@ -144,9 +146,9 @@ def hybrid_cgroups() -> tuple[Files, dict[str, Any]]:
 
 
 def half_missing() -> tuple[Files, dict[str, Any]]:
-    """Return the untuned server with every second file gone, and nothing known of its kernel."""
+    """Return the untuned server with half of its files gone, and nothing known of its kernel."""
     files, kernel = untuned()
-    kept = {name: text for at, (name, text) in enumerate(sorted(files.items())) if at % 2 == 0}
+    kept = {name: text for name, text in files.items() if zlib.crc32(name.encode()) % 2}
     return kept, {"release": kernel["release"], "machine": "x86_64"}
 
 
@@ -179,7 +181,7 @@ def asked_of(tree: str, profile: str = "isolated-core", **more: Any) -> Asked:
     kernel = json.loads(Path(tree, "kernel.json").read_text())
     wish: dict[str, Any] = {
         "profile": profile,
-        "topology": read_topology(tree, allowed=tuple(kernel.get("affinity", range(8)))),
+        "topology": read_topology(HostRoot(tree), allowed=tuple(kernel.get("affinity", range(8)))),
         "cpus": (2, 3),
         "pairs": ((2, 3),),
         "busy": 2,

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from byteord.runs.host import read_host
 from byteord.runs.plan import make_plan
 from byteord.spec.document import Source
 from byteord.stages.catalogue import CATALOGUE as STAGES
+from tests.support.daemon import processes_naming
 from tests.support.poll import until
 
 ENDPOINTS = (
@@ -50,6 +52,8 @@ def make_test_plan(
     directories: Sequence[str] = ("/tmp",),
     secrets_dir: str = "",
     environment: Environment = Environment.DEV,
+    url_prefixes: Sequence[str] = (),
+    exec_allowed: Sequence[str] = (),
 ) -> RunPlan:
     """Return the plan of valid documents; fail with their findings otherwise."""
     dirs = tuple(directories)
@@ -61,6 +65,8 @@ def make_test_plan(
         connect=("*:*",),
         secrets_dir=secrets_dir,
         environment=environment,
+        url_prefixes=tuple(url_prefixes),
+        exec_allowed=tuple(exec_allowed),
     )
     host = read_host()
     report = validate(
@@ -175,6 +181,9 @@ def running(
         if process is not None and process.poll() is None:
             process.kill()
             process.wait(10)
+        for line in processes_naming(regions):  # workers whose shim was killed live on
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(line.split()[0]), signal.SIGKILL)
         shutil.rmtree(regions, ignore_errors=True)
 
 

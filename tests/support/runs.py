@@ -55,6 +55,15 @@ class Broken:
     def process(self, batch):
         pass
 
+class Summary:
+    """Drop everything; say at the end that this was it."""
+    def __init__(self, ctx):
+        pass
+    def process(self, batch):
+        batch.keep([False] * len(batch))
+    def end(self, batch):
+        return b"that was it"
+
 class Hangs:
     """Never return."""
     def __init__(self, ctx):

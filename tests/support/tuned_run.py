@@ -19,12 +19,35 @@ from tests.support.poll import until
 from tests.support.run import LiveRun, make_test_plan, running, spec_text
 
 SPEC = spec_text('[[stages]]\nname = "a"\nstage = "identity"\n')
+GRAPH = """
+version = 1
+name = "graph"
+model = "lane_graph"
+[[lanes]]
+name = "a"
+[[lanes]]
+name = "b"
+[[roles]]
+name = "pass"
+kind = "stage"
+rx = ["a"]
+tx = ["b"]
+stage = "identity"
+[[endpoints]]
+name = "in"
+kind = "ingress"
+lane = "a"
+[[endpoints]]
+name = "out"
+kind = "egress"
+lane = "b"
+"""
 GENERATED = '[adapters.in]\nkind = "generator"\nrate = 2000\n[adapters.out]\nkind = "discard"\n'
 
 
-def tuned_run(tuning: str) -> dict[str, Any]:
-    """Run the generator through one stage with this `[tuning]` table; return what was seen."""
-    plan = make_test_plan(SPEC, f"{GENERATED}[tuning]\n{tuning}\n")
+def tuned_run(tuning: str, spec: str = SPEC) -> dict[str, Any]:
+    """Run the generator through a spec with this `[tuning]` table; return what was seen."""
+    plan = make_test_plan(spec, f"{GENERATED}[tuning]\n{tuning}\n")
     with running(plan) as run:
         run.until_state("running", "failed")
         workers = len(plan.workers)

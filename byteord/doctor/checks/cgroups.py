@@ -20,7 +20,7 @@ from byteord.doctor.model import (
     good,
     judge,
 )
-from byteord.doctor.register import check, command, unit
+from byteord.doctor.register import check, command, elsewhere, unit
 
 UNIT = "byteord.service"
 _MOUNTS = "/proc/self/mountinfo"
@@ -228,10 +228,12 @@ def _drift(look: Look, asked: Asked) -> Verdict:
     "Cpus_allowed_list in /proc/1/status",
     "none of the workers' CPUs",
     "CPUAffinity= in /etc/systemd/system.conf",
-    remedies=lambda asked: command(
-        "printf '[Manager]\\nCPUAffinity=%s\\n' "
-        f"'{cpu_list(asked.housekeeping) or '0'}' >/etc/systemd/system.conf.d/byteor.conf"
-    )(asked),
+    remedies=elsewhere(
+        lambda asked: command(
+            "printf '[Manager]\\nCPUAffinity=%s\\n' "
+            f"'{cpu_list(asked.housekeeping)}' >/etc/systemd/system.conf.d/byteor.conf"
+        )(asked)
+    ),
     profiles=ISOLATED,
     reference="systemd-system.conf(5); tuned: cpu-partitioning",
 )

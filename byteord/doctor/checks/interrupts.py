@@ -17,7 +17,7 @@ from byteord.doctor.model import (
     good,
     judge,
 )
-from byteord.doctor.register import boot, check, command
+from byteord.doctor.register import boot, check, command, elsewhere
 
 RATE_MAX = 2.0
 """Interrupts a second on one isolated CPU: the residual tick, and one to spare."""
@@ -88,10 +88,12 @@ def _irqbalance(look: Look, asked: Asked) -> Verdict:
     "/proc/irq/*/effective_affinity_list",
     "none to the workers' CPUs",
     "route interrupts to the other CPUs",
-    remedies=lambda asked: command(
-        "for irq in /proc/irq/[0-9]*; do "
-        f"echo {cpu_list(asked.housekeeping) or '0'} 2>/dev/null >$irq/smp_affinity_list; done"
-    )(asked),
+    remedies=elsewhere(
+        lambda asked: command(
+            "for irq in /proc/irq/[0-9]*; do "
+            f"echo {cpu_list(asked.housekeeping)} 2>/dev/null >$irq/smp_affinity_list; done"
+        )(asked)
+    ),
     reference="kernel: core-api/irq/irq-affinity; seastar perftune; rpk",
 )
 def _affinity(look: Look, asked: Asked) -> Verdict:
@@ -185,9 +187,11 @@ def _soft(look: Look, asked: Asked) -> Verdict:
     _WORKQUEUES + "cpumask, writeback/cpumask",
     "none of the workers' CPUs",
     "take the workers' CPUs out of the masks",
-    remedies=lambda asked: (
-        Remedy("sysfs", _WORKQUEUES + "cpumask", _mask(asked.housekeeping)),
-        Remedy("sysfs", _WORKQUEUES + "writeback/cpumask", _mask(asked.housekeeping)),
+    remedies=elsewhere(
+        lambda asked: (
+            Remedy("sysfs", _WORKQUEUES + "cpumask", _mask(asked.housekeeping)),
+            Remedy("sysfs", _WORKQUEUES + "writeback/cpumask", _mask(asked.housekeeping)),
+        )
     ),
     reference="kernel: core-api/workqueue; tuned: cpu-partitioning",
 )
@@ -200,7 +204,7 @@ def _workqueue(look: Look, asked: Asked) -> Verdict:
 
 
 def _mask(cpus: tuple[int, ...]) -> str:
-    bits = sum(1 << cpu for cpu in cpus) or 1
+    bits = sum(1 << cpu for cpu in cpus)
     words = []
     while bits:
         words.append(f"{bits & 0xFFFFFFFF:x}" if bits < 1 << 32 else f"{bits & 0xFFFFFFFF:08x}")

@@ -66,7 +66,7 @@ def version_of(release: str) -> tuple[int, int]:
     reference="kernel: admin-guide/cgroup-v2 (cpuset.cpus.partition)",
 )
 def _release(look: Look, asked: Asked) -> Verdict:
-    release = look.text("/proc/sys/kernel/osrelease")
+    release = look.maybe("/proc/sys/kernel/osrelease") or look.kernel.uname()[0]
     version = version_of(look.kernel.uname()[0] or release)
     if version < (5, 15):
         return failed(release, "older than byteor is tested on")

@@ -37,6 +37,7 @@ TESTED = {
 _CHANGING = ("GRPC_", "PYTHON", "MALLOC_", "LD_", "GLIBC_TUNABLES")
 _EXPECTED = ("GRPC_ENABLE_FORK_SUPPORT", "PYTHONUNBUFFERED", "PYTHONHASHSEED", "PYTHON_VERSION")
 _DAY_S = 86_400
+_APPROVAL_MINUTES = 60
 _LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 
@@ -131,17 +132,23 @@ def _clock(look: Look, asked: Asked) -> Verdict:
 
 @check(
     "X03",
-    "an approval is there for this spec",
-    "approval.cred beside the spec",
-    "valid where policy asks for one",
-    "byteorctl approve make, sign, then run with it",
+    "the spec may run here",
+    "the approval beside the spec; policy, key set and use count of the daemon",
+    "no approval needed, or one that holds for this spec, host and caller for an hour",
+    "byteorctl approve: have one made and signed for this spec and this host",
     profiles=EVERY,
     reference="byteor: approvals",
 )
-def _approval(_: Look, asked: Asked) -> Verdict:
-    if asked.daemon.environment == "dev":
-        raise SkippedError("dev asks for no approval unless its configuration says so")
-    raise SkippedError("an approval comes with a run; byteorctl approve verify judges it")
+def _approval(look: Look, asked: Asked) -> Verdict:
+    permission = asked.permission
+    if permission is None:
+        raise SkippedError("no spec was named")
+    if not permission.granted:
+        return failed("refused", permission.said)
+    if not permission.until_unix:
+        return good(permission.said)
+    minutes = int((permission.until_unix - look.kernel.now()) // 60)
+    return judge(minutes >= _APPROVAL_MINUTES, f"{permission.said}, {minutes} minutes left")
 
 
 @check(

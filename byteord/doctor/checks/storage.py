@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 
 from byteord.doctor.checks.measured import FSYNC_P99_US_MAX, part
@@ -61,6 +62,12 @@ def mount_of(look: Look, path: str) -> Mount:
     return best
 
 
+def _remount(asked: Asked, options: str) -> tuple[Remedy, ...]:
+    """Return the command that mounts the regions' file system anew, wherever that is."""
+    target = f'"$(findmnt -n -o TARGET --target {shlex.quote(asked.daemon.regions)})"'
+    return command(f"mount -o remount,{options} {target}")(asked)
+
+
 def _directory(path: str) -> str:
     if not path:
         raise SkippedError("no such directory is configured")
@@ -92,9 +99,7 @@ def _memory(look: Look, asked: Asked) -> Verdict:
     "statvfs of the regions' directory",
     "what the spec needs and a fifth more",
     "enlarge the tmpfs (mount -o remount,size=), or lower ring.capacity",
-    remedies=lambda asked: command(
-        f"mount -o remount,size={max(1, asked.memory_bytes >> 29)}G {asked.daemon.regions}"
-    )(asked),
+    remedies=lambda asked: _remount(asked, f"size={max(1, asked.memory_bytes >> 29)}G"),
     profiles=EVERY,
     reference="tmpfs(5)",
 )
@@ -186,7 +191,7 @@ def _layout(look: Look, asked: Asked) -> Verdict:
     MOUNTS,
     "option noswap (kernel 6.4), or mlock = true",
     "mount the tmpfs with noswap, or lock the regions",
-    remedies=lambda asked: command(f"mount -o remount,noswap {asked.daemon.regions}")(asked),
+    remedies=lambda asked: _remount(asked, "noswap"),
     reference="tmpfs(5), noswap",
 )
 def _noswap(look: Look, asked: Asked) -> Verdict:
@@ -338,9 +343,7 @@ def _asynchronous(look: Look, _: Asked) -> Verdict:
     MOUNTS,
     "rw, nosuid and nodev",
     "remount with nosuid,nodev,noexec",
-    remedies=lambda asked: command(f"mount -o remount,nosuid,nodev,noexec {asked.daemon.regions}")(
-        asked
-    ),
+    remedies=lambda asked: _remount(asked, "nosuid,nodev,noexec"),
     profiles=EVERY,
     reference="mount(8)",
 )

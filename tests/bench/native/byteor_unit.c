@@ -92,6 +92,7 @@ static void start_unit(byteor_unit_runtime *u, unit_arena *a, byteor_unit *unit,
     u->rerunnable = 1;
     unit->command = BYTEOR_COMMAND_RUN;
     u->wait.kind = BYTEOR_WAIT_SPIN;
+    u->looks = 2;
 }
 
 /* The worker's loop for one unit (worker.pyx), spinning. */
@@ -122,6 +123,7 @@ static void ingress_side(void *arena, uint64_t ticks, outcome *result, uint64_t 
     u.source = &source.source;
     u.member_count = u.first_stage = u.stage_end = 1;
     u.member[0] = (byteor_member){.role = &a->role[0], .kind = BYTEOR_ROLE_INGRESS, .cell = -1, .source = u.source};
+    u.looks = 8;
     byteor_recover(&u);
     source.end_ticks = (result->begin_ticks = now_ticks()) + ticks;
     turn_until_done(&u);

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
+import sys
 
 import pytest
 
@@ -137,3 +140,43 @@ def test_it_is_quick(report: Report) -> None:
     assert report.seconds < 2.0
     late = [each.code for each in report.checks if each.reason == "it did not answer in time"]
     assert not late
+
+
+UNPRIVILEGED = """
+import json, os, resource
+from byteord.doctor.model import Asked, Daemon
+from byteord.doctor.registry import CHECKS
+from byteord.doctor.run import run_checks
+from byteord.tuning.root import HostRoot
+from byteord.tuning.topology import read_topology
+
+asked = Asked(
+    profile="isolated-core", topology=read_topology(), cpus=(0,), busy=2, sched="fifo",
+    priority=50, memory_bytes=64 << 20, named=True,
+    daemon=Daemon(state_dir="/var/lib", private=True),
+)
+run_checks(CHECKS, asked, HostRoot())
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
+resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
+found = run_checks(CHECKS, asked, HostRoot()).checks
+print(json.dumps({each.code: [each.state, each.reason] for each in found}))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_an_unprivileged_user_is_told_what_is_missing() -> None:
+    """Without rights nothing crashes: what cannot be had fails, what cannot be seen says why."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNPRIVILEGED], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found) == len(CHECKS)
+    assert found["M01"][0] == State.FAILED
+    assert found["S01"] == [State.FAILED, "fifo 50 cannot be had"]
+    assert found["P06"][0] in (State.UNKNOWN, State.SKIPPED, State.OK)
+    for state, reason in found.values():
+        assert reason or state not in (State.UNKNOWN, State.SKIPPED)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from byteor.trust.key_set import render_key_set
-from byteord.doctor.model import GROUPS, Asked, Daemon, Result, State
+from byteord.doctor.model import GROUPS, Asked, Daemon, Permission, Result, State
 from byteord.doctor.registry import CHECKS, selected
 from byteord.doctor.run import run_checks
 from byteord.tuning.root import HostRoot
@@ -17,29 +17,29 @@ from tests.support.host_trees import CGROUP, CPU, KINDS, NET, WORKERS_PID, asked
 from tests.support.trust import DAY, NOW, key_set, signer
 
 EXPECTED = """
-K01=oooooo K02=oooooo K03=odddos K04=oossos K05=odddoo K06=odddod K07=odddos K08=odooos K09=oossoo
-K10=oddsos K11=osssos K12=odddod K13=ooooos
-C01=ooooos C02=ooofoo C03=oooooo C04=oooooo C05=odddod C06=odssos C07=odddod C08=oooooo C09=oooooo
-C10=oooood C11=oooooo C12=oddood C13=ooooos C14=oddsos C15=odssos C16=oossoo C17=odouou
-P01=odssod P02=odssod P03=odssod P04=oossos P05=odssoo P06=oddsos P07=odddod P08=odssos P09=oddsos
-P10=oossoo P11=oddsod
-T01=odoood T02=oooooo T03=odouou T04=odduou T05=ssssss T06=odddod T07=odddou T08=ooouou
-M01=offfof M02=odddos M03=oddsos M04=oddsod M05=ooosos M06=oddsos M07=ooooos M08=odddod M09=odddos
-M10=odddos M11=ooooos M12=odddod M13=ooooos M14=oddssd M15=odddos M16=odddos M17=odddos M18=odddod
-M19=oooooo M20=ooooos M21=oossos
-I01=oddood I02=oddsoo I03=oddsod I04=ooooos I05=ooooos I06=odddos I07=oddoos I08=odssos I09=oddoos
+K01=oooooo K02=ooooos K03=odddos K04=oossos K05=odddos K06=odddos K07=odddos K08=odooos K09=oossos
+K10=oddsos K11=osssos K12=odddod K13=oooooo
+C01=oooooo C02=ooofoo C03=oooooo C04=oooooo C05=odddod C06=odssos C07=odddod C08=oooooo C09=oooooo
+C10=oooood C11=oooooo C12=oddoos C13=oooooo C14=oddsod C15=odssod C16=oossoo C17=odouou
+P01=odssod P02=odssod P03=odssod P04=oossoo P05=odssoo P06=oddsos P07=odddod P08=odssos P09=oddsod
+P10=oossoo P11=oddsos
+T01=odooos T02=ooooos T03=odouou T04=odduou T05=ssssss T06=odddos T07=odddou T08=ooouou
+M01=offfos M02=odddos M03=oddsos M04=oddsod M05=ooosos M06=oddsod M07=ooooos M08=odddod M09=odddos
+M10=odddod M11=ooooos M12=odddos M13=ooooos M14=oddsss M15=odddod M16=odddod M17=odddos M18=odddod
+M19=ooooos M20=ooooos M21=oossos
+I01=oddood I02=oddsod I03=oddsod I04=ooooos I05=oooooo I06=odddos I07=oddoos I08=odssod I09=oddoos
 I10=ssssss
-S01=offfof S02=odddos S03=odddos S04=odddod S05=odddod S06=oddooo S07=oddosd S08=odddod S09=odddoo
-S10=ooooos
-G01=oooodo G02=odddsd G03=oooooo G04=osssss G05=osssss G06=ooooss G07=oddssd G08=odddod G09=odddos
+S01=offfos S02=odddos S03=odddos S04=odddod S05=odddos S06=oddoos S07=oddoss S08=odddos S09=odddos
+S10=oooooo
+G01=oooodo G02=odddsd G03=ooooos G04=osssss G05=osssss G06=ooooss G07=oddsss G08=odddod G09=odddos
 G10=odssos G11=odddod G12=odssos
-N01=odddos N02=odddos N03=odddos N04=ooooos N05=odddod N06=odssos N07=oooooo N08=ooooos N09=oooooo
+N01=odddos N02=odddos N03=odddos N04=ooooos N05=odddod N06=odssos N07=ooooos N08=oooooo N09=oooooo
 N10=oooooo
 D01=oooooo D02=offfou D03=offfos D04=ssssss D05=ssssss D06=odddoo D07=ooofoo D08=odddos D09=ssssss
-D10=odosos D11=ooosoo D12=odssos D13=oooooo D14=oooooo
-V01=oooooo V02=oooooo V03=odddss V04=ssuuss
+D10=odosod D11=ooosoo D12=odssos D13=oooooo D14=oooooo
+V01=oooooo V02=ooooos V03=odddss V04=ssuuss
 X01=offfoo X02=ssssss X03=ssssss X04=offfos X05=ooosos X06=ssssss X07=odoooo X08=ssssss X09=oooooo
-X10=oooooo X11=oooooo X12=oooooo X13=odddoo
+X10=oooooo X11=ooooos X12=oooooo X13=odddoo
 Z01=ssssss Z02=ssssss Z03=ssssss Z04=ssssss Z05=ssssss Z06=ssssss Z07=ssssss Z08=ssssss
 """
 """First letters of the states on a tuned, an untuned host, a guest, in a container, under hybrid
@@ -135,6 +135,13 @@ PROVOKED: tuple[tuple[str, State, dict[str, Any]], ...] = (
     ),
     ("T02", State.DEGRADED, {"files": {"proc/cpuinfo": "flags : tsc\n"}}),
     ("V02", State.DEGRADED, {"later": {"proc/stat": "cpu  1 0 1 1 0 0 0 7 0 0\n"}}),
+    ("X03", State.FAILED, {"asked": {"permission": Permission(granted=False, said="no")}}),
+    (
+        "X03",
+        State.DEGRADED,
+        {"asked": {"permission": Permission(granted=True, said="a", until_unix=1_790_000_600)}},
+    ),
+    ("X03", State.OK, {"asked": {"permission": Permission(granted=True, said="none needed")}}),
     ("X05", State.DEGRADED, {"files": {"run/byteor/byteord.lock": "77777\n"}}),
     ("X09", State.DEGRADED, {"daemon": {"version": "1.0", "client_version": "0.9"}}),
     ("X11", State.DEGRADED, {"files": {"proc/cpuinfo": "flags : tsc\n"}}),
@@ -143,7 +150,7 @@ PROVOKED: tuple[tuple[str, State, dict[str, Any]], ...] = (
         for code in ("Z01", "Z02", "Z03", "Z04", "Z05", "Z06", "Z08", "D09")
     ),
 )
-NEVER = {"X03", "X06", "Z07", "V04", "X10", "X12", "D04", "D05", "T05", "X02", "X08", "G03"}
+NEVER = {"X06", "Z07", "V04", "X10", "X12", "D04", "D05", "T05", "X02", "X08", "G03"}
 """Skipped here for a reason that they give, or provoked by tests of their own below."""
 
 

@@ -62,15 +62,34 @@ def test_apply_then_roll_back_leaves_the_host_as_it_was(
     counts = [line.split(", ")[1] for line in said.splitlines() if "degraded" in line]
     assert int(counts[0].split()[0]) > int(counts[1].split()[0])
     record = json.loads(Path(tree, RECORD).read_text())
-    assert {"path": "/proc/sys/vm/swappiness", "found": "60", "set": "10", "code": "M08"} in record[
-        "settings"
-    ]
+    wanted = {"path": "/proc/sys/vm/swappiness", "found": "60", "set": "10", "code": "M08"}
+    assert {**wanted, "back": ""} in record["settings"]
     assert _run(tree, "rollback") == 0
     after = _content(tree)
     for name, text in before.items():
         chosen = text.partition("[")[2].partition("]")[0]
-        assert after[name] in (text, chosen + "\n"), name
+        if "dirty" not in name:
+            assert after[name] in (text, chosen + "\n"), name
     assert not Path(tree, RECORD).exists()
+
+
+def test_bounds_in_bytes_go_back_through_their_ratio(tree: str) -> None:
+    """Bytes cannot be set back to 0: the ratio that was found is written, which does it."""
+    ratio = Path(tree, "proc/sys/vm/dirty_ratio")
+    assert _run(tree, "apply") == 0
+    ratio.write_text("0\n")  # as the kernel does when the bytes are written
+    assert _run(tree, "rollback") == 0
+    assert ratio.read_text() == "20\n"
+
+
+def test_what_is_right_already_is_not_touched(
+    tree: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the keys that one check names, only those that differ are on the list."""
+    _run(tree, "check")
+    said = capsys.readouterr().out
+    assert "/proc/sys/net/core/netdev_max_backlog" in said
+    assert "/proc/sys/net/core/somaxconn" not in said
 
 
 def test_what_was_found_first_stays_on_record(tree: str) -> None:

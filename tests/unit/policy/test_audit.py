@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from byteord.errors import ResourceError
 from byteord.policy import audit, files
 from byteord.policy.audit import AuditLog
 from byteord.policy.denials import WINDOW_S, WRITTEN_MAX, Denials
+from byteord.runs.action_digests import ActionDigests, keep_journals
 
 
 @pytest.fixture
@@ -260,6 +262,29 @@ def test_nobody_fills_the_log_by_being_refused() -> None:
     for index in range(5000):
         denials.admit(f"uid:{index}", "x", WINDOW_S)
     assert len(denials._windows) <= 1025
+
+
+def test_action_journals_are_digested_and_kept(tmp_path: Path) -> None:
+    """Each checkpoint gets what has grown; what a run leaves is copied with its digests."""
+    run, kept = tmp_path / "r1", tmp_path / "actions" / "r1"
+    run.mkdir()
+    journal = run / "actions-0.journal"
+    journal.write_bytes(b"one\n")
+    (run / "control").write_bytes(b"no journal")
+    digests = ActionDigests()
+    first = digests.take({"r1": str(run)})
+    assert first == {"r1/actions-0.journal": _digest(b"one\n")}
+    assert digests.take({"r1": str(run)}) == {}
+    with journal.open("ab") as file:
+        file.write(b"two\n")
+    assert digests.take({"r1": str(run)}) == {"r1/actions-0.journal": _digest(b"one\ntwo\n")}
+    assert keep_journals(str(run), str(kept)) == {"actions-0.journal": _digest(b"one\ntwo\n")}
+    assert (kept / "actions-0.journal").read_bytes() == b"one\ntwo\n"
+    assert keep_journals(str(tmp_path), str(kept)) == {}
+
+
+def _digest(content: bytes) -> dict[str, Any]:
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def test_a_checkpoint_is_read_wherever_it_was_kept(log: AuditLog) -> None:

@@ -240,6 +240,18 @@ POLICY = (
         context=IN_STAGING,
     ),
     Case(
+        "POLICY_URL_DENIED",
+        "stages.0.stage",
+        "no url_prefixes",
+        stages_spec('name = "a"\nstage = "http_post:https://hooks.example/in"'),
+    ),
+    Case(
+        "POLICY_EXEC_DENIED",
+        "stages.0.stage",
+        "allow.exec",
+        stages_spec('name = "a"\nstage = "exec:/bin/true|x"'),
+    ),
+    Case(
         "POLICY_SCHEMA_FILE",
         "dataguard.schemas",
         "no such file",

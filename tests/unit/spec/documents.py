@@ -139,6 +139,10 @@ class NoFiles:
             raise NotFoundError(f"path {paths[0]}: there is no such file")
         return ()
 
+    def certificates(self, path: str) -> SchemaFile:
+        """Find none."""
+        raise NotFoundError(f"path {path}: there is no such file")
+
     def misfits(self, stage: Stage, dataguard: Dataguard, payload_max: int) -> list[ConfigProblem]:
         """Find nothing."""
         del stage, dataguard, payload_max

@@ -14,6 +14,7 @@ from byteord.deployment.profiles import PROFILES
 from byteord.deployment.topology import Cpu, Partition, Rights, Topology
 from byteord.tuning.forecast import lookouts, tuning_description
 from byteord.tuning.plan import busy_threads, hand_overs, tuned
+from byteord.tuning.root import HostRoot
 from byteord.tuning.topology import read_topology
 from tests.property.hosts import topologies, write_tree
 from tests.support.run import make_test_plan, spec_text
@@ -59,7 +60,7 @@ def test_a_topology_is_read_back_from_the_files_that_show_it(host: Topology) -> 
 
     with tempfile.TemporaryDirectory() as name:
         write_tree(Path(name), host)
-        seen = read_topology(name, allowed=host.allowed)
+        seen = read_topology(HostRoot(name), allowed=host.allowed)
     assert replace(seen, partitions=()) == replace(_as_shown(host), partitions=())
 
 

@@ -16,6 +16,7 @@ from byteord.deployment.plan import TuningPlan
 from byteord.tuning.knobs import APPLIED, DEGRADED, FAILED, KNOBS, Knob
 from byteord.tuning.monitor import Monitor, read_report, write_report
 from byteord.tuning.readback import Asked, Reader
+from byteord.tuning.root import HostRoot
 from byteord.tuning.topology import cgroup2_mount, read_topology
 from tests.unit.tuning.test_plan import chain_plan
 
@@ -84,7 +85,7 @@ def asked(**changes: Any) -> Asked:
 
 def knobs(root: Path, what: Asked | None = None) -> dict[str, Knob]:
     """Return the knobs of the worker by name."""
-    return {knob.knob: knob for knob in Reader(PID, what or asked(), str(root)).read()}
+    return {knob.knob: knob for knob in Reader(PID, what or asked(), HostRoot(str(root))).read()}
 
 
 def test_a_host_that_grants_everything_reads_as_applied(root: Path) -> None:
@@ -93,7 +94,7 @@ def test_a_host_that_grants_everything_reads_as_applied(root: Path) -> None:
     assert tuple(found) == KNOBS
     assert {knob.state for knob in found.values()} == {APPLIED}, found
     assert found["partition"].evidence.endswith("cpuset.cpus.partition: isolated")
-    assert read_topology(str(root), allowed=(0, 1)).isolated == (2, 3)
+    assert read_topology(HostRoot(str(root)), allowed=(0, 1)).isolated == (2, 3)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_the_kernels_own_words_are_the_reason(root: Path) -> None:
 def test_what_cannot_be_read_is_failed_not_an_exception(tmp_path: Path) -> None:
     """Of a process that has gone nothing is claimed."""
     (tmp_path / "proc").mkdir()
-    found = Reader(PID, asked(), str(tmp_path)).read()
+    found = Reader(PID, asked(), HostRoot(str(tmp_path))).read()
     assert {knob.state for knob in found if knob.knob != "isolation"} == {FAILED}
     assert all(knob.reason for knob in found)
 
@@ -162,7 +163,7 @@ def test_the_monitor_dates_a_change_and_keeps_its_report(root: Path, tmp_path: P
     """`since` moves with state and value alone; the file is read back as it was written."""
     plan = replace(chain_plan(), tuning=asked().tuning)
     workers = tuple(replace(worker, cpus=(2, 3)) for worker in plan.workers)
-    monitor = Monitor(str(tmp_path), replace(plan, workers=workers), root=str(root))
+    monitor = Monitor(str(tmp_path), replace(plan, workers=workers), root=HostRoot(str(root)))
     monitor.heard(0, {"refused": {}, "seen": SEEN})
     assert monitor.look({0: PID}, now=True)
     assert not monitor.look({0: PID}, now=True)

@@ -1,0 +1,101 @@
+"""`byteorctl tap`: live messages of a lane."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from byteorctl.app import App, example, shared_options
+from byteorctl.errors import Plain
+from byteorctl.exit_codes import Exit
+from byteorctl.output.formats import Format, render, write
+from byteorctl.output.payload import Decoder, decoder
+
+if TYPE_CHECKING:
+    from byteorctl.client import TapBatch, TappedMessage
+
+
+def _decoder(_: click.Context, __: click.Parameter, form: str) -> Decoder:
+    try:
+        return decoder(form)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.command(
+    "tap",
+    epilog=example(
+        "byteorctl tap es-trades ring-0 --as struct:<BBHIQQqI --limit 10",
+        "byteorctl tap market-fanout trades --contains T",
+    ),
+)
+@click.argument("run", metavar="RUN")
+@click.argument("lane", metavar="LANE")
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="End after so many messages."
+)
+@click.option(
+    "--contains",
+    default="",
+    metavar="TEXT",
+    help="Only messages that contain this; hex:... for bytes.",
+)
+@click.option(
+    "--as",
+    "decode",
+    default="text",
+    callback=_decoder,
+    metavar="FORM",
+    help="text, hex, or struct:FORMAT as in Python [default: text].",
+)
+@shared_options
+def command(
+    app: App, run: str, lane: str, *, limit: int | None, contains: str, decode: Decoder
+) -> int:
+    """Show messages of a lane as they pass.
+
+    The run does not wait for it: what goes by too fast is skipped, and the number said at the end.
+    LANE is a lane of a LaneGraph, or ring-0, ring-1, ... of a SingleRing run. Where the run's
+    environment shows no payload, the SHA-256 of each is shown. Ends with the run, or by Ctrl-C.
+    """
+    last: TapBatch | None = None
+    shown = 0
+    with app.connect() as client:
+        try:
+            for batch in client.tap_lane(run, lane, contains=_needle(contains), limit=limit or 0):
+                for message in batch.messages:
+                    write(_line(app.format, message, batch, decode))
+                shown += len(batch.messages)
+                last = batch
+        except KeyboardInterrupt:
+            click.echo("", err=True)
+    missed, filtered = (last.missed, last.filtered) if last is not None else (0, 0)
+    click.echo(
+        f"byteorctl: {shown:,} shown, {missed:,} skipped, {filtered:,} filtered out", err=True
+    )
+    return Exit.OK
+
+
+def _needle(text: str) -> bytes:
+    if not text.startswith("hex:"):
+        return text.encode()
+    try:
+        return bytes.fromhex(text[4:])
+    except ValueError as error:
+        raise click.UsageError(f"--contains {text}: wanted hex: and pairs of digits") from error
+
+
+def _line(chosen: Format, message: TappedMessage, batch: TapBatch, decode: Decoder) -> str:
+    text = f"sha256:{message.payload.hex()}" if batch.digests else decode(message.payload)
+    if chosen.for_people:
+        where = f"{message.stripe}/{message.sequence}" if message.stripe else str(message.sequence)
+        return f"{where:>10}  {text}\n"
+    data: Plain = {
+        "sequence": message.sequence,
+        "stripe": message.stripe,
+        "time_ns": message.time_ns,
+        "type": message.type,
+        "payload": text,
+    }
+    return render(Format("jsonl") if chosen.kind == "json" else chosen, data)

@@ -1,0 +1,119 @@
+"""Live messages of one lane, for somebody who looks: copied from its rings, at no cost to them.
+
+Owns which slots may be looked at: those that nobody changes in place any more. It writes nothing
+and waits for nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from byteord._cext.tap import Tap
+from byteord.deployment.plan import RunPlan
+from byteord.errors import NotFoundError, RegionError, WrongStateError
+from byteord.regions.reader import open_region
+
+DROPPED, END = 0x01, 0x10
+NO_SEQUENCE = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class TappedMessage:
+    """One message as its slot held it; `stripe` tells the rings of one lane apart."""
+
+    stripe: int
+    sequence: int
+    time_ns: int
+    """Ingress time, the run's clock."""
+    type: int
+    payload: bytes
+
+
+class LaneTap:
+    """The rings of one lane, from now on. Use as a context manager's object: `close` it."""
+
+    def __init__(self, directory: str, plan: RunPlan, lane: str) -> None:
+        """Attach; raises NotFoundError for a lane that the plan does not have, RegionError."""
+        rings = _rings_of(plan, lane)
+        self._changers = _last_changers(plan, rings[0]) if not plan.lanes else ()
+        self._taps = [_attach(Path(directory, plan.rings[ring].file)) for ring in rings]
+
+    @property
+    def missed(self) -> int:
+        """Messages that were gone before they could be copied, or passed over on purpose."""
+        return sum(tap.missed for tap in self._taps)
+
+    @property
+    def ended(self) -> bool:
+        """Every ring has ended and nothing is left to look at."""
+        return all(
+            tap.end_sequence != NO_SEQUENCE and tap.position > tap.end_sequence
+            for tap in self._taps
+        )
+
+    def take(self, limit: int) -> list[TappedMessage]:
+        """Return live messages, up to `limit` from each ring; RegionError when one is gone."""
+        found = []
+        for stripe, tap in enumerate(self._taps):
+            for sequence, time_ns, kind, flags, payload in tap.take(self._changers, limit):
+                if not flags & DROPPED and (payload or not flags & END):
+                    found.append(TappedMessage(stripe, sequence, time_ns, kind, payload))
+            if tap.lost:
+                raise RegionError("a page of the lane's region is gone", reason="REGION_LOST")
+        return found
+
+    def skip_behind(self, keep: int) -> None:
+        """Pass over all but the last `keep` messages: who cannot follow sees the newest."""
+        for tap in self._taps:
+            behind = tap.waiting - keep
+            if behind > 0:
+                tap.skip(behind)
+
+    def close(self) -> None:
+        """Let go of the rings."""
+        self._taps.clear()
+
+
+def _rings_of(plan: RunPlan, lane: str) -> Sequence[int]:
+    if not plan.lanes:
+        names = [ring.file for ring in plan.rings]
+        if lane in names:
+            return (names.index(lane),)
+        raise _unknown(lane, names)
+    for each in plan.lanes:
+        if each.name == lane:
+            if not each.rings:
+                raise WrongStateError(
+                    f"the lane {lane} is a {each.kind} without a ring: read its files instead",
+                    reason="LANE_NOT_TAPPABLE",
+                )
+            return each.rings
+    raise _unknown(lane, [each.name for each in plan.lanes])
+
+
+def _unknown(lane: str, names: Sequence[str]) -> NotFoundError:
+    return NotFoundError(f"no lane {lane!r}; there are {', '.join(names)}", reason="LANE_NOT_FOUND")
+
+
+def _last_changers(plan: RunPlan, ring: int) -> tuple[int, ...]:
+    """Return the cells of stages that change messages in place: look only after all of them."""
+    return tuple(
+        role.cell
+        for role in plan.roles
+        if role.kind == "stage"
+        and role.shard in (-1, ring)
+        and (role.mutates or role.drops or role.resizes)
+    )
+
+
+def _attach(path: Path) -> Tap:
+    descriptor = open_region(path)
+    try:
+        return Tap(descriptor)
+    except ValueError as error:
+        raise RegionError(f"region {path}: {error}; it is not used") from error
+    finally:
+        os.close(descriptor)

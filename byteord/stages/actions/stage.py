@@ -1,0 +1,215 @@
+"""The stage that acts: order, lease, journal, retries. What one attempt is, its actor knows.
+
+Owns when an action may happen and when it counts as done. Messages pass through untouched, in
+order: with a concurrency above 1 actions of neighbouring messages overlap, their order on the way
+out does not change. It may take long: each wait tells the shim that it is alive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from byteord.deployment.actions import COUNTERS
+from byteord.deployment.model import ActionLimits
+from byteord.errors import StageError
+from byteord.stages.actions import journal as lines
+from byteord.stages.actions.journal import ActionJournal
+from byteord.stages.actions.result import Attempt, backoff_s
+
+_WORDS_BEFORE = 8
+"""Words of the report that no undone batch takes back: none of these are used."""
+_TICK_S = 0.05
+_STOP = 4
+
+
+class Actor(Protocol):
+    """Does one attempt."""
+
+    @property
+    def target(self) -> str:
+        """What it acts on, fit for a journal."""
+
+    def act(self, payload: bytes, key: str) -> Attempt:
+        """Try once; never raises for what the other side does."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the stage stands in its run."""
+
+    run_id: str
+    role: str
+    role_index: int
+    unit: int
+    lane: str
+    """Its lane or ring: part of the idempotency key."""
+    policy: str
+    """Without a lease: `hold`, `dead_letter` or `stop`."""
+
+
+def idempotency_key(run_id: str, lane: str, sequence: int) -> str:
+    """Return the key of a message: the same whenever its action is done again."""
+    return "sha256:" + hashlib.sha256(f"{run_id}\0{lane}\0{sequence}".encode()).hexdigest()
+
+
+class ActionStage:
+    """Acts on each message; the object behind a `PythonStage`."""
+
+    def __init__(
+        self,
+        place: Place,
+        actor: Actor | None,
+        limits: ActionLimits,
+        *,
+        control: Any,
+        journal: ActionJournal,
+        state_view: Any,
+        target: str,
+    ) -> None:
+        """`actor` None: write down what would be done. `state_view` gives the report's memory."""
+        self._place, self._actor, self._limits = place, actor, limits
+        self._control, self._journal, self._state_view = control, journal, state_view
+        self._target = target
+        self._chance = random.Random()  # noqa: S311 - jitter, no secret
+        self._lock = threading.Lock()
+        self._counts = dict.fromkeys(COUNTERS, 0)
+        self._waiting = 0
+        self._pool = ThreadPoolExecutor(limits.concurrency, "action")
+
+    def process(self, batch: Any) -> None:
+        """Act on every message of the batch; the first that cannot be done fails the stage."""
+        sequences = list(batch.sequences)
+        self._journal.forget(self._place.role, sequences[0] if sequences else 0)
+        self._counts = dict.fromkeys(COUNTERS, 0)
+        with memoryview(self._state_view()) as area, area.cast("Q") as words:
+            base = list(words[_WORDS_BEFORE : _WORDS_BEFORE + len(COUNTERS)])
+            running: list[tuple[int, Future[str]]] = []
+            failed: tuple[int, str] | None = None
+            at = 0
+            while running or (at < len(sequences) and failed is None):
+                while (
+                    at < len(sequences) and failed is None
+                    and len(running) < self._limits.concurrency
+                ):  # fmt: skip
+                    payload = bytes(batch[at])
+                    running.append((at, self._pool.submit(self._one, sequences[at], payload)))
+                    at += 1
+                why = self._wait(running[0][1], words, base)
+                if why and failed is None:
+                    failed = running[0][0], why
+                running.pop(0)
+            self._show(words, base)
+        if failed is not None:
+            batch.payload(failed[0])
+            raise StageError(f"{self._target}: {failed[1]}", reason="ACTION_FAILED")
+
+    def _wait(self, future: Future[str], words: Any, base: list[int]) -> str:
+        """Return why a message could not be done, once it is over; stay visible meanwhile."""
+        while True:
+            try:
+                return future.result(_TICK_S)
+            except TimeoutError:
+                self._show(words, base)
+                self._control.beat(
+                    self._place.role_index, "blocked" if self._waiting else "running"
+                )
+                if self._control.command(self._place.unit) == _STOP:
+                    self._leave()
+
+    def _leave(self) -> None:
+        """The run is aborted: nothing of the batch was committed, so this process just ends."""
+        if self._actor is not None:
+            self._actor.close()
+        os._exit(0)
+
+    def _show(self, words: Any, base: list[int]) -> None:
+        with self._lock:
+            for index, name in enumerate(COUNTERS):
+                words[_WORDS_BEFORE + index] = base[index] + self._counts[name]
+
+    def _count(self, name: str) -> None:
+        with self._lock:
+            self._counts[name] += 1
+
+    # --- in a thread of the pool
+
+    def _one(self, sequence: int, payload: bytes) -> str:
+        """Do one message, as often as it takes; return why it could not be done, or nothing."""
+        place = self._place
+        key = idempotency_key(place.run_id, place.lane, sequence)
+        note: dict[str, Any] = {
+            "role": place.role,
+            "sequence": sequence,
+            "key": key,
+            "target": self._target,
+        }
+        if self._journal.finished(place.role, sequence):
+            self._count("done_before")
+            return ""
+        if self._actor is None:
+            self._journal.write(lines.WOULD, bytes=len(payload), **note)
+            self._count("would_have_acted")
+            return ""
+        verdict = self._lease(note)
+        if verdict is not None:
+            return verdict
+        self._journal.write(lines.BEGIN, bytes=len(payload), **note)
+        attempt, result = 0, Attempt(False, "not tried")
+        for attempt in range(self._limits.retries_max + 1):
+            result = self._actor.act(payload, key)
+            if result.ok:
+                self._journal.write(lines.DONE, attempts=attempt + 1, result=result.text, **note)
+                self._count("acted")
+                return ""
+            if not result.retryable or attempt == self._limits.retries_max:
+                break
+            self._count("retried")
+            self._pause(attempt, result)
+            verdict = self._lease(note)
+            if verdict is not None:
+                return verdict
+        self._journal.write(lines.GAVE_UP, attempts=attempt + 1, result=result.text, **note)
+        self._count("gave_up")
+        return f"{result.text} after {attempt + 1} attempt{'s' if attempt else ''}"
+
+    def _lease(self, note: dict[str, Any]) -> str | None:
+        """Wait for the lease as the policy says: None to go on, else what becomes of it."""
+        if self._has_lease():
+            return None
+        if self._place.policy == "dead_letter":
+            self._journal.write(lines.DEAD_LETTER, **note)
+            self._count("dead_lettered")
+            return ""
+        if self._place.policy == "stop":
+            return "the run has no lease for side effects, and effects.on_lease_lost is stop"
+        self._count("held")
+        with self._lock:
+            self._waiting += 1
+        while not self._has_lease():
+            time.sleep(_TICK_S)
+        with self._lock:
+            self._waiting -= 1
+        return None
+
+    def _has_lease(self) -> bool:
+        return bool(self._control.now_ns() < self._control.lease_until_ns())
+
+    def _pause(self, attempt: int, result: Attempt) -> None:
+        limits = self._limits
+        pause = backoff_s(
+            attempt,
+            first_s=limits.backoff_ms / 1000,
+            most_s=limits.backoff_max_ms / 1000,
+            chance=self._chance,
+        )
+        time.sleep(max(pause, result.retry_after_s))
