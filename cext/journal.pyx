@@ -7,7 +7,7 @@ Owns no format: that is `journal.h`. It has no loop over messages but for readin
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport uint8_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
@@ -143,7 +143,7 @@ cdef byteor_journal_header _header(const uint8_t[::1] data) except *:
 def scan(const uint8_t[::1] data not None):
     """Walk a segment: id, segment_bytes, frames, next_sequence, end_offset, good_behind, last_unix_ns.
 
-    `good_behind` is the offset of a whole frame behind a bad one, 0 when there is none. ValueError when it is no segment.
+    `good_behind` is the offset of a whole frame behind a bad one, 0 for none. ValueError when it is no segment.
     """
     cdef byteor_journal_header header = _header(data)
     cdef byteor_journal_scan found
