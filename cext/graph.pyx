@@ -41,7 +41,7 @@ cdef class Graph:
         """Lay it out.
 
         `area`: address of the unit's two arrays of `words` in the control region. `rx`, `tx`, `members`: dicts, the
-        fields of the structures of `graph.h`; `ring` and `journal` are addresses, 0 for none; `source`, `dead_letter`
+        fields of the structures of `graph.h`; `ring`, `journal` are addresses, 0 for none, `source` and `dead_letter`
         -1 for none.
         """
         if len(rx) > BYTEOR_PORTS_MAX or len(tx) > BYTEOR_PORTS_MAX or not 0 < len(members) <= BYTEOR_MEMBERS_MAX:

@@ -143,7 +143,7 @@ cdef byteor_journal_header _header(const uint8_t[::1] data) except *:
 def scan(const uint8_t[::1] data not None):
     """Walk a segment: id, segment_bytes, frames, next_sequence, end_offset, good_behind, last_unix_ns.
 
-    `good_behind` is the offset of a whole frame behind a bad one, 0 for none. ValueError when it is no segment.
+    `good_behind` is the offset of a whole frame behind a bad one, 0 when there is none. ValueError when no segment.
     """
     cdef byteor_journal_header header = _header(data)
     cdef byteor_journal_scan found
