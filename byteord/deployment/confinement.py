@@ -32,23 +32,32 @@ def confine_roles(roles: Iterable[RolePlan], deployment: Deployment) -> list[Rol
     return [replace(role, confined=role.confined and held) for role in roles]
 
 
-def check_processes(
+def settle_processes(
     workers: Sequence[WorkerPlan],
     units: Sequence[UnitPlan],
     roles: Sequence[RolePlan],
     deployment: Deployment,
-) -> None:
-    """Refuse a worker of confined and other roles outside dev: DeniedError CONFINEMENT_SHARED."""
-    if deployment.environment is Environment.DEV:
-        return
+    notes: list[str],
+) -> tuple[RolePlan, ...]:
+    """Return the roles as they can be confined: a process is confined as a whole or not at all.
+
+    Where confined and other roles would share a worker, `dev` runs them unconfined and a note says
+    so; elsewhere that raises DeniedError (CONFINEMENT_SHARED).
+    """
+    settled = {role.index: role for role in roles}
     for worker in workers:
         mine = [units[unit] for thread in worker.threads for unit in thread]
         hosted = [roles[role] for unit in mine for role in unit.roles]
-        if len({role.confined for role in hosted}) > 1:
-            names = ", ".join(role.name for role in hosted if role.confined)
+        if len({role.confined for role in hosted}) <= 1:
+            continue
+        names = ", ".join(role.name for role in hosted if role.confined)
+        if deployment.environment is not Environment.DEV:
             raise DeniedError(
                 f"the worker {worker.name} would run {names}, which is confined, in one process "
                 f"with other roles; in {deployment.environment} that is refused: run it without "
                 "--sp, and do not group these roles",
                 reason="CONFINEMENT_SHARED",
             )
+        notes.append(f"{names}: not confined, since other roles share its process (dev)")
+        settled |= {role.index: replace(role, confined=False) for role in hosted}
+    return tuple(settled[role.index] for role in roles)

@@ -15,10 +15,10 @@ from typing import Any
 from byteord._cext import region
 from byteord.deployment.actions import COUNTERS, is_action
 from byteord.deployment.confinement import (
-    check_processes,
     confine_roles,
     confines,
     effect_free,
+    settle_processes,
 )
 from byteord.deployment.fusion import busy_roles, staff, unite
 from byteord.deployment.lane_plan import lay_out, with_stage
@@ -142,11 +142,11 @@ def _place_ring(
     groups = _groups(spec, deployment, roles, host, notes)
     units = tuple(UnitPlan(index, tuple(group)) for index, group in enumerate(groups))
     workers = _workers(units, roles, single_process=single_process)
-    check_processes(workers, units, roles, deployment)
+    settled = settle_processes(workers, units, roles, deployment, notes)
     key = spec.ring.shard_key
     shard_key = (key.offset, key.length) if key else None
     return _Placed(
-        _rings(spec, roles), tuple(roles), units, workers, tuple(notes), shard_key=shard_key
+        _rings(spec, settled), settled, units, workers, tuple(notes), shard_key=shard_key
     )
 
 
@@ -159,7 +159,7 @@ def _place_graph(
     roles = tuple(_reporting(role) for role in confine_roles(layout.roles, deployment))
     units = unite(roles, layout.lanes, deployment, fuse=fuse, notes=notes)
     workers = staff(units, roles, deployment.groups, single_process=single_process)
-    check_processes(workers, units, roles, deployment)
+    roles = settle_processes(workers, units, roles, deployment, notes)
     return _Placed(layout.rings, roles, units, workers, tuple(notes), lanes=layout.lanes)
 
 
