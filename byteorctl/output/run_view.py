@@ -267,7 +267,9 @@ def _lane_row(lane: Plain) -> list[str]:
     lost = {**lane["dropped"], "missed": lane["overruns"]}
     shown = ", ".join(f"{reason} {count(number)}" for reason, number in lost.items() if number)
     readers = [
-        f"{each['role']} -{count(each['lag_slots'])}" + (" (lossy)" if each["lossy"] else "")
+        each["role"]
+        + (f" {count(each['lag_slots'])} behind" if each["lag_slots"] else "")
+        + (" (lossy)" if each["lossy"] else "")
         for each in lane["consumers"]
     ]
     return [

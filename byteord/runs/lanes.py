@@ -44,20 +44,26 @@ def _lane(read: Mapping[str, Any], ring: Mapping[str, Any]) -> LaneStatusView:
         capacity=ring["capacity"],
         slot_bytes=ring["slot_bytes"],
         depth=max(0, ring["cursor"] - ring["minimum_gating_sequence"]),
-        published=ring["cursor"],
-        consumed=ring["minimum_gating_sequence"],
+        published=_messages(ring, ring["cursor"]),
+        consumed=_messages(ring, ring["minimum_gating_sequence"]),
         full=bool(ring["full"] and ring["held_by"]),
         held_by=ring["held_by"] if ring["full"] else "",
         producers=_producers(read, ring["index"]),
         consumers=tuple(
             ConsumerView(
                 cell["role"] or f"cell-{cell['cell']}",
-                consumed=cell["sequence"],
+                consumed=_messages(ring, cell["sequence"]),
                 lag_slots=cell["lag_slots"],
             )
             for cell in ring["cells"]
         ),
     )
+
+
+def _messages(ring: Mapping[str, Any], sequence: int) -> int:
+    """Messages before `sequence`: the end slot is none."""
+    end = ring["end_sequence"]
+    return sequence - (end is not None and sequence > end)
 
 
 def _producers(read: Mapping[str, Any], ring: int) -> tuple[str, ...]:
