@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from byteord.deployment.confinement import effect_free
 from byteord.deployment.memory import estimate_memory, workers_of
 from byteord.deployment.model import Deployment, Environment, HostFacts, Wait
+from byteord.deployment.topology import cpu_list
 from byteord.spec.findings import Collector, Path, Severity
 from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec, Stage
@@ -122,14 +123,3 @@ def check_memory(
             wanted=f"{memory.total_bytes} bytes for this run",
             fix="end other programs, or lower capacity, slot_bytes or shards",
         )
-
-
-def cpu_list(cpus: tuple[int, ...]) -> str:
-    """Return CPU numbers as people write them: `0-3,6`."""
-    parts: list[list[int]] = []
-    for cpu in sorted(set(cpus)):
-        if parts and parts[-1][-1] == cpu - 1:
-            parts[-1][-1:] = [parts[-1][-1], cpu] if len(parts[-1]) == 1 else [cpu]
-        else:
-            parts.append([cpu])
-    return ",".join("-".join(map(str, part)) for part in parts)

@@ -80,3 +80,14 @@ def flat_topology(cores: Iterable[Iterable[int]], allowed: Iterable[int]) -> Top
     first = min((cpu for core in groups for cpu in core), default=0)
     cpus = [Cpu(cpu, min(core), first, 0) for core in groups for cpu in core]
     return Topology(tuple(sorted(cpus, key=lambda cpu: cpu.number)), tuple(allowed))
+
+
+def cpu_list(cpus: tuple[int, ...]) -> str:
+    """Return CPU numbers as people write them: `0-3,6`."""
+    parts: list[list[int]] = []
+    for cpu in sorted(set(cpus)):
+        if parts and parts[-1][-1] == cpu - 1:
+            parts[-1][-1:] = [parts[-1][-1], cpu] if len(parts[-1]) == 1 else [cpu]
+        else:
+            parts.append([cpu])
+    return ",".join("-".join(map(str, part)) for part in parts)

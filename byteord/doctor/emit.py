@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
-from byteord.deployment.host_rules import cpu_list
+from byteord.deployment.topology import cpu_list
 from byteord.doctor.model import Asked, Remedy, Report, Result
 
 FORMS = ("tuned", "sysctl", "cmdline", "systemd", "script")

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from byteord.deployment.host_rules import cpu_list
+from byteord.deployment.topology import cpu_list
 from byteord.doctor.model import Asked
 from byteord.errors import ByteorError, InvalidArgumentError
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from byteord.deployment.host_rules import cpu_list
+from byteord.deployment.topology import cpu_list
 from byteord.doctor.model import TUNED, Asked, Check, Judge, Remedies, Remedy
 
 FOUND: dict[str, Check] = {}

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from byteord.deployment.host_rules import cpu_list
 from byteord.deployment.model import HostFacts
+from byteord.deployment.topology import cpu_list
 from byteord.doctor import tune
 from byteord.doctor.asked import asked_of_profile
 from byteord.doctor.look import parse_cpus

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from byteord.deployment.config import Config
-from byteord.deployment.host_rules import cpu_list
+from byteord.deployment.topology import cpu_list
 from byteord.doctor import attribute, history
 from byteord.doctor.asked import asked_of_plan, asked_of_profile
 from byteord.doctor.emit import FORMS, emit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from byteord.deployment.host_rules import cpu_list
+from byteord.deployment.topology import cpu_list
 
 REALTIME_FIX = "LimitRTPRIO={} or CAP_SYS_NICE for the daemon (systemd: AmbientCapabilities=)"
 MEMLOCK_FIX = "LimitMEMLOCK=infinity or CAP_IPC_LOCK for the daemon"

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from byteord.deployment.host_rules import cpu_list
 from byteord.deployment.model import HostFacts
 from byteord.deployment.plan import RunPlan, TuningPlan
-from byteord.deployment.topology import Cpu, Topology
+from byteord.deployment.topology import Cpu, Topology, cpu_list
 from byteord.errors import WrongStateError
 from byteord.tuning.fixes import DMA_FIX, HUGE_FIX, MEMLOCK_FIX, REALTIME_FIX, isolation_fix
 from byteord.tuning.placement import usable_cpus

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from byteord.deployment.host_rules import cpu_list
 from byteord.deployment.model import HostFacts, Tuning
 from byteord.deployment.plan import RolePlan, RunPlan, TuningPlan, WorkerPlan
 from byteord.deployment.profiles import ISOLATED_CORE
-from byteord.deployment.topology import Partition, Topology
+from byteord.deployment.topology import Partition, Topology, cpu_list
 from byteord.tuning.placement import SAME_CORE, Places, distance, place
 
 Thread = tuple[int, int]

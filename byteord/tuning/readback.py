@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from byteord.deployment.host_rules import cpu_list
 from byteord.deployment.plan import TuningPlan
+from byteord.deployment.topology import cpu_list
 from byteord.tuning import fixes
 from byteord.tuning.knobs import DEGRADED, FAILED, KNOBS, Knob
 from byteord.tuning.root import HostRoot

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from byteord.deployment.host_rules import cpu_list
-from byteord.deployment.topology import Cpu, Partition, Topology
+from byteord.deployment.topology import Cpu, Partition, Topology, cpu_list
 
 CPUS_MAX = 256
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from byteord.deployment.host_rules import cpu_list
 from byteord.deployment.profiles import ISOLATED_CORE
+from byteord.deployment.topology import cpu_list
 from byteord.doctor.checks.cpus import workers_cpus
 from byteord.doctor.checks.memory import cgroup_file
 from byteord.doctor.look import Look, parse_cpus, shared

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from byteord.deployment.host_rules import cpu_list
+from byteord.deployment.topology import cpu_list
 from byteord.doctor.look import Look, parse_cpus
 from byteord.doctor.model import (
     EVERY,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from byteord.deployment.host_rules import cpu_list
 from byteord.deployment.profiles import ISOLATED_CORE
+from byteord.deployment.topology import cpu_list
 from byteord.doctor.checks.cpus import workers_cpus
 from byteord.doctor.look import Look, grown, mask_cpus, parse_cpus, shared
 from byteord.doctor.model import (

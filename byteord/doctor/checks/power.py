@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from byteord.deployment.host_rules import cpu_list
+from byteord.deployment.topology import cpu_list
 from byteord.doctor.checks.cpus import CPUS, workers_cpus
 from byteord.doctor.look import Look, grown
 from byteord.doctor.model import EVERY, Asked, SkippedError, UnknownError, Verdict, good, judge

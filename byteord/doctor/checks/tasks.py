@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from byteord.deployment.host_rules import cpu_list
+from byteord.deployment.topology import cpu_list
 from byteord.doctor.checks.cpus import workers_cpus
 from byteord.doctor.look import Look, grown, parse_cpus, shared
 from byteord.doctor.model import (

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from byteord.deployment.authority_rules import address_allowed, path_allowed
-from byteord.deployment.host_rules import cpu_list
 from byteord.deployment.memory import estimate_memory, workers_of
 from byteord.deployment.model import Environment, Fuse, Wait
+from byteord.deployment.topology import cpu_list
 from byteord.deployment.validate import Report
 from tests.unit.spec.documents import (
     AUTHORITY,
