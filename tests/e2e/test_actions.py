@@ -215,10 +215,10 @@ def test_an_abort_stops_a_stage_that_keeps_trying(tmp_path: Path, hook: Hook) ->
 PROGRAM = """#!/bin/sh
 read line
 case "$line" in
-  *hang*) exec sleep 60 ;;
+  *hang*) exec sleep 60.061 ;;
   *three*) exit 3 ;;
   *flood*) while :; do echo yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy; done ;;
-  *fork*) setsid sleep 60 >/dev/null 2>&1 & sleep 60 >/dev/null 2>&1 & ;;
+  *fork*) setsid sleep 60.061 >/dev/null 2>&1 & sleep 60.061 >/dev/null 2>&1 & ;;
 esac
 echo "$line" >> "$1"
 """
@@ -253,7 +253,7 @@ def test_programs_are_bounded_and_leave_nothing(tmp_path: Path, line: str, words
     done = (tmp_path / "done.txt").read_text().split()
     assert done == (["one"] if words else ["one", line, "two"])
     assert (tmp_path / "out.txt").read_text().split() == done
-    until(lambda: not _processes("sleep 60"), 5.0, "no process left")
+    until(lambda: not _processes("sleep 60.061"), 5.0, "no process left")
 
 
 def _processes(words: str) -> list[str]:
