@@ -19,7 +19,7 @@ from byteord.deployment.plan import EffectPlan, RunPlan
 from byteord.policy.governor import Governor, Grant, Lease, Running
 from byteord.policy.judge import Judged
 from byteord.runs.action_digests import ActionDigests, keep_journals
-from byteord.runs.view import EffectsView, EffectView, GovernanceSample
+from byteord.runs.view import EffectsView, EffectView, FailureView, GovernanceSample
 
 RENEW_S = 3.0
 """Between two looks: three of them fit into a lease."""
@@ -80,6 +80,7 @@ class Effectful(Protocol):
 
     plan: RunPlan
     lease: Lease | None
+    lease_lost: FailureView | None
 
     @property
     def id(self) -> str:
@@ -178,6 +179,9 @@ class LeaseKeeper:
             run.set_lease(lease)
             return
         if not lease.until_unix:
+            if had and run.plan.effects_policy == "stop":
+                text = f"{lease.reason}: {lease.message}"
+                run.lease_lost = FailureView("LEASE_LOST", message=text)
             run.set_lease(lease)
         recorded = await asyncio.to_thread(self._governor.record_lease, running, lease)
         if lease.until_unix and not recorded:

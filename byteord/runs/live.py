@@ -120,6 +120,8 @@ class LiveRun:
         self.ended = asyncio.Event()
         self.final: RunView | None = None
         self.client_gone: FailureView | None = None
+        self.lease_lost: FailureView | None = None
+        """Set when it loses its lease and its policy is to stop; its roles may say it first."""
         """Set when its own client left it: an abort because of that is a failure."""
         self.given_up: FailureView | None = None
         """Set when the daemon kills the shim; the reason if the shim leaves none."""
@@ -347,6 +349,8 @@ class LiveRun:
 
     def _verdict(self, result: ShimStatus | None) -> tuple[RunState, FailureView | None]:
         if result is not None and result.state.terminal:
+            if self.lease_lost is not None and result.state is not RunState.COMPLETED:
+                return RunState.FAILED, self.lease_lost
             if result.state is RunState.STOPPED and self.client_gone is not None:
                 return RunState.FAILED, self.client_gone
             return result.state, result.failure
