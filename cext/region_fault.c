@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "atomics.h"
@@ -15,6 +17,7 @@
 
 #define WATCHED_MAX 4096u
 #define STACK_BYTES (64u * 1024u)
+#define HOOK_SECONDS 2 /* a hook that cannot write (standard error is a full pipe) does not keep the process */
 
 typedef struct watched {
     uint64_t base; /* 0: free; stored with release after the rest */
@@ -55,10 +58,18 @@ static void pass_on(int number, siginfo_t *info, void *context) {
     }
 }
 
+/* The first thread that faults says what is gone; another that faults meanwhile leaves it the time to. The first one
+ * may itself touch a page that is gone: then there is nothing more to say. */
 static void end_process(const watched *at, uint64_t offset) {
     byteor_fault fault = {.base = (const uint8_t *)(uintptr_t)at->base, .bytes = at->bytes, .offset = offset,
                           .name = at->name, .fd = at->fd};
-    if (exit_hook && byteor_compare_exchange32(&exiting, 0, 1)) exit_hook(&fault); /* once: it may itself touch what is gone */
+    const uint32_t self = (uint32_t)syscall(SYS_gettid);
+    if (exit_hook && byteor_compare_exchange32(&exiting, 0, self)) {
+        exit_hook(&fault);
+    } else if (byteor_load_acquire32(&exiting) != self) {
+        const struct timespec patience = {.tv_sec = HOOK_SECONDS};
+        nanosleep(&patience, NULL); /* the process ends under it */
+    }
     _exit(exit_code);
 }
 
