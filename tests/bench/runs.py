@@ -43,7 +43,8 @@ class Shape:
 
     capacity: int = 4096
     stages: int = 1
-    max_batch: int = 256
+    at_once: int = 0
+    """Messages that the generator makes, then publishes together; 0 as many as there is room."""
     rate: int = 0
     """Messages a second, 0 as fast as possible."""
     wait: str = "spin"
@@ -54,11 +55,11 @@ class Shape:
 
 SHAPES = {
     "run.handover": Shape(rate=100_000, key="latency"),
-    "run.single.256k": Shape(max_batch=1),
-    "run.single.4m": Shape(capacity=65536, max_batch=1),
+    "run.single.256k": Shape(at_once=1),
+    "run.single.4m": Shape(capacity=65536, at_once=1),
     "run.batch.256k": Shape(),
     "run.batch.4m": Shape(capacity=65536),
-    "run.chain3.single": Shape(stages=3, max_batch=1, wait="backoff"),
+    "run.chain3.single": Shape(stages=3, at_once=1, wait="backoff"),
     "run.chain3.batch": Shape(stages=3, wait="backoff"),
     "run.chain3.fused": Shape(stages=3, fuse="always"),
 }
@@ -84,9 +85,9 @@ def deployment_text(shape: Shape, cpus: tuple[int, int], count: int = 0) -> str:
     return (
         'version = 1\nenvironment = "dev"\n'
         f'[adapters.source]\nkind = "generator"\nsize = {PAYLOAD_BYTES}\ncount = {count}\n'
-        f'rate = {shape.rate}\n[adapters.sink]\nkind = "discard"\n'
+        f'rate = {shape.rate}\nat_once = {shape.at_once}\n[adapters.sink]\nkind = "discard"\n'
         f'[tuning]\nwait = "{shape.wait}"\nfuse = "{shape.fuse}"\npin = {list(cpus)}\n'
-        f"[limits]\nmax_batch = {shape.max_batch}\n[failure]\nstage_timeout_s = 600\n"
+        "[failure]\nstage_timeout_s = 600\n"
     )
 
 

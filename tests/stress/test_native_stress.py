@@ -109,8 +109,8 @@ def test_units_commit_count_and_end_under_threads(
     ("right", "wrong", "build", "finding"),
     [
         (
-            "byteor_store_release32(&byteor_ring_slot(ring, sequence)->stamp",
-            "byteor_store_relaxed32(&byteor_ring_slot(ring, sequence)->stamp",
+            "byteor_store_release32(&((byteor_slot *)(void *)slots)->stamp",
+            "byteor_store_relaxed32(&((byteor_slot *)(void *)slots)->stamp",
             "thread",
             "data race",
         ),
