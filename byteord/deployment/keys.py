@@ -332,8 +332,8 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
     Key(
         "capture.directory",
         "string",
-        "Directory of what is recorded, beneath one that the daemon allows writing to: each run has "
-        "one of its own in it, named by its id. It is made where it is missing.",
+        "Directory of what is recorded, beneath one that the daemon allows writing to: each run "
+        "has one of its own in it, named by its id. It is made where it is missing.",
         default="",
         default_text="nothing is recorded",
     ),
@@ -397,7 +397,8 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
     Key(
         "capture.retention_bytes",
         "integer",
-        "Bytes that each recorded stream may take on the disk: its oldest segments go; 0: no bound.",
+        "Bytes that each recorded stream may take on the disk: its oldest segments go; 0: no "
+        "bound.",
         default=_CAPTURE.retention_bytes,
         minimum=0,
         maximum=1 << 48,
@@ -405,8 +406,8 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
     Key(
         "capture.buffer_bytes",
         "integer",
-        "Shared memory between each end of the run and the recorder: what it may be behind. Rounded "
-        "up to a power of two.",
+        "Shared memory between each end of the run and the recorder: what it may be behind. "
+        "Rounded up to a power of two.",
         default=_CAPTURE.buffer_bytes,
         minimum=BUFFER_BYTES_MIN,
         maximum=1 << 32,

@@ -114,7 +114,7 @@ def lane_rings(plan: RunPlan, lane: LanePlan) -> tuple[int, ...]:
 
 
 def ring_files(plan: RunPlan) -> list[str]:
-    """Return the files of all rings in the run's directory: last indices of journals, then tapes."""
+    """Return the files of all rings in the run's directory; last those of journals and tapes."""
     rings = [ring.file for ring in plan.rings] + [index_file(lane) for lane in journal_lanes(plan)]
     return rings + [tape.file for tape in plan.capture.tapes] if plan.capture else rings
 
