@@ -149,7 +149,8 @@ cdef byteor_journal_header _header(const uint8_t[::1] data) except *:
 
 
 def scan(const uint8_t[::1] data not None):
-    """Walk a segment: id, segment_bytes, frames, next_sequence, end_offset, good_behind, last_unix_ns, last_rx_sequence.
+    """Walk a segment: id, segment_bytes, frames, next_sequence, end_offset, good_behind, and of its last frame
+    last_unix_ns and last_rx_sequence.
 
     `good_behind` is the offset of a whole frame behind a bad one, 0 when there is none. ValueError for no segment.
     """

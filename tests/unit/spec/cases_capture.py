@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from byteord.spec.findings import Severity
-from tests.unit.spec.case import SPEC, Case, deployed
+from tests.unit.spec.case import Case, deployed
+from tests.unit.spec.documents import SPEC
 from tests.unit.spec.lane_documents import graph
 
 _HERE = '[capture]\ndirectory = "/data/captures"\n'
