@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -75,8 +76,9 @@ def _posted(hook: Hook, count: int) -> bool:
 LINES = [f"message {n}" for n in range(20)]
 
 
-def _keys(count: int) -> list[str]:
-    return [idempotency_key("t1", "ring-0", sequence) for sequence in range(count)]
+def _keys(lines: list[str]) -> list[str]:
+    contents = [hashlib.sha256(line.encode()).hexdigest() for line in lines]
+    return [idempotency_key("t1", "s", at, content) for at, content in enumerate(contents)]
 
 
 def test_each_message_is_posted_once_with_its_key_and_passes_on(tmp_path: Path, hook: Hook) -> None:
@@ -86,7 +88,7 @@ def test_each_message_is_posted_once_with_its_key_and_passes_on(tmp_path: Path, 
         _lease(run)
         assert run.until_state("completed", "failed")["state"] == "completed", run.status()
         journal, report = _journal(run), _report(run)
-    assert hook.posts == [(key, line.encode()) for key, line in zip(_keys(20), LINES, strict=True)]
+    assert hook.posts == [(key, line.encode()) for key, line in zip(_keys(LINES), LINES, strict=True)]
     assert hook.connections == 1
     assert (tmp_path / "out.txt").read_text().splitlines() == LINES
     assert [entry["event"] for entry in journal] == ["begin", "done"] * 20
@@ -103,9 +105,9 @@ def test_faults_of_the_server_are_tried_again_in_order(tmp_path: Path, hook: Hoo
         assert run.until_state("completed", "failed")["state"] == "completed", run.status()
         report = _report(run)
     order = list(dict.fromkeys(key for key, _, _ in hook.attempts))
-    assert order == _keys(20)
-    assert {key for key, _ in hook.posts} == set(_keys(20))
-    waited = [at for key, _, at in hook.attempts if key == _keys(20)[2]]
+    assert order == _keys(LINES)
+    assert {key for key, _ in hook.posts} == set(_keys(LINES))
+    waited = [at for key, _, at in hook.attempts if key == _keys(LINES)[2]]
     assert max(waited) - min(waited) >= 0.95
     assert (tmp_path / "out.txt").read_text().splitlines() == LINES
     assert report["retried"] == 6
@@ -149,7 +151,7 @@ def test_a_killed_worker_posts_again_only_with_the_same_key(tmp_path: Path, hook
             until(lambda: run.worker_pid("s") > 0, 10.0, "a new worker")
         assert run.until_state("completed", "failed")["state"] == "completed", run.status()
     bodies = dict(hook.posts)
-    assert bodies == {key: line.encode() for key, line in zip(_keys(120), lines, strict=True)}
+    assert bodies == {key: line.encode() for key, line in zip(_keys(lines), lines, strict=True)}
     assert len(set(hook.posts)) == 120
     assert len(hook.posts) <= 122
     assert (tmp_path / "out.txt").read_text().splitlines() == lines
@@ -195,7 +197,7 @@ def test_a_dry_run_writes_down_and_does_nothing(tmp_path: Path, hook: Hook) -> N
         journal, report = _journal(run), _report(run)
     assert hook.connections == 0
     assert [(entry["event"], entry["key"]) for entry in journal] == [
-        ("would", key) for key in _keys(20)
+        ("would", key) for key in _keys(LINES)
     ]
     assert report["would_have_acted"] == 20
 
