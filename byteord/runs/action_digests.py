@@ -1,4 +1,4 @@
-"""Digests of what actions leave behind, for the checkpoints of the audit log, and how long it stays.
+"""Digests of what actions leave behind, for the audit log, and how long it stays.
 
 Each worker appends to files of its own in the run's directory of actions: journals and dead
 letters. A checkpoint carries the length and the SHA-256 of each that has grown. Blocks on files.

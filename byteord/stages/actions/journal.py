@@ -64,7 +64,9 @@ class _File:
     def append(self, line: bytes) -> None:
         """Write one line; OSError when it was not taken whole."""
         if os.write(self.descriptor, line) != len(line):
-            raise OSError("the file took a part of a line")
+            raise OSError(
+                "the file of actions took a part of a line: its disk or its quota is full"
+            )
         self.size += len(line)
 
     def sync(self) -> None:
