@@ -143,6 +143,14 @@ static inline void byteor_slot_write(byteor_slot *to, const byteor_slot *from, u
     byteor_store_relaxed64(&to->time_ns, head.time_ns);
     byteor_words_copy(byteor_payload(to), (const uint8_t *)from + BYTEOR_SLOT_HEADER_BYTES, length);
 }
+
+static inline void byteor_slot_end(byteor_slot *slot, uint64_t time_ns) {
+    byteor_slot head = {.flags = BYTEOR_SLOT_END};
+    uint32_t word;
+    memcpy(&word, &head.length, sizeof word);
+    byteor_store_relaxed32((uint32_t *)(void *)&slot->length, word);
+    byteor_store_relaxed64(&slot->time_ns, time_ns);
+}
 #else
 static inline void byteor_words_copy(void *to, const void *from, uint32_t bytes) { memcpy(to, from, bytes); }
 
@@ -151,6 +159,8 @@ static inline void byteor_slot_write(byteor_slot *to, const byteor_slot *from, u
     byteor_slot_copy(to, from, length);
     to->flags = 0;
 }
+
+static inline void byteor_slot_end(byteor_slot *slot, uint64_t time_ns) { byteor_end_slot(slot, time_ns); }
 #endif
 
 /* Copy a slot that may change meanwhile; the caller looks again. */
