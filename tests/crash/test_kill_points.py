@@ -69,9 +69,7 @@ def test_a_kill_at_each_pass_of_each_point_changes_no_output(
 def test_every_kill_point_of_the_headers_is_known() -> None:
     """A new one is taken too, or belongs to what LaneGraphs do not have (4, 6)."""
     text = "".join(path.read_text() for path in HEADERS.glob("*.[ch]"))
-    found = {
-        int(part.split(")")[0]) for part in text.split("BYTEOR_KILL_POINT(")[1:] if part[0] != "p"
-    }
+    found = {int(number) for number in re.findall(r"BYTEOR_KILL_POINT\((\d+)\)", text)}
     assert found == {*POINTS, 4, 6}
 
 

@@ -148,7 +148,7 @@ static void make_sources(void) {
     w->u.graph->member[0].pick = pick;
     unit_rx(w, RING_0, 0);
     unit_rx(w, RING_1, 0);
-    unit_tx(w, FAN)->claim_max = w->view[FAN].capacity / 4;
+    unit_tx(w, FAN)->claim_max = (uint32_t)w->view[FAN].capacity / 4;
 }
 
 static void make_branches(void) {
