@@ -60,6 +60,7 @@ typedef struct byteor_graph_member {
     uint32_t payload_max; /* that a stage may leave */
     uint32_t outputs_max;
     uint32_t large_state; /* its state is logged, not double-buffered */
+    uint32_t staged; /* what comes in may be longer than what may go out: it works outside any ring */
     uint64_t key_offset, key_length;
 } byteor_graph_member;
 
@@ -120,6 +121,10 @@ static inline void byteor_member_end(byteor_unit_runtime *u, uint32_t m) {
 
 static inline byteor_slot *byteor_graph_staged(const byteor_graph *g, uint32_t index) {
     return (byteor_slot *)(void *)(g->staging + (size_t)index * g->staging_bytes);
+}
+
+static inline byteor_slot *byteor_graph_extra(const byteor_graph *g, uint32_t index) {
+    return (byteor_slot *)(void *)(g->extra + (size_t)index * g->staging_bytes);
 }
 
 static inline byteor_slot *byteor_graph_copied(const byteor_graph *g, uint32_t index) {
