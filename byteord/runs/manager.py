@@ -41,6 +41,7 @@ from byteord.runs.host import read_host
 from byteord.runs.journal_dirs import make_directories
 from byteord.runs.live import LiveRun, RunFacts
 from byteord.runs.plan import make_plan, plan_memory_bytes
+from byteord.runs.shims import ShimReserve, wants_numpy
 from byteord.runs.steps import Steps
 from byteord.runs.view import Admission, FailureView, InputChunk, OutputChunk, RunView
 from byteord.runs.waiting import not_started, within
@@ -70,6 +71,8 @@ class RunSettings:
     regions_root: str = "/dev/shm"  # noqa: S108 - a mount point for shared memory, not a temporary directory
     state_dir: str | None = None
     bound: bool = False
+    shims: ShimReserve | None = None
+    """Shims that wait for runs; None: each is started with its run."""
     start_timeout_s: float = 60.0
     attach_timeout_s: float = 30.0
 
@@ -107,6 +110,7 @@ class RunManager:
             report=report,
         )
         self._closing = False
+        self._shims = settings.shims or ShimReserve(settings.regions_root)
         self._leases = LeaseKeeper(
             governor,
             runs=self.live_runs,
@@ -134,6 +138,15 @@ class RunManager:
         run = self._admit(admission)
         try:
             await self._launch(run, admission)
+            self._publish(run)
+            await self._wait_started(run)
+        finally:
+            self._shims.settle()
+        return self._current(run)
+
+    async def _launch(self, run: LiveRun, admission: Admission) -> None:
+        try:
+            await self._begin(run, admission)
         except BaseException:
             run.release()
             self._clients.drop(run, "the run did not start")
@@ -141,9 +154,6 @@ class RunManager:
             if run.directory:
                 await asyncio.to_thread(remove_run, run.directory)
             raise
-        self._publish(run)
-        await self._wait_started(run)
-        return self._current(run)
 
     def _admit(self, admission: Admission) -> LiveRun:
         """Plan the run and take its place among the live ones, before anything is allocated."""
@@ -177,7 +187,9 @@ class RunManager:
         if plan.run_id in self._live or self._history.get(plan.run_id) is not None:
             raise AlreadyExistsError(f"the run {plan.run_id} exists already: take another id")
 
-    async def _launch(self, run: LiveRun, admission: Admission) -> None:
+    async def _begin(self, run: LiveRun, admission: Admission) -> None:
+        numpy = wants_numpy(run.plan)
+        self._shims.prepare(numpy=numpy)
         authority = self._settings.authority
         digests = await asyncio.to_thread(code_digests, admission.spec.stages, authority.code_dirs)
         asked = asked_of(admission, run.id, digests)
@@ -195,7 +207,8 @@ class RunManager:
         await asyncio.to_thread(save_documents, run.directory, run.documents)
         if grant.acting:
             await self._leases.renew(run)
-        run.launch(run.directory, bound=self._settings.bound)
+        shim = self._shims.take(numpy=numpy)
+        run.launch(run.directory, shim, bound=self._settings.bound)
         self._report(
             "run.started", {"run": run.id, "pipeline": run.name, "principal": run.facts.principal}
         )
@@ -462,6 +475,7 @@ class RunManager:
     async def close(self) -> None:
         """Let go: runs live on for the next daemon; `bound` ones are aborted and waited for."""
         self._closing = True
+        self._shims.close()
         self._hub.going_down()
         if self._keeping is not None:
             self._keeping.cancel()
