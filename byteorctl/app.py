@@ -43,9 +43,9 @@ class App:
         """Yield a client of the daemon.
 
         When none runs, `private` (not None) allows a private one, which may take code from and open
-        paths in those directories, and whose side effects are dry unless
-        `allow_effects`; it gets ready for so many `runs`, with `python` for stages in Python. Raises `CliError`: 69 when there is none (with `hint`), 77 when
-        the socket may not be opened.
+        paths in those directories, and whose side effects are dry unless `allow_effects`. It gets
+        ready for so many `runs`, with `python` for stages in Python. Raises `CliError`: 69 when
+        there is none (with `hint`), 77 when the socket may not be opened.
         """
         from byteorctl import address as addresses
 

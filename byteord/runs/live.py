@@ -121,9 +121,9 @@ class LiveRun:
         self.ended = asyncio.Event()
         self.final: RunView | None = None
         self.client_gone: FailureView | None = None
+        """Set when its own client left it: an abort because of that is a failure."""
         self.lease_lost: FailureView | None = None
         """Set when it loses its lease and its policy is to stop; its roles may say it first."""
-        """Set when its own client left it: an abort because of that is a failure."""
         self.given_up: FailureView | None = None
         """Set when the daemon kills the shim; the reason if the shim leaves none."""
         self.input: InputStream | None = None

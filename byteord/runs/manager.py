@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -28,7 +27,7 @@ from byteord.errors import (
 )
 from byteord.policy.governor import Governor
 from byteord.regions.create import create_run, remove_run
-from byteord.runs.admission import asked_of, check_ceilings, new_run_id
+from byteord.runs.admission import asked_of, asked_unix_ns, check_ceilings, new_run_id
 from byteord.runs.adoption import find_runs
 from byteord.runs.clients import RunClients
 from byteord.runs.code import code_digests, pin_code
@@ -174,7 +173,7 @@ class RunManager:
         self._check_new(plan)
         check_ceilings(plan, [each.plan for each in self._live.values()], self._settings.authority)
         facts = RunFacts(
-            created_unix_ns=time.time_ns(),
+            created_unix_ns=asked_unix_ns(admission),
             principal=admission.principal,
             client_input=admission.client_input,
             client_output=admission.client_output,
@@ -202,7 +201,8 @@ class RunManager:
         )
         run.plan = with_effects(pin_code(run.plan, digests), grant, admission.deployment)
         await asyncio.to_thread(make_directories, run.plan)
-        run.directory = await asyncio.to_thread(create_run, self._settings.regions_root, run.plan)
+        root, asked_ns = self._settings.regions_root, admission.asked_ns
+        run.directory = await asyncio.to_thread(create_run, root, run.plan, asked_ns=asked_ns)
         run.documents = RunDocuments(admission.spec.kv, admission.deployment.kv)
         await asyncio.to_thread(save_documents, run.directory, run.documents)
         if grant.acting:

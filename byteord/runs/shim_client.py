@@ -1,7 +1,7 @@
 """The daemon's side of a shim with a run: hearing from it, telling it to stop, seeing it end.
 
-Owns the status channel (one JSON object a packet, SOCK_SEQPACKET). A shim is believed about its run, not about the shape of its packets: what does not parse is
-dropped and counted.
+Owns the status channel (one JSON object a packet, SOCK_SEQPACKET). A shim is believed about its
+run, not about the shape of its packets: what does not parse is dropped and counted.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ _STANDING = (
 )
 UNLIMITED = -1
 REFILL_S = 0.1
-"""After a start, so that the next shim's imports do not compete with the first messages of the run."""
+"""After a start: the next shim's imports must not compete with the first messages of the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,8 @@ class Shim:
             send_order(self.channel, order._replace(log_fd=log))
         except OSError as error:
             raise UnavailableError(
-                f"the shim of the run (pid {self.pid}) ended before its run began: {error}; try again",
+                f"the shim of the run (pid {self.pid}) ended before its run began: {error}; try "
+                "again",
                 reason="SHIM_SPAWN",
             ) from error
         finally:

@@ -1,6 +1,6 @@
 """Entry of the shim.
 
-`python -I -m byteord.shim PLACE CHANNEL_FD [MODULE...]`: imports everything that its run could need,
+`python -I -m byteord.shim PLACE CHANNEL_FD [MODULE...]`: imports everything that a run could need,
 and the named modules, waits on the channel for its order, becomes the shim of that run, and speaks
 with its daemon over the same channel. Ends without a word when the daemon goes before that.
 """
@@ -65,7 +65,7 @@ def import_while_idle(channel: socket.socket, modules: Iterable[str]) -> None:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
     gc.collect()
-    gc.freeze()  # workers share the pages of what is here, instead of copying them when they collect
+    gc.freeze()  # workers share the pages of what is here: their collections leave it alone
 
 
 def become(order: Order, place: str) -> None:

@@ -1,7 +1,7 @@
 """Imports modules of stages from the code directories: from source, no links, no cached bytecode.
 
 A stale or planted `.pyc` must not run in place of the source that was hashed, so none is read and
-none is written there. What is installed is loaded as ever: compiling NumPy anew takes half a second.
+none is written there. What is installed loads as ever: compiling NumPy anew takes half a second.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ def _not_found(name: str, code_dirs: Sequence[str]) -> StageError:
 
 def _needs(name: str, error: ModuleNotFoundError) -> StageError:
     return StageError(
-        f"module {name!r} needs {error.name}, which is not installed where byteord runs: install it "
-        "there, or put it beside the module",
+        f"module {name!r} needs {error.name}, which is not installed where byteord runs: install "
+        "it there, or put it beside the module",
         reason="STAGE_IMPORT_FAILED",
     )
 

@@ -45,9 +45,10 @@ def plant(module: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("nested", [False, True], ids=["elsewhere", "in the code directory"])
-def test_code_is_compiled_and_packages_come_from_their_cache(tmp_path: Path, *, nested: bool) -> None:
-    """A stage's module runs from its source; what is installed keeps its bytecode, even if the
-    environment lies inside the code directory: compiling NumPy would cost every start.
+def test_code_is_compiled_and_packages_come_cached(tmp_path: Path, *, nested: bool) -> None:
+    """A stage's module runs from its source; what is installed keeps its bytecode.
+
+    Even if the environment lies inside the code directory: compiling NumPy would cost every start.
     """
     code = tmp_path / "code"
     packages = (code if nested else tmp_path) / "venv" / "site-packages"
