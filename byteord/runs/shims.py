@@ -18,6 +18,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
+from typing import NamedTuple
 
 from byteord.deployment.plan import RunPlan
 from byteord.errors import UnavailableError
@@ -44,15 +45,27 @@ REFILL_S = 0.1
 """After a start: the next shim's imports must not compete with the first messages of the run."""
 
 
+class Kind(NamedTuple):
+    """What a shim must have been started with for its run."""
+
+    numpy: bool = False
+    """NumPy is loaded in it, and so in its workers."""
+    hash_seed: int | None = None
+    """Its PYTHONHASHSEED and that of its workers; None: a random one."""
+
+
+PLAIN, WITH_NUMPY = Kind(), Kind(numpy=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Shim:
     """A shim process that is the caller's child and waits for its order on `channel`."""
 
     pid: int
     channel: socket.socket
-    numpy: bool
-    """NumPy is loaded in it, and so in its workers."""
+    kind: Kind
     environment: Mapping[str, str]
+    """The daemon's, when it was started."""
 
     def order(self, order: Order) -> None:
         """Give it its run, whose log is made here; UnavailableError when it has gone."""
@@ -115,7 +128,7 @@ def standing(pid: int) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-def spawn_shim(runs_directory: str, *, numpy: bool = False) -> Shim:
+def spawn_shim(runs_directory: str, kind: Kind = PLAIN) -> Shim:
     """Start a shim that waits; it is the caller's to reap, since it may outlive any object.
 
     Raises UnavailableError when it cannot be made.
@@ -123,9 +136,10 @@ def spawn_shim(runs_directory: str, *, numpy: bool = False) -> Shim:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     environment = clean_environment(os.environ)
     place = waiting_place(runs_directory)
-    command = [sys.executable, "-I", "-m", "byteord.shim", place, str(theirs.fileno())]
-    if numpy:
-        command.append(NUMPY)
+    isolated = ["-I"] if kind.hash_seed is None else ["-P", "-s"]  # -I would not look at the seed
+    seed = {} if kind.hash_seed is None else {"PYTHONHASHSEED": str(kind.hash_seed)}
+    command = [sys.executable, *isolated, "-m", "byteord.shim", place, str(theirs.fileno())]
+    command += [NUMPY] if kind.numpy else []
     try:
         child = subprocess.Popen(
             command,
@@ -134,7 +148,7 @@ def spawn_shim(runs_directory: str, *, numpy: bool = False) -> Shim:
             pass_fds=[theirs.fileno()],
             start_new_session=True,
             cwd="/",
-            env=environment,
+            env={**environment, **seed},
         )
     except OSError as error:
         ours.close()
@@ -146,7 +160,13 @@ def spawn_shim(runs_directory: str, *, numpy: bool = False) -> Shim:
     finally:
         theirs.close()
     child.returncode = 0
-    return Shim(child.pid, ours, numpy, environment)
+    return Shim(child.pid, ours, kind, environment)
+
+
+def kind_of(plan: RunPlan) -> Kind:
+    """Return the shim that a run wants."""
+    seed = plan.capture.hash_seed if plan.capture is not None else None
+    return Kind(numpy=wants_numpy(plan), hash_seed=seed)
 
 
 def wants_numpy(plan: RunPlan) -> bool:
@@ -176,8 +196,8 @@ class ShimReserve:
         """
         self._runs_directory = str(runs_directory(regions_root))
         self._starts = starts
-        self._kinds = {numpy}
-        self._waiting: dict[bool, Shim] = {}
+        self._kinds = {Kind(numpy=numpy)}
+        self._waiting: dict[Kind, Shim] = {}
         self._closed = False
 
     @property
@@ -189,45 +209,44 @@ class ShimReserve:
         """Start what is to wait and does not; what cannot be started now will be with its run."""
         if self._starts == 0 or self._closed:
             return
-        for numpy in self._kinds - set(self._waiting):
+        for kind in self._kinds - set(self._waiting):
             with contextlib.suppress(UnavailableError):
-                self._waiting[numpy] = spawn_shim(self._runs_directory, numpy=numpy)
+                self._waiting[kind] = spawn_shim(self._runs_directory, kind)
 
-    def prepare(self, *, numpy: bool) -> None:
+    def prepare(self, kind: Kind) -> None:
         """Have a shim on its way for a run that is being let in. Raises UnavailableError."""
-        if self._usable(numpy=numpy) is None:
-            self._waiting[numpy] = spawn_shim(self._runs_directory, numpy=numpy)
-        if self._starts == UNLIMITED:
-            self._kinds.add(numpy)
+        if self._usable(kind) is None:
+            self._waiting[kind] = spawn_shim(self._runs_directory, kind)
+        if self._starts == UNLIMITED and kind.hash_seed is None:
+            self._kinds.add(kind)
 
-    def take(self, *, numpy: bool) -> Shim:
+    def take(self, kind: Kind) -> Shim:
         """Return a shim that nobody else has, the caller's from now on. Raises UnavailableError."""
-        kind = self._usable(numpy=numpy)
-        if kind is not None:
-            shim = self._waiting.pop(kind)
+        usable = self._usable(kind)
+        if usable is not None:
+            shim = self._waiting.pop(usable)
             if shim.as_fresh():
                 return shim
             shim.end()
-        return spawn_shim(self._runs_directory, numpy=numpy)
+        return spawn_shim(self._runs_directory, kind)
 
     def settle(self) -> None:
         """A start is over, well or not: soon have the next one wait, if one is expected."""
         self._starts -= self._starts > 0
-        if self._starts == 0:
-            self._end_waiting()
-        else:
+        self._end_waiting(set() if self._starts == 0 else self._kinds)
+        if self._starts:
             pause_s = REFILL_S if self._starts == UNLIMITED else 0.0  # counted runs come in a row
             asyncio.get_running_loop().call_later(pause_s, self.fill)
 
     def close(self) -> None:
         """End what waits, for good."""
         self._closed = True
-        self._end_waiting()
+        self._end_waiting(set())
 
-    def _usable(self, *, numpy: bool) -> bool | None:
-        kinds = (True, False) if numpy else (False,)
-        return next((kind for kind in kinds if kind in self._waiting), None)
+    def _usable(self, kind: Kind) -> Kind | None:
+        kinds = (kind, PLAIN) if kind == WITH_NUMPY else (kind,)
+        return next((each for each in kinds if each in self._waiting), None)
 
-    def _end_waiting(self) -> None:
-        while self._waiting:
-            self._waiting.popitem()[1].end()
+    def _end_waiting(self, but: set[Kind]) -> None:
+        for kind in set(self._waiting) - but:
+            self._waiting.pop(kind).end()

@@ -137,3 +137,15 @@ def test_planted_faults_are_found(
     done = run_program(target, MESSAGES[build], 0, 1, "backoff", "fence", 8, 128)
     assert done.returncode != 0
     assert finding in done.stderr
+
+
+def test_two_threads_that_meet_a_lost_page_at_once_leave_what_the_first_says(
+    tmp_path: Path,
+) -> None:
+    """The process ends with the code of a lost region, and not before the first has said why."""
+    target = tmp_path / "fault_race"
+    sources = [HERE / "fault_race.c", HEADERS / "region_fault.c"]
+    command = ["gcc", "-std=gnu11", "-O2", f"-I{HEADERS}", *map(str, sources), "-o", str(target)]
+    subprocess.run([*command, "-lpthread"], check=True, timeout=60)
+    done = run_program(target)
+    assert (done.returncode, done.stdout) == (4, "said\n"), done.stderr

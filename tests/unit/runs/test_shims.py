@@ -13,7 +13,17 @@ import pytest
 
 from byteord.errors import UnavailableError
 from byteord.runs.leftovers import runs_shim_of
-from byteord.runs.shims import NUMPY, UNLIMITED, Shim, ShimReserve, spawn_shim, wants_numpy
+from byteord.runs.shims import (
+    NUMPY,
+    PLAIN,
+    UNLIMITED,
+    WITH_NUMPY,
+    Kind,
+    Shim,
+    ShimReserve,
+    spawn_shim,
+    wants_numpy,
+)
 from byteord.shim.order import Order, waiting_place
 from tests.support.poll import until
 from tests.support.run import make_test_plan, spec_text
@@ -108,7 +118,7 @@ def test_an_order_to_a_dead_shim_is_an_error(shim: Shim, tmp_path: Path) -> None
 
 
 def test_one_waits_and_is_replaced_after_each_start() -> None:
-    """A daemon that stays has a shim wait, another one soon after that is taken, none at its end."""
+    """A daemon that stays has a shim wait, another soon after that is taken, none at its end."""
 
     async def life() -> None:
         reserve = ShimReserve(ROOT, starts=UNLIMITED)
@@ -116,8 +126,8 @@ def test_one_waits_and_is_replaced_after_each_start() -> None:
         [first] = reserve.pids
         reserve.fill()
         assert list(reserve.pids) == [first]
-        reserve.prepare(numpy=False)
-        taken = reserve.take(numpy=False)
+        reserve.prepare(PLAIN)
+        taken = reserve.take(PLAIN)
         assert (taken.pid, len(reserve.pids)) == (first, 0)
         reserve.settle()
         await eventually(lambda: len(reserve.pids) == 1, "another one waits")
@@ -138,7 +148,7 @@ def test_what_is_counted_ends_with_the_last_start() -> None:
         reserve = ShimReserve(ROOT, starts=starts)
         reserve.fill()
         assert len(reserve.pids) == starts
-        reserve.prepare(numpy=False)
+        reserve.prepare(PLAIN)
         [pid] = reserve.pids
         reserve.settle()  # the run was refused: nobody took it
         assert len(reserve.pids) == 0
@@ -154,15 +164,39 @@ def test_python_gets_numpy_once_it_was_wanted() -> None:
     async def life() -> None:
         reserve = ShimReserve(ROOT, starts=UNLIMITED)
         reserve.fill()
-        reserve.prepare(numpy=True)
-        first = reserve.take(numpy=True)
-        assert not first.numpy
+        reserve.prepare(WITH_NUMPY)
+        first = reserve.take(WITH_NUMPY)
+        assert not first.kind.numpy
         reserve.fill()
         assert len(reserve.pids) == 2
-        second, third = reserve.take(numpy=True), reserve.take(numpy=False)
-        assert (second.numpy, third.numpy) == (True, False)
+        second, third = reserve.take(WITH_NUMPY), reserve.take(PLAIN)
+        assert (second.kind.numpy, third.kind.numpy) == (True, False)
         for shim in (first, second, third):
             shim.end()
+
+    asyncio.run(life())
+
+
+def test_a_run_with_a_hash_seed_has_a_shim_of_its_own() -> None:
+    """The one that waits has another seed; it goes on waiting, and the own one has the seed."""
+
+    async def life() -> None:
+        reserve = ShimReserve(ROOT, starts=UNLIMITED)
+        reserve.fill()
+        [first] = reserve.pids
+        kind = Kind(hash_seed=4242)
+        reserve.prepare(kind)
+        assert len(reserve.pids) == 2
+        shim = reserve.take(kind)
+        assert list(reserve.pids) == [first]
+        seeded = b"PYTHONHASHSEED=4242"
+        place = Path(f"/proc/{shim.pid}/environ")
+        await eventually(lambda: seeded in place.read_bytes().split(b"\0"), "the seed")
+        shim.end()
+        reserve.prepare(kind)
+        reserve.settle()  # that run was refused
+        assert list(reserve.pids) == [first]
+        reserve.close()
 
     asyncio.run(life())
 
