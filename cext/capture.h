@@ -98,6 +98,7 @@ typedef struct byteor_tape {
     uint32_t kind;             /* enum byteor_tape_kind */
     uint32_t member;           /* whose stream it is */
     uint32_t waits;            /* for room, else what finds none is lost */
+    uint32_t behind;           /* the recorder is: nothing is handed over until half of the tape is free */
     uint32_t choices;          /* behind the head that is open */
     uint32_t refusing;         /* some choice of this batch found no room: none of them is of use */
     byteor_tape_head *open;    /* NULL: none */
@@ -151,11 +152,17 @@ static inline uint64_t byteor_tape_limit(byteor_tape *t, uint64_t count, uint32_
     return byteor_tape_free(t, wanted) < wanted ? 0 : count;
 }
 
-/* Where `wanted` bytes can be written in one piece, at t->next; NULL: no room. One head is left free behind them. */
+/* Where `wanted` bytes can be written in one piece, at t->next; NULL: no room. One head is left free behind them. A tape
+ * that was full takes nothing until half of it is free: few long gaps are worth more than many, and cost less. */
 static inline byteor_tape_head *byteor_tape_reserve(byteor_tape *t, uint64_t wanted) {
+    if (t->behind && byteor_tape_free(t, t->bytes / 2) < t->bytes / 2) return NULL;
+    t->behind = 0;
     uint64_t to_end = t->bytes - t->next % t->bytes, pad = to_end < wanted ? to_end : 0;
     uint64_t all = wanted + pad + BYTEOR_TAPE_ALIGN;
-    if (byteor_tape_free(t, all) < all) return NULL;
+    if (byteor_tape_free(t, all) < all) {
+        t->behind = !t->waits;
+        return NULL;
+    }
     if (pad) {
         byteor_tape_head *head = byteor_tape_at(t, t->next);
         *head = (byteor_tape_head){.stamp = t->next + 1, .bytes = (uint32_t)pad};
