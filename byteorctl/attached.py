@@ -16,11 +16,12 @@ from types import FrameType
 from typing import Any, Self
 
 from byteorctl.checksum import Running
-from byteorctl.client import Client, OutputChunk, Stream, Upload
+from byteorctl.client import Client, OutputChunk
 from byteorctl.errors import CallError, CliError, Plain
 from byteorctl.exit_codes import BY_RUN_STATE, Exit
 from byteorctl.feed import Feeder
 from byteorctl.files import OutputFile
+from byteorctl.streams import Stream, Upload
 
 ENDED_STATES = frozenset(BY_RUN_STATE)
 BROKEN_FEED_GRACE_S = 5.0

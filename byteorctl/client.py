@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc
 from google.rpc import error_details_pb2
@@ -34,6 +34,7 @@ from byteorctl.exit_codes import Exit, exit_for
 from byteorctl.feed import InputChunk
 from byteorctl.files import DocumentFile
 from byteorctl.plain import to_plain
+from byteorctl.streams import Stream, Upload
 
 T = TypeVar("T")
 RECEIVE_BYTES_MAX = 8 << 20
@@ -97,54 +98,6 @@ class StartRequest:
     overrides: Mapping[str, str]
     validate_only: bool = False
     approval: bytes = b""
-
-
-class Stream(Generic[T]):
-    """Answers of a streaming call, one by one; raises `CallError` where the call breaks."""
-
-    def __init__(
-        self, call: Any, convert: Callable[[Any], T], broken: Callable[[Any], CallError]
-    ) -> None:
-        """Wrap a running call."""
-        self._call = call
-        self._convert = convert
-        self._broken = broken
-
-    def __iter__(self) -> Iterator[T]:
-        """Yield answers as they come."""
-        try:
-            for answer in self._call:
-                yield self._convert(answer)
-        except grpc.RpcError as error:
-            raise self._broken(error) from error
-
-    def cancel(self) -> None:
-        """End the call; may be called from any thread."""
-        self._call.cancel()
-
-
-class Upload:
-    """A running FeedInput."""
-
-    def __init__(self, call: Any, broken: Callable[[Any], CallError]) -> None:
-        """Wrap a running call."""
-        self._call = call
-        self._broken = broken
-
-    def result(self) -> int:
-        """Wait for the end and return how many bytes reached the ingress; raises `CallError`."""
-        try:
-            return int(self._call.result().accepted_bytes)
-        except grpc.RpcError as error:
-            raise self._broken(error) from error
-        except grpc.FutureCancelledError as error:
-            raise CallError(
-                "FeedInput: cancelled", exit_for("CANCELLED"), status="CANCELLED"
-            ) from error
-
-    def cancel(self) -> None:
-        """End the call; may be called from any thread."""
-        self._call.cancel()
 
 
 class Client:
@@ -336,12 +289,19 @@ class Client:
         call = self._stub.SnapshotRun(runs_pb2.SnapshotRunRequest(run_id=run_id), timeout=timeout_s)
         return self._stream("SnapshotRun", call, _snapshot_chunk)
 
-    def create_bundle(self, run_id: str, *, plan: bool, timeout_s: float) -> Plain:
+    def create_bundle(
+        self, run_id: str, *, plan: bool, part: Mapping[str, int], timeout_s: float
+    ) -> Plain:
         """Have a bundle of a run made, or with `plan` only told what it would hold."""
         request = bundles_pb2.CreateBundleRequest(
-            request_id=str(uuid.uuid4()), validate_only=plan, run_id=run_id
+            request_id=str(uuid.uuid4()), validate_only=plan, run_id=run_id, **part
         )
         return self._unary("CreateBundle", request, timeout_s)
+
+    def list_bundles(self, run_id: str, *, timeout_s: float) -> list[Plain]:
+        """Return the bundles that the daemon keeps, newest first."""
+        request = bundles_pb2.ListBundlesRequest(run_id=run_id)
+        return list(self._unary("ListBundles", request, timeout_s)["bundles"])
 
     def read_bundle(self, bundle_id: str, offset: int) -> Stream[bytes]:
         """Return the pieces of a bundle's archive, each checked, from `offset` on."""

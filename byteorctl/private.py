@@ -30,11 +30,15 @@ LOG_LINES_SHOWN = 20
 class PrivateDaemon:
     """One private byteord: `start`, `wait_ready`, calls, `close`."""
 
-    def __init__(self, directories: Sequence[str], *, allow_effects: bool = False) -> None:
+    def __init__(
+        self, directories: Sequence[str], *, allow_effects: bool = False, look: str | None = None
+    ) -> None:
         """Prepare; it may take code from, and open paths of deployments in, `directories`.
 
-        Its side effects are dry unless `allow_effects`.
+        Its side effects are dry unless `allow_effects`. `look`: it shows what the daemon of that
+        configuration (empty: the default) left on this host.
         """
+        self._look = look
         self._allow_effects = allow_effects
         self._directories = list(dict.fromkeys(directories))
         self._directory = ""
@@ -113,6 +117,9 @@ class PrivateDaemon:
                 command += [option, directory]
         if self._allow_effects:
             command.append("--allow-effects")
+        if self._look is not None:
+            command.append("--look")
+            command += ["--config", os.path.abspath(self._look)] if self._look else []
         return command
 
     def _log_path(self) -> str:

@@ -130,6 +130,11 @@ def _parser() -> argparse.ArgumentParser:
     private.add_argument(
         "--allow-effects", action="store_true", help="do side effects instead of writing them down"
     )
+    private.add_argument(
+        "--look",
+        action="store_true",
+        help="show the runs that the daemon of --config left on this host, touching nothing",
+    )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     return parser
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from byteord.deployment import graph_rules
 from byteord.deployment.adapter_rules import AdapterCheck, client_ends, takes_stdio
+from byteord.deployment.bundling import bundling_of, check_bundling, put_bundling
 from byteord.deployment.keys import (
     DEPLOYMENT_SCHEMA,
     VERSION,
@@ -218,6 +219,7 @@ class DeploymentCheck:
         typed = Reader(found).table(DEPLOYMENT_SCHEMA, self.tree)
         check_version(typed, found)
         check_priority(typed["tuning"], found)
+        check_bundling(typed["bundle"], found)
         self.typed = typed
         self._check_hash_key()
         adapters = AdapterCheck(catalogue, endpoints, self.client, found, payload_max)
@@ -287,6 +289,7 @@ class DeploymentCheck:
         journals = {name: row["directory"] for name, row in self.typed["journals"].items()}
         flat.update({f"journals.{name}.directory": path for name, path in journals.items()})
         flat |= _flat_actions(self._actions(), self.url_prefixes(), self.certificates)
+        put_bundling(flat, bundling_of(self.typed["bundle"]))
         text = kv.write(flat)
         return Deployment(
             environment=self.environment,
