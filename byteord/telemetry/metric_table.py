@@ -242,7 +242,7 @@ METRICS: tuple[Metric, ...] = (
         "counter",
         "Incident bundles that this daemon wrote, by what they were made for: `asked`, `failure`, "
         "`stall`, `watchdog` or `condition`.",
-        ("why",),
+        ("reason",),
     ),
     Metric(
         "byteor_bundles_failed_total",

@@ -302,7 +302,7 @@ def _governance(page: Page, sample: GovernanceSample) -> None:
 
 def _daemon(page: Page, sample: Sample) -> None:
     for why in ("asked", "failure", "stall", "watchdog", "condition"):
-        _put(page, "byteor_bundles_written_total", f'why="{why}"', sample.bundles.get(why, 0))
+        _put(page, "byteor_bundles_written_total", f'reason="{why}"', sample.bundles.get(why, 0))
     alone: dict[str, object] = {
         "byteor_bundles_failed_total": sample.bundles_failed,
         "byteor_watches": sample.watches,

@@ -71,7 +71,7 @@ def test_the_facts_name_no_daemon_and_no_environment() -> None:
         "/proc/sys/kernel/hostname",
         "/proc/sys/kernel/core_pattern",
         "/proc/mounts",
-        "/root/.ssh/id_rsa",
+        "/etc/ssh/ssh_host_ed25519_key",
         "/sys/devices/../../etc/shadow",
     ],
 )
