@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import grpc
 from google.rpc import error_details_pb2
@@ -29,12 +29,18 @@ from byteor.v1 import (
 )
 from byteorctl.address import Address
 from byteorctl.checksum import Running
+from byteorctl.client_values import (
+    OutputChunk,
+    SnapshotChunk,
+    StartRequest,
+    TapBatch,
+    TappedMessage,
+)
 from byteorctl.errors import CallError, CliError, Plain
 from byteorctl.exit_codes import Exit, exit_for
 from byteorctl.feed import InputChunk
 from byteorctl.files import DocumentFile
 from byteorctl.plain import to_plain
-from byteorctl.streams import Stream, Upload
 
 T = TypeVar("T")
 RECEIVE_BYTES_MAX = 8 << 20
@@ -45,59 +51,52 @@ CHANNEL_OPTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class OutputChunk:
-    """A piece of a run's output; the last one has `end` set and speaks of the whole."""
+class Stream(Generic[T]):
+    """Answers of a streaming call, one by one; raises `CallError` where the call breaks."""
 
-    data: bytes
-    offset: int
-    end: bool
-    total_bytes: int
-    crc32c: int
+    def __init__(
+        self, call: Any, convert: Callable[[Any], T], broken: Callable[[Any], CallError]
+    ) -> None:
+        """Wrap a running call."""
+        self._call = call
+        self._convert = convert
+        self._broken = broken
 
+    def __iter__(self) -> Iterator[T]:
+        """Yield answers as they come."""
+        try:
+            for answer in self._call:
+                yield self._convert(answer)
+        except grpc.RpcError as error:
+            raise self._broken(error) from error
 
-@dataclass(frozen=True, slots=True)
-class SnapshotChunk:
-    """A piece of a snapshot; `crc32c` is of all so far, `sha256` of the whole, in the last one."""
-
-    data: bytes
-    crc32c: int
-    sha256: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class TappedMessage:
-    """A message that passed; `payload` is a digest where the batch says so."""
-
-    sequence: int
-    stripe: int
-    time_ns: int
-    type: int
-    payload: bytes
+    def cancel(self) -> None:
+        """End the call; may be called from any thread."""
+        self._call.cancel()
 
 
-@dataclass(frozen=True, slots=True)
-class TapBatch:
-    """Messages that passed, and totals since the tap began."""
+class Upload:
+    """A running FeedInput."""
 
-    messages: tuple[TappedMessage, ...]
-    missed: int
-    filtered: int
-    digests: bool
+    def __init__(self, call: Any, broken: Callable[[Any], CallError]) -> None:
+        """Wrap a running call."""
+        self._call = call
+        self._broken = broken
 
+    def result(self) -> int:
+        """Wait for the end and return how many bytes reached the ingress; raises `CallError`."""
+        try:
+            return int(self._call.result().accepted_bytes)
+        except grpc.RpcError as error:
+            raise self._broken(error) from error
+        except grpc.FutureCancelledError as error:
+            raise CallError(
+                "FeedInput: cancelled", exit_for("CANCELLED"), status="CANCELLED"
+            ) from error
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartRequest:
-    """What `run` asks for."""
-
-    spec: DocumentFile
-    deployment: DocumentFile | None
-    client_input: bool
-    client_output: bool
-    single_process: bool
-    overrides: Mapping[str, str]
-    validate_only: bool = False
-    approval: bytes = b""
+    def cancel(self) -> None:
+        """End the call; may be called from any thread."""
+        self._call.cancel()
 
 
 class Client:
@@ -269,6 +268,11 @@ class Client:
         call = self._stub.ReadAudit(request, timeout=timeout_s)
         return self._stream("ReadAudit", call, _audit_part)
 
+    def dead_letters(self, run_id: str) -> Stream[list[Plain]]:
+        """Return the messages that actions of a run could not deliver, a few at a time."""
+        request = governance_pb2.ReadDeadLettersRequest(run_id=run_id)
+        return self._stream("ReadDeadLetters", self._stub.ReadDeadLetters(request), _letters)
+
     def watch_runs(self, run_id: str, *, after_revision: int = 0) -> Stream[Plain]:
         """Return the events of one run, or of all when `run_id` is empty."""
         request = runs_pb2.WatchRunsRequest(run_id=run_id, after_revision=after_revision)
@@ -430,6 +434,10 @@ def _audit_part(answer: governance_pb2.ReadAuditResponse) -> Plain:
         "checkpoint": answer.checkpoint,
         "public_key": answer.public_key,
     }
+
+
+def _letters(answer: governance_pb2.ReadDeadLettersResponse) -> list[Plain]:
+    return [{**to_plain(each), "payload": each.payload} for each in answer.letters]
 
 
 def _output_chunk(answer: runs_pb2.TakeOutputResponse) -> OutputChunk:

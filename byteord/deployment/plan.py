@@ -274,6 +274,10 @@ class RunPlan:
     effects: tuple[EffectPlan, ...] = ()
     effects_policy: str = "hold"
     """What an effect does without a lease: `hold`, `dead_letter` or `stop`."""
+    actions_dir: str = ""
+    """Where workers write down what they do outside; empty: the run's directory."""
+    code_store: str = ""
+    """Where the code was copied to when it was hashed, by digest; empty: it is in `code_dirs`."""
     model: str = "single_ring"
     lanes: tuple[LanePlan, ...] = ()
     """Of a LaneGraph; its roles stand in topological order."""

@@ -36,7 +36,8 @@ from byteord.runs.describe import (
     worker_views,
 )
 from byteord.runs.documents import load_documents
-from byteord.runs.effects import acting, decode_credential, effects_view
+from byteord.runs.effect_views import acting, effects_view
+from byteord.runs.effects import decode_credential
 from byteord.runs.leftovers import mapping_pids, stop_leftovers
 from byteord.runs.shim_client import (
     ProcessWatch,
@@ -48,7 +49,7 @@ from byteord.runs.shim_client import (
 )
 from byteord.runs.state import RunState, may_follow
 from byteord.runs.streams import InputStream, OutputStream, stream_pair
-from byteord.runs.view import ConditionView, FailureView, RunView
+from byteord.runs.view import ConditionView, EffectsView, FailureView, RunView
 from byteord.tuning.monitor import Report, read_report
 
 _START_FAILURES = frozenset({"START_FAILED", "WORKER_DIED", "TUNING_DEGRADED"})
@@ -266,6 +267,10 @@ class LiveRun:
                 self._last_read = self._reader.read()
         return self._last_read
 
+    def effects(self) -> EffectsView | None:
+        """Return what it does outside, counted; None when it has no effects."""
+        return effects_view(self.plan, self.lease, self.read()) if self.plan.effects else None
+
     def tuning(self) -> Report:
         """Return what its shim read back of its workers' tuning, now or last."""
         self._last_tuning = read_report(self.directory) or self._last_tuning
@@ -424,7 +429,7 @@ class LiveRun:
             or dict(status.code_digests if status else {}),
             revision=self.revision,
             principal=self.facts.principal,
-            effects=effects_view(self.plan, self.lease),
+            effects=effects_view(self.plan, self.lease, read),
         )
 
 

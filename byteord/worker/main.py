@@ -222,7 +222,7 @@ class Worker:
         if self._effect(role, "record"):
             from byteord.stages.actions.open import open_recorder
 
-            return open_recorder(role, self._journal())
+            return open_recorder(role, self.plan.run_id, self._journal())
         if role.is_python:
             from byteord.worker import python_stage
 
@@ -241,7 +241,8 @@ class Worker:
         from byteord.stages.actions.journal import ActionJournal
 
         if self.journal is None:
-            self.journal = ActionJournal(self.directory, self.worker.index)
+            directory = self.plan.actions_dir or self.directory
+            self.journal = ActionJournal(directory, self.worker.index)
         return self.journal
 
     def _open_action(self, role: RolePlan) -> Any:
