@@ -180,6 +180,7 @@ class LiveRun:
                 input_fd=input_fd,
                 output_fd=output_fd,
                 bound=bound,
+                hash_seed=self.plan.capture.hash_seed if self.plan.capture else None,
             )
             self._follow(control, self._child)
             self.facts = replace(self.facts, shim_pid=self._child)

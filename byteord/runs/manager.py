@@ -30,6 +30,7 @@ from byteord.policy.governor import Governor
 from byteord.regions.create import create_run, remove_run
 from byteord.runs.admission import asked_of, check_ceilings, new_run_id
 from byteord.runs.adoption import find_runs
+from byteord.runs.captures import begin_capture
 from byteord.runs.clients import RunClients
 from byteord.runs.code import code_digests, pin_code
 from byteord.runs.describe import stuck_roles
@@ -207,6 +208,7 @@ class RunManager:
         await asyncio.to_thread(make_directories, run.plan)
         run.directory = await asyncio.to_thread(create_run, self._settings.regions_root, run.plan)
         run.documents = RunDocuments(admission.spec.kv, admission.deployment.kv)
+        await asyncio.to_thread(begin_capture, run.plan, run.documents, digests)
         await asyncio.to_thread(save_documents, run.directory, run.documents)
         if grant.acting:
             await self._leases.renew(run)
