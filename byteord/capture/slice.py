@@ -50,6 +50,8 @@ _HEADS = [
     "gaps",
     "retention",
     "sample_every",
+    "last_messages",
+    "last_time_s",
 ]
 """Keys of `capture.json` that are known to name no path and no person."""
 

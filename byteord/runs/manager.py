@@ -41,6 +41,7 @@ from byteord.runs.history import History
 from byteord.runs.host import read_host
 from byteord.runs.journal_dirs import make_directories
 from byteord.runs.live import LiveRun, RunFacts
+from byteord.runs.naming import ended_view, only_named
 from byteord.runs.observed import Observed
 from byteord.runs.plan import make_plan, plan_memory_bytes
 from byteord.runs.steps import Steps
@@ -410,14 +411,7 @@ class RunManager:
             return self._live[run_id]
         if self._history.get(run_id) is not None:
             return None
-        named = [run for run in self._live.values() if run.name == run_id]
-        if len(named) > 1:
-            ids = ", ".join(run.id for run in named)
-            raise WrongStateError(
-                f"{len(named)} live runs are called {run_id!r}: name one by its id ({ids})",
-                reason="AMBIGUOUS_NAME",
-            )
-        return named[0] if named else None
+        return only_named(self._live.values(), run_id)
 
     def live(self, run_id: str) -> LiveRun:
         """Return a live run as `get`; raises WrongStateError (RUN_ENDED), NotFoundError."""
@@ -430,18 +424,7 @@ class RunManager:
         return run
 
     def _ended(self, run_id: str) -> RunView:
-        view = self._history.get(run_id)
-        if view is not None:
-            return view
-        for view in reversed(self._history.views()):
-            if view.name == run_id:
-                return view
-        live = ", ".join(f"{run.id} ({run.name})" for run in self._live.values()) or "none"
-        raise NotFoundError(
-            f"no run {run_id!r}; live runs: {live}",
-            reason="RUN_NOT_FOUND",
-            details={"seen": run_id},
-        )
+        return ended_view(self._history, self._live.values(), run_id)
 
     # --- the daemon's own life
 
