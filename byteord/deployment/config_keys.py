@@ -279,6 +279,12 @@ KEYS: dict[str, Key] = {
             _BUNDLES.bundle_bytes,
             _integer(1 << 20, 1 << 50),
         ),
+        Key(
+            "shims.keep_ready",
+            "have a shim wait for the next run, so that it starts sooner",
+            True,
+            _boolean,
+        ),
         Key("log.format", "form of the log", "auto", _one_of("auto", "json", "console")),
         Key(
             "log.level", "least level logged", "info", _one_of("debug", "info", "warning", "error")
