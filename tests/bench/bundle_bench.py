@@ -17,7 +17,7 @@ from pathlib import Path
 
 from byteord.capture.entries import FRAME, HEADER
 from tests.support.captures import segment
-from tests.support.cli import byteorctl, command_of
+from tests.support.cli import byteorctl
 from tests.support.daemon import DaemonProcess, running_daemon
 from tests.support.poll import until
 
@@ -51,6 +51,16 @@ directory = "TOP/captures"
 [bundle]
 payload = true
 """
+
+CLIENT = """
+import os, pathlib
+from byteorctl.cli import run
+code = run()
+said = pathlib.Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]
+pathlib.Path(os.environ["PEAK_FILE"]).write_text(said)
+os._exit(code)
+"""
+"""The client, which says at its end how much memory it had: rusage would say its parent's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +119,15 @@ def _grow(directory: Path, size: int) -> None:
 def _step(daemon: DaemonProcess, step: str, arguments: tuple[str | Path, ...], out: Path) -> Cost:
     Path(f"/proc/{daemon.pid}/clear_refs").write_text("5")
     begun = time.perf_counter()
-    process = subprocess.Popen(command_of(*arguments), stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, step
+    with tempfile.NamedTemporaryFile() as peak:
+        command = [sys.executable, "-c", CLIENT, *map(str, arguments)]
+        env = {**os.environ, "PEAK_FILE": peak.name}
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True, env=env)
+        client = int(Path(peak.name).read_text()) << 10
     seconds = time.perf_counter() - begun
     paths = [out] if out.is_file() else list(out.rglob("*.seg"))
     size = sum(path.stat().st_size for path in paths)
-    return Cost(step, seconds, _peak(daemon.pid), usage.ru_maxrss << 10, size)
+    return Cost(step, seconds, _peak(daemon.pid), client, size)
 
 
 def _peak(pid: int) -> int:

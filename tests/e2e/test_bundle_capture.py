@@ -18,6 +18,7 @@ from byteord.spec.model import Stage
 from tests.e2e.test_auto_bundles import bundles
 from tests.e2e.test_cli_bundle import ctl
 from tests.support.cli import byteorctl
+from tests.support.cutting import cutting
 from tests.support.daemon import DaemonProcess, running_daemon
 from tests.support.poll import until
 from tests.support.shared import shared_data
@@ -96,6 +97,12 @@ def daemon(top: Path) -> Iterator[DaemonProcess]:
         yield daemon
 
 
+@pytest.fixture(scope="module")
+def bundle(daemon: DaemonProcess, top: Path) -> str:
+    """Provide a bundle that a run made when it met the fault."""
+    return failed_bundle(daemon, top, top / "sample.bin")
+
+
 def failed_bundle(daemon: DaemonProcess, top: Path, records: Path) -> str:
     """Run the feed into the fault; return the id of the bundle that appears by itself."""
     (top / "spec.toml").write_text(SPEC)
@@ -139,11 +146,10 @@ def check_bundle(directory: Path, records: bytes) -> None:
 
 
 def test_a_planted_fault_leaves_everything_that_a_replay_needs(
-    daemon: DaemonProcess, top: Path, tmp_path: Path
+    daemon: DaemonProcess, top: Path, bundle: str, tmp_path: Path
 ) -> None:
     """The bundle that appears has the failing record, all before it, the code by its digest."""
     records = top / "sample.bin"
-    bundle = failed_bundle(daemon, top, records)
     out = tmp_path / "incident"
     assert ctl(daemon, "bundle", "get", bundle, "--out", str(out)).returncode == 0
     check_bundle(out, records.read_bytes())
@@ -164,9 +170,8 @@ def test_the_shared_market_file(daemon: DaemonProcess, top: Path, tmp_path: Path
         check_bundle(out, file.read((FAULT + 2) * RECORD_BYTES))
 
 
-def test_a_slice_of_a_real_capture(daemon: DaemonProcess, top: Path, tmp_path: Path) -> None:
+def test_a_slice_of_a_real_capture(daemon: DaemonProcess, bundle: str, tmp_path: Path) -> None:
     """--last and --from-sequence have exactly those messages; --plan tells their size and kind."""
-    bundle = failed_bundle(daemon, top, top / "sample.bin")
     listed = json.loads(ctl(daemon, "bundle", "list", "-o", "json").stdout)["bundles"]
     run = next(each["run_id"] for each in listed if each["bundle_id"] == bundle)
     whole = tmp_path / "whole"
@@ -189,10 +194,9 @@ def test_a_slice_of_a_real_capture(daemon: DaemonProcess, top: Path, tmp_path: P
 
 
 def test_doctor_looks_at_the_host_of_a_bundle(
-    daemon: DaemonProcess, top: Path, tmp_path: Path
+    daemon: DaemonProcess, bundle: str, tmp_path: Path
 ) -> None:
     """The same checks on the captured facts, for any profile, without the host's daemon."""
-    bundle = failed_bundle(daemon, top, top / "sample.bin")
     out = tmp_path / "incident.tar"
     assert ctl(daemon, "bundle", "get", bundle, "--out", str(out)).returncode == 0
     arguments = ("doctor", "--bundle", out, "--profile", "isolated-core", "-o", "json")
@@ -204,3 +208,32 @@ def test_doctor_looks_at_the_host_of_a_bundle(
     assert states.count("ok") >= 5
     assert any("does not leave its host" in check["reason"] for check in report["checks"])
     assert byteorctl("doctor", "--bundle", out, "--measure").returncode == 2
+
+
+def test_a_transfer_goes_on_where_it_was_cut(
+    daemon: DaemonProcess, bundle: str, tmp_path: Path
+) -> None:
+    """Two cuts in the middle of the archive: the file is whole, its digest the daemon's."""
+    listed = json.loads(ctl(daemon, "bundle", "list", "-o", "json").stdout)["bundles"]
+    digest = next(each["sha256"] for each in listed if each["bundle_id"] == bundle)
+    out = tmp_path / "whole.tar"
+    with cutting(daemon.directory / "cut", str(daemon.socket), [300_000, 700_000]) as way:
+        done = byteorctl(
+            "--address", daemon.directory / "cut", "bundle", "get", bundle, "--out", out
+        )
+        assert done.returncode == 0, done.stderr
+        assert way.cut == 2
+    assert hashlib.sha256(out.read_bytes()).hexdigest() == digest
+
+
+def test_a_transfer_that_never_gets_on_leaves_nothing(
+    daemon: DaemonProcess, bundle: str, tmp_path: Path
+) -> None:
+    """A way that breaks again and again before anything came ends with 69, and no file."""
+    out = tmp_path / "none.tar"
+    with cutting(daemon.directory / "bad", str(daemon.socket), [20_000] * 20):
+        done = byteorctl(
+            "--address", daemon.directory / "bad", "bundle", "get", bundle, "--out", out
+        )
+    assert done.returncode == 69, done.stderr
+    assert list(tmp_path.iterdir()) == []
