@@ -229,6 +229,20 @@ class TuningPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayPlan:
+    """What makes a run a replay, besides its ends."""
+
+    run_id: str
+    """Of the recorded run: part of idempotency keys; empty: it is not known."""
+    sequence_base: int = 0
+    """What is added to a sequence to have the recorded one."""
+    actions_max: int = 0
+    """Attempted actions of all roles together; 0: no limit."""
+    traces: bool = False
+    """Each worker has an area in which one message is followed."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunPlan:
     """Everything that shim and workers need to know."""
 
@@ -278,6 +292,8 @@ class RunPlan:
     lanes: tuple[LanePlan, ...] = ()
     """Of a LaneGraph; its roles stand in topological order."""
     tuning: TuningPlan = field(default_factory=TuningPlan)
+    replay: ReplayPlan | None = None
+    """None: an ordinary run."""
 
     def to_json(self) -> str:
         """Return the plan as JSON text."""
@@ -306,6 +322,7 @@ class RunPlan:
         tuning = raw.get("tuning", {})
         tuning["housekeeping"] = tuple(tuning.get("housekeeping", ()))
         raw["tuning"] = TuningPlan(**tuning)
+        raw["replay"] = ReplayPlan(**raw["replay"]) if raw.get("replay") else None
         return cls(**raw)
 
 

@@ -38,6 +38,7 @@ from byteord.runs.describe import (
 from byteord.runs.documents import load_documents
 from byteord.runs.effects import acting, decode_credential, effects_view
 from byteord.runs.leftovers import mapping_pids, stop_leftovers
+from byteord.runs.replay_job import ReplayJob
 from byteord.runs.shim_client import (
     ProcessWatch,
     ShimChannel,
@@ -108,6 +109,8 @@ class LiveRun:
         """
         self.plan = plan
         self.facts = facts
+        self.replay: ReplayJob | None = None
+        """What it replays, while this daemon started it; None: an ordinary run."""
         self.directory = ""
         self.documents = RunDocuments()
         self.state = RunState.STARTING
@@ -226,6 +229,7 @@ class LiveRun:
             code=self.facts.code_digests,
             principal=self.facts.principal,
             credential=decode_credential(self.facts.credential),
+            replay=self.plan.replay is not None,
         )
 
     def set_lease(self, lease: Lease) -> None:
