@@ -21,6 +21,7 @@ from byteorctl.errors import CallError, CliError, Plain
 from byteorctl.exit_codes import BY_RUN_STATE, Exit
 from byteorctl.feed import Feeder
 from byteorctl.files import OutputFile
+from byteorctl.interrupt import interrupt
 
 ENDED_STATES = frozenset(BY_RUN_STATE)
 BROKEN_FEED_GRACE_S = 5.0
@@ -75,7 +76,7 @@ class Interrupts:
     def _caught(self, _: int, __: FrameType | None) -> None:
         self._count += 1
         if self._count >= self.LEAVE:
-            raise KeyboardInterrupt
+            interrupt()
         self.events.put(Event("interrupt"))
 
 

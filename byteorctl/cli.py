@@ -17,6 +17,7 @@ import click
 from byteorctl.app import App, FormatType
 from byteorctl.errors import CliError
 from byteorctl.exit_codes import Exit
+from byteorctl.interrupt import WORDS, ending_on_interrupt
 from byteorctl.output.formats import Format
 
 VERBS = {
@@ -105,6 +106,11 @@ def cli(ctx: click.Context, address: str | None, format_: Format | None) -> None
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; what goes wrong is said on standard error."""
+    with ending_on_interrupt():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         result = cli.main(
             list(sys.argv[1:] if arguments is None else arguments),
@@ -116,7 +122,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("byteorctl: interrupted", err=True)
+        click.echo(WORDS, err=True)
         return Exit.INTERRUPTED
     except CliError as error:
         return _report(error)
