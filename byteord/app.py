@@ -93,7 +93,9 @@ class Daemon:
         doctor = Doctor(control, self._config, private=self._parent_fd >= 0)
         door = self._make_door(governor)
         replays = Replays(control, os.path.join(self._config.paths.state, "replays"))
-        servicer = ControlServicer(control, requests, bundles, doctor, replays, door)
+        servicer = ControlServicer(
+            control, requests, bundles, doctor=doctor, replays=replays, who=door
+        )
         server = ApiServer(
             self._config.listen, servicer, door=door, log=self._log, calls=self._calls
         )

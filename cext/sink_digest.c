@@ -34,7 +34,10 @@ static void byteor_digest_mark_reached(byteor_digest_area *area, const byteor_sl
     byteor_digest_mark *mark = &byteor_digest_marks(area)[area->next_mark++];
     byteor_rolling_digest(&area->rolling, mark->seen);
     mark->reached = 1;
-    if (memcmp(mark->seen, mark->wanted, SHA256_BYTES) != 0) byteor_digest_diverge(area, BYTEOR_DIVERGED_MARK, slot, sequence);
+    if (memcmp(mark->seen, mark->wanted, SHA256_BYTES) != 0) {
+        byteor_digest_diverge(area, BYTEOR_DIVERGED_MARK, slot, sequence);
+        if (area->diverged == BYTEOR_DIVERGED_MARK) area->index = area->rolling.count - 1;
+    }
 }
 
 static void byteor_digest_one(byteor_digest_sink *self, const byteor_slot *slot, uint64_t sequence) {
@@ -68,6 +71,7 @@ static uint64_t byteor_digest_now_ns(void) {
 static int byteor_digest_write(byteor_sink *base, const byteor_batch *batch) {
     byteor_digest_sink *self = (byteor_digest_sink *)(void *)base;
     byteor_adapter_common *common = &base->common;
+    if (self->stops && self->area->diverged) return byteor_adapter_fail(common, 0, byteor_digest_stop);
     const int done = self->inner ? self->inner->write(self->inner, batch) : (int)batch->count;
     common->status = BYTEOR_ADAPTER_READY;
     if (self->inner) byteor_digest_mirror(self);

@@ -1,4 +1,4 @@
-"""Where a digest is promised to be the same: interpreter, libraries and CPU of this host. Read, not decided."""
+"""Where a digest is promised to be the same: interpreter, libraries and CPU of this host."""
 
 from __future__ import annotations
 

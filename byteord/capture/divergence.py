@@ -1,4 +1,4 @@
-"""From the records of a trace to steps that people read, and which stage is the first to differ. Pure."""
+"""From the records of a trace to steps, and which stage is the first to differ. Pure."""
 
 from __future__ import annotations
 
@@ -32,13 +32,15 @@ def steps_of(trace: Iterable[Mapping[str, Any]], roles: Sequence[tuple[str, str]
     for record in trace:
         by_role.setdefault(record["role"], []).append(record)
     return [
-        _step(*roles[index], by_role[index]) for index in sorted(by_role) if index < len(roles)
+        _step(*roles[index], records)
+        for index, records in sorted(by_role.items())
+        if index < len(roles) and any(each["phase"] == "before" for each in records)
     ]
 
 
 def _step(name: str, stage: str, records: Sequence[Mapping[str, Any]]) -> Step:
     begun = [at for at, each in enumerate(records) if each["phase"] == "before"]
-    mine = records[begun[-1] if begun else 0 :]
+    mine = records[begun[-1] :]
     before = mine[0]
     after = next((each for each in mine if each["phase"] == "after"), None)
     emitted = tuple(each["payload"] for each in mine if each["phase"] == "emitted")

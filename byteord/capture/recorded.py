@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from byteord.regions.segments import Recording
 from byteord.errors import DataError, NotFoundError
+from byteord.regions.segments import Recording
 
 CAPTURE = "capture.json"
 CAPTURE_VERSION = 1
@@ -82,8 +82,8 @@ def read_recorded(directory: str) -> Recorded:
     recording = Recording(directory)
     if not recording.paths:
         raise NotFoundError(
-            f"{directory}: neither {CAPTURE} nor a segment (*.seg); wanted the directory of a run's "
-            "capture, or of a journal",
+            f"{directory}: neither {CAPTURE} nor a segment (*.seg); wanted the directory of "
+            "a run's capture, or of a journal",
             reason="NO_CAPTURE",
         )
     return Recorded("journal", directory, {"": recording})

@@ -1,4 +1,4 @@
-"""The audit artifact of a replay: what was asked, what was allowed, what was attempted, what came out. Pure.
+"""The audit artifact of a replay: asked, allowed, attempted, and what came out. Pure.
 
 Owns its shape, which other tools read (`audit_v`). Payloads never enter it: digests stand for them.
 """
@@ -12,7 +12,7 @@ from typing import Any
 AUDIT_VERSION = 1
 
 
-def replay_audit(  # noqa: PLR0913 - the parts of the artifact
+def replay_audit(
     *,
     replay_id: str,
     created_unix_ms: int,

@@ -1,4 +1,4 @@
-"""A payload as it may be shown: its digest always, its bytes where they may be seen, with what looks secret taken out.
+"""A payload as it may be shown: its digest, and its bytes where they may be seen.
 
 Pure. Owns that rule for everything that a replay shows. Data protection goes by field, as the
 `dataguard` rules of the spec say; what is no JSON object is shown only where no such rule is.

@@ -1,4 +1,4 @@
-"""Whether what a replay let out is what left live: the digests held together, and what forbids it. Pure.
+"""Whether what a replay let out is what left live, and what forbids to say so. Pure.
 
 Owns the codes of reasons. A digest is promised equal only under the conditions that are checked
 here; outside them the verdict is `not_comparable`, whatever the digests say.
@@ -70,7 +70,7 @@ class Conditions:
     here: Mapping[str, Any] = field(default_factory=dict)
     """Interpreter, packages and CPU as `capture.json` names them."""
     nondeterministic: Sequence[str] = ()
-    """Stages that declare it."""
+    """Stages that do not declare that they are deterministic."""
     recorded: Sequence[str] = ()
     """Stages whose effects were written down instead of run."""
     free: Sequence[str] = ()
@@ -86,14 +86,14 @@ def reasons_of(
         found.append(Reason("no_live_digests", "a journal does not say what left the run"))
     elif not source.live:
         found.append(Reason("no_live_digests", "the capture has no digest of any egress"))
-    for stage in how.nondeterministic:
-        found.append(
-            Reason("nondeterministic_stage", f"stage {stage} declares that it is not deterministic")
-        )
-    for stage in how.recorded:
-        found.append(
-            Reason("stage_recorded", f"stage {stage} has side effects: it was recorded, not run")
-        )
+    found += [
+        Reason("nondeterministic_stage", f"stage {stage} does not declare that it is deterministic")
+        for stage in how.nondeterministic
+    ]
+    found += [
+        Reason("stage_recorded", f"stage {stage} has side effects: it was recorded, not run")
+        for stage in how.recorded
+    ]
     if how.free:
         names = ", ".join(how.free)
         found.append(
@@ -114,7 +114,9 @@ def _of_input(source: Recorded, surveys: Mapping[str, Survey], wanted: Range) ->
             found.append(Reason("gap", text))
         elif survey.chosen_missing:
             first = next(iter(survey.gaps), (0, 0))[0]
-            text = f"{where}: {survey.chosen_missing:,} messages are missing, the first is {first:,}"
+            text = (
+                f"{where}: {survey.chosen_missing:,} messages are missing, the first is {first:,}"
+            )
             found.append(Reason("gap", text))
     if not wanted.begins_at_the_start:
         found.append(
@@ -128,7 +130,8 @@ def _of_conditions(source: Recorded, how: Conditions) -> list[Reason]:
     if not isinstance(then, Mapping):
         return []
     found = []
-    code = then.get("code") if isinstance(then.get("code"), Mapping) else {}
+    code = then.get("code")
+    code = code if isinstance(code, Mapping) else {}
     changed = [name for name, digest in code.items() if how.code.get(name, digest) != digest]
     if changed and not how.spec_changed:
         names = ", ".join(sorted(changed))
@@ -172,9 +175,7 @@ def egress_of(
         verdict = Verdict.NOT_COMPARABLE
     else:
         verdict = Verdict.DIFFERENT if diverged else Verdict.EQUAL
-    return Egress(
-        name, area["count"], area["bytes"], area["sha256"], live, verdict, diverged
-    )
+    return Egress(name, area["count"], area["bytes"], area["sha256"], live, verdict, diverged)
 
 
 def _diverged(area: Mapping[str, Any], live: LiveEgress | None, *, whole: bool) -> Diverged | None:

@@ -148,7 +148,9 @@ class Governor:
         judged = judge(wanted, environment, effects, None, replay=asked.replay)
         held = None
         if judging.refused(judged, Verdict.REQUIRE_APPROVAL) and asked.credential:
-            wanting = {need.capability for need in wanted} | ({REPLAY_EXECUTE} if asked.replay else set())
+            wanting = {need.capability for need in wanted} | (
+                {REPLAY_EXECUTE} if asked.replay else set()
+            )
             held = self._verify(asked, tuple(sorted(wanting)))
             judged = judge(wanted, environment, effects, covered(held), replay=asked.replay)
         judging.check(judged, environment, self.approvals.signers_min(environment))

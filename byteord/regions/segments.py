@@ -1,4 +1,4 @@
-"""Segments of a journal or a capture, opened for reading: what is there, what is missing, what a range selects.
+"""Segments of a journal or a capture, read: what is there, what is missing, what is wanted.
 
 Owns finding and mapping the files and saying precisely what is wrong with one. It writes nothing,
 and cuts nothing: a torn tail is where the recording ended.
@@ -89,7 +89,9 @@ class Recording:
         for path, data in zip(self.paths, self.mapped, strict=True):
             found = journal.scan(data)
             if following is not None and found["id"] != following:
-                raise _bad(path, 0, f"it begins at {found['id']}; the one before ends at {following}")
+                raise _bad(
+                    path, 0, f"it begins at {found['id']}; the one before ends at {following}"
+                )
             if found["good_behind"]:
                 raise _bad(
                     path, found["end_offset"], f"a whole one follows at {found['good_behind']}"

@@ -25,7 +25,7 @@ def uploaded_to_proto(made: Uploaded) -> pb.UploadSourceResponse:
 
 
 def wanted_from_proto(request: pb.ReplayRequest) -> ReplayWanted:
-    """Return the replay that a request wants; raises InvalidArgumentError for one that cannot be."""
+    """Return the replay that a request wants; raises InvalidArgumentError."""
     if bool(request.source_id) == bool(request.run_id):
         raise InvalidArgumentError(
             "source_id, run_id: seen both or neither; wanted an uploaded source or a run"

@@ -1,7 +1,7 @@
-"""Getting a replay ready: what is replayed, by which documents, whether it may be. Nothing runs yet.
+"""Getting a replay ready: what is replayed, by which documents, whether it may be.
 
 Owns the order of these steps and the messages when one does not work out. Blocks on files: not for
-the event loop.
+the event loop. Nothing runs yet.
 """
 
 from __future__ import annotations
@@ -79,9 +79,7 @@ class Prepared:
             code=code,
             here=here,
             nondeterministic=[
-                each.name
-                for each in users
-                if not each.deterministic and each.name not in recorded
+                each.name for each in users if not each.deterministic and each.name not in recorded
             ],
             recorded=recorded,
             free=[str(each.get("name")) for each in choosers if isinstance(each, dict)],
@@ -107,7 +105,7 @@ def prepare(
     facts.limits["input_reached"] = any(each.limited for each in surveys.values())
     facts.source |= _input_facts(recorded, surveys)
     if wanted.execute:
-        _check_execute(authority, wanted, recorded, spec, deployment, surveys)
+        _check_execute(authority, recorded, spec, deployment, surveys)
     job = _job(wanted, recorded, spec, surveys, limits["actions_max"])
     viewer = Viewer(allowed=sees and wanted.payloads, fields=_guarded(spec))
     return _with_step(Prepared(recorded, spec, deployment, surveys, job, viewer), wanted)
@@ -167,18 +165,39 @@ def _documents(
     authority = control.authority
     if code := _code(wanted, recorded):
         authority = replace(authority, code_dirs=code)
+    ends = _client_ends(recorded)
     if not wanted.execute:
-        first = _validate(control, spec, deployment, authority, "topology")
+        first = _validate(control, spec, deployment, authority, ends=ends, level="topology")
         assert first.spec is not None  # noqa: S101  no finding is an error
         authority = _untouched(authority, first.spec)
-    report = _validate(control, spec, deployment, authority, "policy")
+    report = _validate(control, spec, deployment, authority, ends=ends, level="policy")
     assert report.spec is not None  # noqa: S101  no finding is an error
     assert report.deployment is not None  # noqa: S101  no finding is an error
     return report.spec, report.deployment
 
 
+def _client_ends(recorded: Recorded) -> tuple[bool, bool]:
+    """Return whether the client of the recorded run fed it and took its output.
+
+    The effective deployment says so, and its hash, which an approval names, covers that.
+    """
+    flat = flat_of(recorded.deployment_kv) if recorded.deployment_kv else {}
+    streams = {key.split(".")[1] for key, value in flat.items() if _is_stream(key, value)}
+    return bool(streams & set(recorded.inputs)), bool(streams & set(recorded.live))
+
+
+def _is_stream(key: str, value: object) -> bool:
+    return key.startswith("adapters.") and key.endswith(".kind") and value == "stream"
+
+
 def _validate(
-    control: Control, spec: Source, deployment: Source | None, authority: Authority, level: str
+    control: Control,
+    spec: Source,
+    deployment: Source | None,
+    authority: Authority,
+    *,
+    ends: tuple[bool, bool],
+    level: str,
 ) -> validation.Report:
     report = validation.validate(
         spec,
@@ -187,6 +206,8 @@ def _validate(
         stages=control.catalogues.stages,
         adapters=control.catalogues.adapters,
         files=RunFiles(control.authority.read_dirs),
+        client_input=ends[0],
+        client_output=ends[1],
         level=level,
     )
     refuse(report.findings)
@@ -212,7 +233,7 @@ def _spec_source(wanted: ReplayWanted, recorded: Recorded) -> Source:
 
 
 def _untouched(authority: Authority, spec: AnySpec) -> Authority:
-    """Return an authority for documents whose outside is not touched: a dry replay opens none of it.
+    """Return an authority for documents of a dry replay, which touches nothing outside.
 
     Code still comes from the daemon's directories alone.
     """
@@ -290,9 +311,8 @@ def _input_facts(recorded: Recorded, surveys: Mapping[str, Survey]) -> dict[str,
     }
 
 
-def _check_execute(  # noqa: PLR0913 - everything that is known before it may act
+def _check_execute(
     authority: Authority,
-    wanted: ReplayWanted,
     recorded: Recorded,
     spec: AnySpec,
     deployment: Deployment,
@@ -323,8 +343,8 @@ def _check_execute(  # noqa: PLR0913 - everything that is known before it may ac
     begins = all(each.low_sequence == 0 for each in surveys.values())
     if not whole or (not simple and not begins):
         raise DeniedError(
-            "messages are missing from what is selected, so that sequences, and with them the "
-            "original idempotency keys, are not known; select a range without gaps"
+            "the messages given again have gaps, so that sequences, and with them the original "
+            "idempotency keys, are not known; give a range without gaps"
             + ("" if simple else ", from the first message on"),
             reason="REPLAY_KEYS_UNKNOWN",
         )

@@ -39,7 +39,9 @@ class Difference:
 
 def shown(payload: ShownPayload) -> dict[str, Any]:
     """Return a payload as a message of the API has it."""
-    return asdict(payload)
+    fields = asdict(payload)
+    fields["hex"] = fields.pop("data").hex()
+    return fields
 
 
 def step_fields(step: Step, viewer: Viewer) -> dict[str, Any]:
@@ -71,9 +73,8 @@ def difference_fields(found: Difference, viewer: Viewer) -> dict[str, Any]:
     if diverged.window_first is not None:
         fields["window_first"] = diverged.window_first
         now = diverged.payload
-    for name, value in (("sequence", found.sequence),):
-        if value is not None:
-            fields[name] = value
+    if found.sequence is not None:
+        fields["sequence"] = found.sequence
     for name, payload in (("live", found.live), ("replayed", now), ("upstream", found.upstream)):
         if payload is not None:
             fields[name] = shown(viewer.show(payload))
@@ -168,6 +169,7 @@ def audit_result(
     verdict: Verdict,
     reasons: Iterable[Reason],
     egresses: Iterable[Egress],
+    *,
     divergence: Mapping[str, Any] | None,
     failure: Mapping[str, Any] | None,
     stopped: str,

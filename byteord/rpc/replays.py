@@ -47,6 +47,16 @@ class _Pass:
 
 
 @dataclass(slots=True)
+class _Outcome:
+    """What was found out about a pass."""
+
+    reasons: list[Reason]
+    egresses: list[Egress]
+    steps: list[Step]
+    difference: results.Difference | None = None
+
+
+@dataclass(slots=True)
 class _Asked:
     """One call."""
 
@@ -94,7 +104,9 @@ class Replays:
             )
             if wanted.validate_only:
                 await self._manager.check(self._admission(asked, prepared, prepared.job))
-                yield ReplayDone({"verdict": "", "selected": prepared.selected, "mode": _mode(asked)})
+                yield ReplayDone(
+                    {"verdict": "", "selected": prepared.selected, "mode": _mode(asked)}
+                )
                 return
             async with contextlib.aclosing(self._run(asked, prepared)) as events:
                 async for event in events:
@@ -131,24 +143,23 @@ class Replays:
         conditions = prepared.conditions(done.view.code_digests, conditions_here())
         reasons = reasons_of(prepared.recorded, prepared.surveys, asked.wanted.range, conditions)
         egresses = self._egresses(asked, prepared, done, reasons)
-        difference = None
+        steps = _steps_of(done) if asked.wanted.step is not None else []
+        outcome = _Outcome(reasons, egresses, steps)
         if not asked.wanted.execute and asked.wanted.step is None:
             tracer = Tracer(prepared)
             found = await asyncio.to_thread(tracer.locate, egresses)
             if found is not None:
-                yield ReplayProgress(done.view.id, _replayed(done.view), prepared.selected, "tracing")
+                so_far = _replayed(done.view)
+                yield ReplayProgress(done.view.id, so_far, prepared.selected, "tracing")
                 now, then = await self._traces(asked, prepared, tracer)
                 stage = first_to_differ(now, then) if then else last_hand(now)
-                difference = replace(found, steps=tuple(now), stage=stage)
-        steps = self._steps(asked, done)
-        yield await asyncio.to_thread(
-            self._conclude, asked, prepared, done, reasons, egresses, difference, steps
-        )
+                outcome.difference = replace(found, steps=tuple(now), stage=stage)
+        yield await asyncio.to_thread(self._conclude, asked, prepared, done, outcome)
 
     async def _traces(
         self, asked: _Asked, prepared: Prepared, tracer: Tracer
     ) -> tuple[list[Step], list[Step]]:
-        """Follow the message that differs, by the spec of the replay and, if another, the recorded."""
+        """Follow the message that differs, by this spec and, if it is another, the recorded."""
         if tracer.job is None:
             return [], []
         now = await self._traced(asked, prepared, tracer.job)
@@ -230,7 +241,9 @@ class Replays:
     ) -> list[Egress]:
         """Return every egress with its verdict."""
         given = asked.wanted.range
-        cut = any(each.limited for each in prepared.surveys.values()) or asked.wanted.step is not None
+        cut = (
+            any(each.limited for each in prepared.surveys.values()) or asked.wanted.step is not None
+        )
         ended = done.view.failure is None and prepared.recorded.complete
         whole = ended and given.whole and not cut
         live = prepared.recorded.live if given.begins_at_the_start else {}
@@ -239,36 +252,35 @@ class Replays:
             for name, area in sorted(done.job.found.areas.items())
         ]
 
-    def _steps(self, asked: _Asked, done: _Pass) -> list[Step]:
-        return _steps_of(done) if asked.wanted.step is not None else []
-
-    def _conclude(  # noqa: PLR0913 - the parts of a result
-        self,
-        asked: _Asked,
-        prepared: Prepared,
-        done: _Pass,
-        reasons: list[Reason],
-        egresses: list[Egress],
-        difference: results.Difference | None,
-        steps: list[Step],
+    def _conclude(
+        self, asked: _Asked, prepared: Prepared, done: _Pass, found: _Outcome
     ) -> ReplayDone:
         viewer, view = prepared.viewer, done.view
-        verdict = overall(egresses, reasons)
+        verdict = overall(found.egresses, found.reasons)
         stopped = results.stopped_by(view, prepared, done.job.found)
-        divergence = results.difference_fields(difference, viewer) if difference else None
+        divergence = None
+        if found.difference is not None:
+            divergence = results.difference_fields(found.difference, viewer)
         failure = None
         if view.failure is not None and stopped != "divergence":
             failure = results.failure_fields(view.failure, prepared)
         asked.facts.limits["actions_reached"] = stopped == "actions_limit"
-        outcome = results.audit_result(verdict, reasons, egresses, divergence, failure, stopped)
-        if viewer.allowed and (divergence or steps):
+        outcome = results.audit_result(
+            verdict,
+            found.reasons,
+            found.egresses,
+            divergence=divergence,
+            failure=failure,
+            stopped=stopped,
+        )
+        if viewer.allowed and (divergence or found.steps):
             outcome["payloads_shown_to"] = asked.principal
         fields: dict[str, Any] = {
             "replay_id": asked.id,
             "verdict": str(verdict),
-            "reasons": [{"code": each.code, "message": each.message} for each in reasons],
-            "egresses": [results.egress_fields(each) for each in egresses],
-            "steps": [results.step_fields(each, viewer) for each in steps],
+            "reasons": [{"code": each.code, "message": each.message} for each in found.reasons],
+            "egresses": [results.egress_fields(each) for each in found.egresses],
+            "steps": [results.step_fields(each, viewer) for each in found.steps],
             "selected": prepared.selected,
             "replayed": _replayed(view),
             "elapsed_ns": max((a["elapsed_ns"] for a in done.job.found.areas.values()), default=0),

@@ -65,6 +65,7 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         control: Control,
         requests: RequestStore,
         bundles: Bundles,
+        *,
         doctor: Doctor,
         replays: Replays,
         who: Who,
@@ -275,7 +276,10 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         """Replay, and stream how far it is; its last answer is what it came to."""
         self._control.check_up()
         check_request_id(request.request_id)
-        principal, sees = self._who.principal(context.peer()), self._who.sees_payloads(context.peer())
+        principal, sees = (
+            self._who.principal(context.peer()),
+            self._who.sees_payloads(context.peer()),
+        )
         wanted = convert_replays.wanted_from_proto(request)
         replayed = self._replays.replay(wanted, principal, sees=sees)
         async with contextlib.aclosing(replayed) as events:

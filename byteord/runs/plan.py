@@ -122,9 +122,7 @@ def make_plan(
     return tuned(plan, tuning, host, strict=strict(tuning, deployment.environment))
 
 
-def plan_of(
-    admission: Admission, run_id: str, host: HostFacts, authority: Authority
-) -> RunPlan:
+def plan_of(admission: Admission, run_id: str, host: HostFacts, authority: Authority) -> RunPlan:
     """Return the plan of an admitted run, or of the replay that it is."""
     spec, deployment, job = admission.spec, admission.deployment, admission.replay
     if job is not None:

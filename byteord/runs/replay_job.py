@@ -1,4 +1,4 @@
-"""A replay as the run that it is: the plan of the recorded spec with other ends, and what it leaves behind.
+"""A replay as the run that it is: a plan with other ends, and what it leaves behind.
 
 Owns what makes a run a replay: where input comes from, that output is digested, that nothing is
 restarted, written to a journal of the deployment, or tuned beyond the defaults. What to make of

@@ -27,7 +27,8 @@ def open_replay_end(role: RolePlan, context: OpenContext, directory: str) -> Any
     """
     if context.resume is not None:
         raise AdapterError(
-            f"adapter {role.name}: its worker died, and a replay is not gone on with: start it again",
+            f"adapter {role.name}: its worker died, and a replay is not gone on with: start it "
+            "again",
             reason="REPLAY_NOT_RESUMED",
         )
     if role.kind == "ingress":

@@ -165,7 +165,9 @@ class ActionStage:
             self._count("done_before")
             return ""
         if self._budget is not None and not self._budget.take():
-            return f"ACTION_LIMIT: the replay has attempted {self._budget.most:,} actions, its limit"
+            return (
+                f"ACTION_LIMIT: the replay has attempted {self._budget.most:,} actions, its limit"
+            )
         if self._actor is None:
             self._journal.write(lines.WOULD, bytes=len(payload), **note)
             self._count("would_have_acted")
