@@ -5,9 +5,10 @@
 
 static const char byteor_digest_stop[] = "REPLAY_DIVERGED: what leaves here differs from what left live";
 
-static void byteor_digest_diverge(byteor_digest_area *area, uint32_t how, const byteor_slot *slot, uint64_t sequence) {
+/* Note message `index` of this egress, if it is the first one that differs. */
+static void byteor_digest_diverge(byteor_digest_area *area, uint32_t how, const byteor_slot *slot, uint64_t sequence, uint64_t index) {
     if (area->diverged) return;
-    area->index = area->rolling.count;
+    area->index = index;
     area->time_ns = slot->time_ns;
     area->sequence = sequence;
     area->length = slot->length;
@@ -20,13 +21,13 @@ static void byteor_digest_diverge(byteor_digest_area *area, uint32_t how, const 
 static void byteor_digest_compare(byteor_digest_sink *self, const byteor_slot *slot, uint64_t sequence) {
     const byteor_journal_frame *frame = byteor_frames_peek(&self->expected);
     if (frame == NULL) {
-        byteor_digest_diverge(self->area, BYTEOR_DIVERGED_EXTRA, slot, sequence);
+        byteor_digest_diverge(self->area, BYTEOR_DIVERGED_EXTRA, slot, sequence, self->area->rolling.count);
         return;
     }
     const uint8_t *payload = (const uint8_t *)slot + BYTEOR_SLOT_HEADER_BYTES;
     byteor_frames_take(&self->expected, frame);
     if (frame->length - 1u != slot->length || memcmp(frame + 1, payload, slot->length) != 0)
-        byteor_digest_diverge(self->area, BYTEOR_DIVERGED_MESSAGE, slot, sequence);
+        byteor_digest_diverge(self->area, BYTEOR_DIVERGED_MESSAGE, slot, sequence, self->area->rolling.count);
 }
 
 /* The digest stands at a place where it is known what it was live. */
@@ -34,10 +35,8 @@ static void byteor_digest_mark_reached(byteor_digest_area *area, const byteor_sl
     byteor_digest_mark *mark = &byteor_digest_marks(area)[area->next_mark++];
     byteor_rolling_digest(&area->rolling, mark->seen);
     mark->reached = 1;
-    if (memcmp(mark->seen, mark->wanted, SHA256_BYTES) != 0) {
-        byteor_digest_diverge(area, BYTEOR_DIVERGED_MARK, slot, sequence);
-        if (area->diverged == BYTEOR_DIVERGED_MARK) area->index = area->rolling.count - 1;
-    }
+    if (memcmp(mark->seen, mark->wanted, SHA256_BYTES) != 0)
+        byteor_digest_diverge(area, BYTEOR_DIVERGED_MARK, slot, sequence, area->rolling.count - 1);
 }
 
 static void byteor_digest_one(byteor_digest_sink *self, const byteor_slot *slot, uint64_t sequence) {

@@ -133,7 +133,7 @@ def _decoder(_: click.Context, __: click.Parameter, form: str) -> Decoder:
 )
 @shared_options
 def command(app: App, source: str, **given: Any) -> int:
-    """Run captured input again and hold what leaves against what left live.
+    """Run captured input again and compare what leaves.
 
     SOURCE is the directory of a capture or of a journal, an incident bundle, or a run of the daemon
     that was captured. It runs dry: stages and adapters with side effects write down what they would
