@@ -16,7 +16,8 @@ from types import FrameType
 from typing import Any, Self
 
 from byteorctl.checksum import Running
-from byteorctl.client import Client, OutputChunk, Stream, Upload
+from byteorctl.client import Client, Stream, Upload
+from byteorctl.client_values import OutputChunk
 from byteorctl.errors import CallError, CliError, Plain
 from byteorctl.exit_codes import BY_RUN_STATE, Exit
 from byteorctl.feed import Feeder

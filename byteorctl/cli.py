@@ -32,6 +32,7 @@ VERBS = {
     "watch": "Follow the changes of runs.",
     "top": "Watch rates, depths and latencies of live runs.",
     "tap": "Show messages of a lane as they pass.",
+    "dead-letters": "Get back the messages that actions of a run could not deliver.",
     "doctor": "Look whether the daemon's host is ready for a profile.",
     "snapshot": "Read the state of a run's rings from shared memory.",
     "incident-bundle": "Take an incident bundle of a run, live or ended.",

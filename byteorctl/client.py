@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -27,6 +26,14 @@ from byteor.v1 import (
 )
 from byteorctl.address import Address
 from byteorctl.checksum import Running, crc32c_of
+from byteorctl.client_values import (
+    OutputChunk,
+    ReplayEvent,
+    SnapshotChunk,
+    StartRequest,
+    TapBatch,
+    TappedMessage,
+)
 from byteorctl.details import details_of
 from byteorctl.errors import CallError, CliError, Plain
 from byteorctl.exit_codes import Exit, exit_for
@@ -41,69 +48,6 @@ CHANNEL_OPTIONS = (
     ("grpc.default_authority", "localhost"),
     ("grpc.enable_http_proxy", 0),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class OutputChunk:
-    """A piece of a run's output; the last one has `end` set and speaks of the whole."""
-
-    data: bytes
-    offset: int
-    end: bool
-    total_bytes: int
-    crc32c: int
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotChunk:
-    """A piece of a snapshot; `crc32c` is of all so far, `sha256` of the whole, in the last one."""
-
-    data: bytes
-    crc32c: int
-    sha256: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class TappedMessage:
-    """A message that passed; `payload` is a digest where the batch says so."""
-
-    sequence: int
-    stripe: int
-    time_ns: int
-    type: int
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class TapBatch:
-    """Messages that passed, and totals since the tap began."""
-
-    messages: tuple[TappedMessage, ...]
-    missed: int
-    filtered: int
-    digests: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayEvent:
-    """Progress, or at the end the result."""
-
-    progress: Plain | None
-    result: Plain | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartRequest:
-    """What `run` asks for."""
-
-    spec: DocumentFile
-    deployment: DocumentFile | None
-    client_input: bool
-    client_output: bool
-    single_process: bool
-    overrides: Mapping[str, str]
-    validate_only: bool = False
-    approval: bytes = b""
 
 
 class Stream(Generic[T]):
@@ -323,6 +267,11 @@ class Client:
         call = self._stub.ReadAudit(request, timeout=timeout_s)
         return self._stream("ReadAudit", call, _audit_part)
 
+    def dead_letters(self, run_id: str) -> Stream[list[Plain]]:
+        """Return the messages that actions of a run could not deliver, a few at a time."""
+        request = governance_pb2.ReadDeadLettersRequest(run_id=run_id)
+        return self._stream("ReadDeadLetters", self._stub.ReadDeadLetters(request), _letters)
+
     def watch_runs(self, run_id: str, *, after_revision: int = 0) -> Stream[Plain]:
         """Return the events of one run, or of all when `run_id` is empty."""
         request = runs_pb2.WatchRunsRequest(run_id=run_id, after_revision=after_revision)
@@ -463,6 +412,10 @@ def _audit_part(answer: governance_pb2.ReadAuditResponse) -> Plain:
         "checkpoint": answer.checkpoint,
         "public_key": answer.public_key,
     }
+
+
+def _letters(answer: governance_pb2.ReadDeadLettersResponse) -> list[Plain]:
+    return [{**to_plain(each), "payload": each.payload} for each in answer.letters]
 
 
 def _output_chunk(answer: runs_pb2.TakeOutputResponse) -> OutputChunk:

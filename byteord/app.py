@@ -36,7 +36,7 @@ from byteord.rpc.replays import Replays
 from byteord.rpc.requests import RequestStore
 from byteord.rpc.server import ApiServer
 from byteord.rpc.servicer import ControlServicer
-from byteord.runs.effects import governance_sample
+from byteord.runs.effect_views import governance_sample
 from byteord.runs.events import EventLog
 from byteord.runs.host import read_host
 from byteord.runs.manager import RunManager, RunSettings

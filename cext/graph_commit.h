@@ -145,6 +145,7 @@ static inline void byteor_graph_recover(byteor_unit_runtime *u) {
             if (u->source && port->progress > u->work.time_last) u->work.time_last = port->progress;
         }
     }
+    byteor_recover_capture(u);
     byteor_graph_show(u);
     byteor_graph_show_counters(u);
 }

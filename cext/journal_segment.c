@@ -124,7 +124,8 @@ void byteor_journal_retain(byteor_journal_writer *w, uint64_t unix_ns) {
     while (w->segments > 1) {
         int large = w->retention_bytes && (uint64_t)w->segments * w->segment_bytes > w->retention_bytes;
         int old = w->retention_ns && unix_ns - w->last_unix_ns[0] > w->retention_ns && unix_ns > w->last_unix_ns[0];
-        if (!large && !old) return;
+        int many = w->retention_frames && w->id[w->segments - 1] - w->id[1] >= w->retention_frames;
+        if (!large && !old && !many) return;
         segment_name(w->id[0], name);
         (void)unlinkat(w->directory_fd, name, 0);
         w->segments--;

@@ -24,7 +24,8 @@ from byteorctl.files import (
 
 if TYPE_CHECKING:
     from byteorctl.attached import Outcome
-    from byteorctl.client import Client, StartRequest
+    from byteorctl.client import Client
+    from byteorctl.client_values import StartRequest
     from byteorctl.feed import Feeder
 
 START_TIMEOUT_S = 60.0
@@ -200,7 +201,7 @@ def _wanted(given: Wanted) -> Wanted:
 
 
 def _start_request(wanted: Wanted, *, validate_only: bool = False) -> StartRequest:
-    from byteorctl.client import StartRequest
+    from byteorctl.client_values import StartRequest
 
     return StartRequest(
         spec=wanted.spec,

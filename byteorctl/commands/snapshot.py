@@ -17,7 +17,7 @@ from byteorctl.output.formats import emit
 from byteorctl.output.tree import show_tree
 
 if TYPE_CHECKING:
-    from byteorctl.client import SnapshotChunk
+    from byteorctl.client_values import SnapshotChunk
 
 
 @click.command("snapshot", epilog=example("byteorctl snapshot es-trades --out snapshot.json"))

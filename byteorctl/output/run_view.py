@@ -76,10 +76,17 @@ def show_effects(screen: Screen, run: Plain) -> None:
     if not effects:
         return
     rows = [
-        [each["role"], each["capability"], each["target"], each["mode"]]
+        [
+            each["role"],
+            each["capability"],
+            each["target"],
+            each["mode"],
+            *(count(each[name]) for name in ("done", "would", "held", "dead_letters")),
+        ]
         for each in effects["effects"]
     ]
-    _table(screen, ["role", "does", "to", "mode"], rows)
+    columns = ["role", "does", "to", "mode", "#done", "#would", "#held", "#dead letters"]
+    _table(screen, columns, rows)
     said = [effects["lease"], effects["message"]]
     screen.fields(
         [

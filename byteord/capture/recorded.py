@@ -33,6 +33,8 @@ class LiveEgress:
     """(count, digest so far), by count."""
     messages: str = ""
     """Directory with every message that left; empty: digests alone were kept."""
+    lost: int = 0
+    """Messages that left and that the digest does not cover."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ def _live(directory: str, name: str) -> LiveEgress | None:
             sha256=str(raw["sha256"]),
             checkpoints=tuple(sorted((c, d) for c, d in marks if _is_digest(d) and c > 0)),
             messages=place if os.path.isdir(place) else "",
+            lost=int(raw.get("lost") or 0),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error

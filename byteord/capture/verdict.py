@@ -87,6 +87,11 @@ def reasons_of(
     elif not source.live:
         found.append(Reason("no_live_digests", "the capture has no digest of any egress"))
     found += [
+        Reason("gap", f"egress {name}: {live.lost:,} messages are not in the live digest")
+        for name, live in source.live.items()
+        if live.lost
+    ]
+    found += [
         Reason("nondeterministic_stage", f"stage {stage} does not declare that it is deterministic")
         for stage in how.nondeterministic
     ]

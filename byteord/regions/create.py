@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from byteord._cext import region
+from byteord.deployment.capture import TAPE_SLOT_BYTES
 from byteord.deployment.plan import RunPlan, UnitPlan
 from byteord.deployment.ports import index_file, journal_lanes, unit_areas
 from byteord.errors import AlreadyExistsError, ByteorError, DeniedError, ResourceError
@@ -110,6 +111,10 @@ def _fill(directory: Path, plan: RunPlan) -> None:
         )
         if lane.journal is not None and not lane.journal.durable:
             journal_directory(str(directory), lane).mkdir(mode=0o700)
+    if plan.capture is not None:
+        size = {"capacity": plan.capture.tape_slots, "slot_bytes": TAPE_SLOT_BYTES, "cells": 1}
+        for tape in plan.capture.tapes:
+            _create(directory / tape.file, region.create_ring, ident=identity, clock=clock, **size)
     units, roles = control_tables(plan)
     _create(
         directory / CONTROL,

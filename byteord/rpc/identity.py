@@ -55,6 +55,7 @@ ROLE_OF_METHOD = {
     "Doctor": Role.VIEWER,
     "PrepareApproval": Role.VIEWER,
     "ReadAudit": Role.APPROVER,
+    "ReadDeadLetters": Role.ADMIN,
     "GetCapabilities": Role.VIEWER,
     "GetCompatibility": Role.VIEWER,
     "GetVersion": Role.VIEWER,

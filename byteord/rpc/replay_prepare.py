@@ -18,10 +18,12 @@ from byteord.capture.shown import Viewer
 from byteord.capture.verdict import Conditions, marks_of
 from byteord.deployment import validate as validation
 from byteord.deployment.model import Authority, Deployment
+from byteord.deployment.plan import RunPlan
 from byteord.errors import DataError, DeniedError, InvalidArgumentError, NotFoundError
 from byteord.regions.segments import Survey
 from byteord.rpc.control import Control, refuse
 from byteord.rpc.replay_wanted import ReplayWanted
+from byteord.runs.choices import free_roles
 from byteord.runs.files import RunFiles
 from byteord.runs.replay_job import ReplayInput, ReplayJob, ReplayOutput
 from byteord.spec.document import Source
@@ -68,12 +70,13 @@ class Prepared:
         then = self.recorded.facts.get("spec_sha256")
         return then is not None and then != self.spec.sha256
 
-    def conditions(self, code: Mapping[str, str], here: Mapping[str, Any]) -> Conditions:
+    def conditions(
+        self, code: Mapping[str, str], here: Mapping[str, Any], plan: RunPlan | None
+    ) -> Conditions:
         """Return how it is run, for the verdict."""
         own = [each for each in self.spec.stages if not parse_key(each.stage).is_builtin]
         users = [each for each in own if not parse_key(each.stage).is_action]
         recorded = [each.name for each in users if each.effects != () and not self.job.execute]
-        choosers = self.recorded.facts.get("choosers") or ()
         return Conditions(
             spec_changed=self.spec_changed,
             code=code,
@@ -82,7 +85,7 @@ class Prepared:
                 each.name for each in users if not each.deterministic and each.name not in recorded
             ],
             recorded=recorded,
-            free=[str(each.get("name")) for each in choosers if isinstance(each, dict)],
+            free=free_roles(plan) if plan is not None else (),
         )
 
 
@@ -159,7 +162,7 @@ def _documents(
         kept = [
             line
             for line in recorded.deployment_kv.splitlines(keepends=True)
-            if not line.startswith((*_DIGEST_KEYS, b"capture."))
+            if not line.startswith(_DIGEST_KEYS)
         ]
         deployment = Source("deployment.kv", b"".join(kept), "kv")
     authority = control.authority
@@ -377,6 +380,7 @@ def _job(
             if comparable
         },
         run_id=recorded.run_id,
+        hash_seed=_hash_seed(recorded),
         sequence_base=only.low_sequence if only is not None else 0,
         speed=wanted.speed,
         execute=wanted.execute,
@@ -385,6 +389,12 @@ def _job(
         streams=_streamed(wanted, spec),
         code_dirs=_code(wanted, recorded),
     )
+
+
+def _hash_seed(recorded: Recorded) -> int | None:
+    conditions = recorded.facts.get("conditions")
+    seed = conditions.get("pythonhashseed") if isinstance(conditions, Mapping) else None
+    return seed if isinstance(seed, int) and 0 <= seed < 1 << 32 else None
 
 
 def _streamed(wanted: ReplayWanted, spec: AnySpec) -> str:

@@ -17,7 +17,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from byteord.capture.conditions import conditions_here
 from byteord.capture.divergence import Step, first_to_differ, last_hand, steps_of
 from byteord.capture.replay_audit import replay_audit
 from byteord.capture.verdict import Egress, Reason, egress_of, overall, reasons_of
@@ -29,6 +28,7 @@ from byteord.rpc.replay_sources import Piece, ReplaySources, Uploaded
 from byteord.rpc.replay_trace import Tracer
 from byteord.rpc.replay_wanted import ReplayDone, ReplayProgress, ReplayWanted
 from byteord.runs.admission import new_run_id
+from byteord.runs.captures import host_conditions
 from byteord.runs.replay_job import ReplayJob
 from byteord.runs.view import Admission, RunView
 
@@ -140,7 +140,7 @@ class Replays:
                     yield event
         assert done is not None  # noqa: S101  a pass ends with itself, or raises
         asked.actions = results.action_rows(done.job.found, done.job.made)
-        conditions = prepared.conditions(done.view.code_digests, conditions_here())
+        conditions = prepared.conditions(done.view.code_digests, host_conditions(), done.job.made)
         reasons = reasons_of(prepared.recorded, prepared.surveys, asked.wanted.range, conditions)
         egresses = self._egresses(asked, prepared, done, reasons)
         steps = _steps_of(done) if asked.wanted.step is not None else []

@@ -240,6 +240,17 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
             async for chunk in chunks:
                 yield chunk
 
+    async def ReadDeadLetters(  # noqa: N802  name of the API
+        self, request: governance_pb.ReadDeadLettersRequest, context: Context
+    ) -> AsyncIterator[governance_pb.ReadDeadLettersResponse]:
+        """Stream the messages that actions of a run could not deliver; written down who reads."""
+        principal = self._who.principal(context.peer())
+        letters = await self._control.dead_letters(request.run_id, principal)
+        while batch := await asyncio.to_thread(streams.some, letters, streams.LETTERS_MAX):
+            yield governance_pb.ReadDeadLettersResponse(
+                letters=map(convert_governance.letter_to_proto, batch)
+            )
+
     async def CreateBundle(  # noqa: N802  name of the API
         self, request: bundles_pb.CreateBundleRequest, context: Context
     ) -> bundles_pb.CreateBundleResponse:

@@ -36,7 +36,8 @@ from byteord.runs.describe import (
     worker_views,
 )
 from byteord.runs.documents import load_documents
-from byteord.runs.effects import acting, decode_credential, effects_view
+from byteord.runs.effect_views import acting, effects_view
+from byteord.runs.effects import decode_credential
 from byteord.runs.leftovers import mapping_pids, stop_leftovers
 from byteord.runs.replay_job import ReplayJob
 from byteord.runs.shim_client import (
@@ -49,7 +50,7 @@ from byteord.runs.shim_client import (
 )
 from byteord.runs.state import RunState, may_follow
 from byteord.runs.streams import InputStream, OutputStream, stream_pair
-from byteord.runs.view import ConditionView, FailureView, RunView
+from byteord.runs.view import ConditionView, EffectsView, FailureView, RunView
 from byteord.tuning.monitor import Report, read_report
 
 _START_FAILURES = frozenset({"START_FAILED", "WORKER_DIED", "TUNING_DEGRADED"})
@@ -180,6 +181,7 @@ class LiveRun:
                 input_fd=input_fd,
                 output_fd=output_fd,
                 bound=bound,
+                hash_seed=self.plan.hash_seed,
             )
             self._follow(control, self._child)
             self.facts = replace(self.facts, shim_pid=self._child)
@@ -252,6 +254,10 @@ class LiveRun:
             with contextlib.suppress(RegionError):
                 self._last_read = self._reader.read()
         return self._last_read
+
+    def effects(self) -> EffectsView | None:
+        """Return what it does outside, counted; None when it has no effects."""
+        return effects_view(self.plan, self.lease, self.read()) if self.plan.effects else None
 
     def tuning(self) -> Report:
         """Return what its shim read back of its workers' tuning, now or last."""
@@ -409,7 +415,7 @@ class LiveRun:
             or dict(status.code_digests if status else {}),
             revision=self.revision,
             principal=self.facts.principal,
-            effects=effects_view(self.plan, self.lease),
+            effects=effects_view(self.plan, self.lease, read),
         )
 
 

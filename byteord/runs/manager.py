@@ -30,11 +30,12 @@ from byteord.policy.governor import Governor
 from byteord.regions.create import create_run, remove_run
 from byteord.runs.admission import asked_of, check_ceilings, code_dirs_of, new_run_id
 from byteord.runs.adoption import find_runs
+from byteord.runs.captures import begin_capture
 from byteord.runs.clients import RunClients
 from byteord.runs.code import code_digests, pin_code
 from byteord.runs.describe import stuck_roles
 from byteord.runs.documents import save_documents
-from byteord.runs.effects import LeaseKeeper, encode_credential, with_effects
+from byteord.runs.effects import LeaseKeeper, encode_credential, with_effects, without_effects
 from byteord.runs.failures import run_error
 from byteord.runs.history import History
 from byteord.runs.host import read_host
@@ -138,6 +139,7 @@ class RunManager:
             run.release()
             self._clients.drop(run, "the run did not start")
             del self._live[run.id]
+            await asyncio.to_thread(without_effects, run.plan)
             if run.directory:
                 await asyncio.to_thread(remove_run, run.directory)
             raise
@@ -181,10 +183,17 @@ class RunManager:
             credential=encode_credential(admission.approval),
             side_effects=str(admission.deployment.effects.side_effects),
         )
-        run.plan = with_effects(pin_code(run.plan, digests), grant, admission.deployment)
+        run.plan = await asyncio.to_thread(
+            with_effects,
+            pin_code(run.plan, digests),
+            grant,
+            admission.deployment,
+            self.governor.actions_dir,
+        )
         await asyncio.to_thread(make_directories, run.plan)
         run.directory = await asyncio.to_thread(create_run, self._settings.regions_root, run.plan)
         run.documents = RunDocuments(admission.spec.kv, admission.deployment.kv)
+        await asyncio.to_thread(begin_capture, run.plan, run.documents, digests)
         await asyncio.to_thread(save_documents, run.directory, run.documents)
         if admission.replay is not None:
             await asyncio.to_thread(admission.replay.prepare, run.directory, run.plan)
@@ -279,7 +288,7 @@ class RunManager:
             await asyncio.to_thread(run.replay.harvest, run.directory, run.plan)
         view = replace(view, revision=self._hub.next_revision())
         run.release()
-        await self._leases.ended(run)
+        await self._leases.ended(run, view.effects)
         try:
             await asyncio.to_thread(self._history.add, view, snapshot, run.documents)
         except OSError as error:

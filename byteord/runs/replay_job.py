@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from byteord._cext import replay as native
+from byteord.deployment.capture import Capture
 from byteord.deployment.model import Adapter, Deployment, FailurePolicy, Tuning
 from byteord.deployment.plan import ReplayPlan, RolePlan, RunPlan
 from byteord.policy.needs import ACTING_ADAPTERS
@@ -72,6 +73,8 @@ class ReplayJob:
     """By egress."""
     run_id: str = ""
     """Of the recorded run: part of idempotency keys; empty: unknown."""
+    hash_seed: int | None = None
+    """PYTHONHASHSEED of the recorded run; None: unknown."""
     sequence_base: int = 0
     """What is added to a sequence to have the recorded one."""
     speed: float = 0.0
@@ -117,6 +120,7 @@ class ReplayJob:
             failure=replace(failure, restarts_max=0),
             effects=replace(deployment.effects, dry_run=not self.execute),
             journals={},
+            capture=Capture(),
             tuning=replace(Tuning(), wait=deployment.tuning.wait, fuse=deployment.tuning.fuse),
         )
 
@@ -133,6 +137,7 @@ class ReplayJob:
                 sequence_base=self.sequence_base,
                 actions_max=self.actions_max,
                 traces=self.trace_ns > 0,
+                hash_seed=self.hash_seed,
             ),
         )
 
@@ -193,7 +198,7 @@ class ReplayJob:
                 with contextlib.suppress(OSError, ValueError):
                     data = (place / trace_file(worker.index)).read_bytes()
                     self.found.trace += native.read_trace(data)[0]
-        for path in sorted(place.glob("actions-*.journal")):
+        for path in sorted(Path(plan.actions_dir or directory).glob("actions-*.journal")):
             self._read_actions(path)
         self.found.budget_spent = (place / SPENT).exists()
 

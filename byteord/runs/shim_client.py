@@ -121,14 +121,23 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def spawn_shim(
-    directory: str, *, control: int, input_fd: int = -1, output_fd: int = -1, bound: bool = False
+    directory: str,
+    *,
+    control: int,
+    input_fd: int = -1,
+    output_fd: int = -1,
+    bound: bool = False,
+    hash_seed: int | None = None,
 ) -> int:
     """Start the shim of a run directory with the ends of its sockets.
 
-    What it prints goes to `shim.log` there. Return its pid, which is the caller's to reap: a shim
-    may outlive any object that would do it. Raises UnavailableError when it cannot be made.
+    What it prints goes to `shim.log` there. `hash_seed`: PYTHONHASHSEED of it and its workers;
+    None: a random one. Return its pid, which is the caller's to reap: a shim may outlive any object
+    that would do it. Raises UnavailableError when it cannot be made.
     """
-    command = [sys.executable, "-I", "-m", "byteord.shim", directory, "--control-fd", str(control)]
+    isolated = ["-I"] if hash_seed is None else ["-P", "-s"]  # -I would not look at the seed
+    command = [sys.executable, *isolated, "-m", "byteord.shim", directory]
+    command += ["--control-fd", str(control)]
     if input_fd >= 0:
         command += ["--input-fd", str(input_fd)]
     if output_fd >= 0:
@@ -146,7 +155,7 @@ def spawn_shim(
             pass_fds=[each for each in (control, input_fd, output_fd) if each >= 0],
             start_new_session=True,
             cwd=directory,
-            env=clean_environment(os.environ),
+            env=_environment(hash_seed),
         )
     except OSError as error:
         raise UnavailableError(
@@ -158,6 +167,12 @@ def spawn_shim(
         os.close(log)
     child.returncode = 0
     return child.pid
+
+
+def _environment(hash_seed: int | None) -> dict[str, str]:
+    """Return the environment of a shim: nothing in it changes what Python loads."""
+    clean = clean_environment(os.environ)
+    return clean if hash_seed is None else {**clean, "PYTHONHASHSEED": str(hash_seed)}
 
 
 def connect_shim(directory: str) -> tuple[socket.socket, int] | None:

@@ -214,12 +214,20 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class EffectView:
-    """One effect of one role; `mode` is `act` or `record`."""
+    """One effect of one role; `mode` is `act` or `record`.
+
+    Messages so far: `done` outside, those that `would` have been in a dry run, that were `held`
+    without a lease, and that were set aside as `dead_letters`.
+    """
 
     role: str
     capability: str
     target: str
     mode: str
+    done: int = 0
+    would: int = 0
+    held: int = 0
+    dead_letters: int = 0
 
 
 @dataclass(frozen=True, slots=True)

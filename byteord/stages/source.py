@@ -25,17 +25,28 @@ from byteord.errors import StageError
 class _SourceLoader(SourceFileLoader):
     """Compiles the source each time; never looks at `__pycache__`."""
 
+    frozen = ""
+    """Where the bytes are, if not where the module says it comes from."""
+
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
         code: CodeType = self.source_to_code(self.get_data(path), path)
         return code
 
+    def get_data(self, path: str) -> bytes:
+        return bytes(super().get_data(self.frozen if self.frozen and path == self.path else path))
+
 
 class _CodeFinder:
-    """Finds modules beneath the code directories alone; goes first on `sys.meta_path`."""
+    """Finds modules beneath the code directories alone; goes first on `sys.meta_path`.
 
-    def __init__(self, code_dirs: Sequence[str]) -> None:
+    A module of one file that was copied from one of `shown` says that it comes from there, so that
+    it finds what lies beside it.
+    """
+
+    def __init__(self, code_dirs: Sequence[str], shown: Sequence[str] = ()) -> None:
         self.code_dirs = [os.path.realpath(directory) for directory in code_dirs]
+        self.shown = [os.path.realpath(directory) for directory in shown]
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, _target: ModuleType | None = None
@@ -46,12 +57,24 @@ class _CodeFinder:
             spec = FileFinder(entry, *loaders).find_spec(name)
             if spec is not None:
                 self._refuse_links(name, spec)
-                return spec
+                return self._as_shown(spec)
         return None
+
+    def _as_shown(self, spec: ModuleSpec) -> ModuleSpec:
+        loader = spec.loader
+        if not isinstance(loader, _SourceLoader) or spec.submodule_search_locations is not None:
+            return spec
+        for directory in self.shown:
+            path = os.path.join(directory, os.path.basename(loader.path))
+            if os.path.dirname(loader.path) in self.code_dirs and os.path.isfile(path):
+                loader.frozen, loader.path, spec.origin = loader.path, path, path
+                break
+        return spec
 
     def holds(self, path: str) -> bool:
         """Tell whether a path lies beneath a code directory."""
-        return any(path == each or path.startswith(each + os.sep) for each in self.code_dirs)
+        allowed = (*self.code_dirs, *self.shown)
+        return any(path == each or path.startswith(each + os.sep) for each in allowed)
 
     def _refuse_links(self, name: str, spec: ModuleSpec) -> None:
         places = [spec.origin] if spec.has_location else list(spec.submodule_search_locations or ())
@@ -64,13 +87,15 @@ class _CodeFinder:
                 )
 
 
-def import_code(name: str, code_dirs: Sequence[str]) -> ModuleType:
+def import_code(name: str, code_dirs: Sequence[str], shown: Sequence[str] = ()) -> ModuleType:
     """Import module `name` and what it imports of its neighbours from the code directories.
+
+    `shown`: where the code directories were copied from.
 
     StageError: STAGE_MODULE_NOT_FOUND, STAGE_MODULE_IS_LINK, STAGE_IMPORT_FAILED (with what the
     module raised).
     """
-    finder = _install(code_dirs)
+    finder = install_finder(code_dirs, shown)
     try:
         module = importlib.import_module(name)
     except StageError:
@@ -86,10 +111,10 @@ def import_code(name: str, code_dirs: Sequence[str]) -> ModuleType:
     return module
 
 
-def _install(code_dirs: Sequence[str]) -> _CodeFinder:
+def install_finder(code_dirs: Sequence[str], shown: Sequence[str] = ()) -> _CodeFinder:
     """Put a finder of these directories in front, or return the one that is there."""
     sys.dont_write_bytecode = True
-    finder = _CodeFinder(code_dirs)
+    finder = _CodeFinder(code_dirs, shown)
     for each in sys.meta_path:
         if isinstance(each, _CodeFinder) and each.code_dirs == finder.code_dirs:
             return each

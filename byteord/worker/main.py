@@ -35,6 +35,7 @@ from byteord.deployment.plan import (
 from byteord.deployment.ports import is_graph_unit
 from byteord.errors import ByteorError
 from byteord.tuning.apply import Outcome, begin, enter, pin_thread, settle
+from byteord.worker.capture import open_tapes
 from byteord.worker.graph import open_graph
 from byteord.worker.journals import open_journals
 
@@ -134,6 +135,8 @@ class Worker:
         members = [opened[role.index][0] for role in roles]
         touched = sum(opened[role.index][1] for role in roles)
         stages = [role for role in roles if role.kind == "stage"]
+        tapes = open_tapes(self.host, plan, unit)
+        self.handles.append(tapes)
         self.host.add_unit(
             unit.index,
             members=members,
@@ -148,6 +151,7 @@ class Worker:
             wait=plan.wait,
             sleep_ns_max=plan.sleep_ns_max,
             gate=plan.effects_policy if any(map(self._acts, roles)) else "",
+            capture=tapes.address if tapes is not None else 0,
             **(
                 self._on_ports(unit, stages, touched)
                 if is_graph_unit(plan, unit)
@@ -226,7 +230,7 @@ class Worker:
         if self._effect(role, "record"):
             from byteord.stages.actions.open import open_recorder
 
-            return open_recorder(role, self._journal())
+            return open_recorder(role, self.plan.run_id, self._journal())
         if role.is_python:
             from byteord.worker import python_stage
 
@@ -245,7 +249,8 @@ class Worker:
         from byteord.stages.actions.journal import ActionJournal
 
         if self.journal is None:
-            self.journal = ActionJournal(self.directory, self.worker.index)
+            directory = self.plan.actions_dir or self.directory
+            self.journal = ActionJournal(directory, self.worker.index)
         return self.journal
 
     def _open_action(self, role: RolePlan) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,7 +122,12 @@ def _given(count: int) -> list[Frame]:
 
 def _keys(given: list[Frame]) -> list[str]:
     kept = [frame for frame in given if b"keep" in frame.payload]
-    return [idempotency_key(RUN_ID, "ring-0", frame.rx_sequence) for frame in kept]
+    return [
+        idempotency_key(
+            RUN_ID, "post", frame.rx_sequence, hashlib.sha256(frame.payload).hexdigest()
+        )
+        for frame in kept
+    ]
 
 
 @pytest.mark.timeout(120)

@@ -22,7 +22,7 @@ with ending_on_interrupt(way_out_s=0.05):
 ORDERLY = """
 import signal, threading
 from byteorctl.interrupt import ending_on_interrupt
-with ending_on_interrupt(way_out_s=0.05):
+with ending_on_interrupt(way_out_s=30):
     try:
         print("here", flush=True)
         threading.Event().wait()
