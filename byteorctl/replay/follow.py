@@ -10,7 +10,8 @@ from byteorctl.errors import CliError, Plain
 from byteorctl.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from byteorctl.client import Client, ReplayEvent, Stream
+    from byteorctl.client import Client, Stream
+    from byteorctl.client_values import ReplayEvent
     from byteorctl.files import OutputFile
 
 TAKE_GRACE_S = 30.0

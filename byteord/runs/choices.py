@@ -10,8 +10,8 @@ from byteord.deployment.plan import LanePlan, RolePlan, RunPlan
 def free_roles(plan: RunPlan) -> Sequence[str]:
     """Return the names of roles whose choices are not given by their input, in the plan's order.
 
-    A merge that is not `ordered`, a consumer of several producers, a `work_queue`, and who writes to
-    a lane that drops, or reads one without gating it.
+    A merge that is not `ordered`, a consumer of several producers, a `work_queue`, and who writes
+    to a lane that drops, or reads one without gating it.
     """
     return [role.name for role in plan.roles if _chooses(plan, role)]
 
