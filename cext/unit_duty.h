@@ -172,16 +172,7 @@ static inline int byteor_after_failure(byteor_unit_runtime *u, uint64_t first, u
     const char *text = u->failure_text;
     u->clock_ns = byteor_now_ns(u->clock);
     byteor_show_turn(u, u->clock_ns);
-    if (u->failed_unknown && u->rerunnable && !is_end) {
-        u->failed_unknown = 0;
-        if (byteor_run_singly(u, first, count) == count) { /* it fails on the batch only: noted, and passed */
-            byteor_note_error(u->member[member].role, failure, first, text, strlen(text));
-            return u->failure ? BYTEOR_DUTY_FAILED : BYTEOR_DUTY_WORKED;
-        }
-        if (u->skip_failed && u->work.position == u->failed_sequence) return byteor_skip_message(u);
-        return BYTEOR_DUTY_FAILED;
-    }
-    if (!is_end && good > 0 && u->rerunnable && failure == BYTEOR_FAILURE_STAGE) {
+    if (!is_end && !u->failed_unknown && good > 0 && u->rerunnable && failure == BYTEOR_FAILURE_STAGE) {
         byteor_undo_save(u, first, good);
         if (byteor_run_stages(u, first, good, 0, 1) == 0) {
             u->failure = BYTEOR_FAILURE_NONE;
@@ -190,7 +181,18 @@ static inline int byteor_after_failure(byteor_unit_runtime *u, uint64_t first, u
         } else {
             byteor_undo_apply(u);
             byteor_take_back(u);
+            text = u->failure_text;
+            u->failed_unknown = count; /* the stage was wrong about which message it was */
         }
+    }
+    if (u->failed_unknown && u->rerunnable && !is_end) {
+        u->failed_unknown = 0;
+        if (byteor_run_singly(u, first, count) == count) { /* it fails on the batch only: noted, and passed */
+            byteor_note_error(u->member[member].role, failure, first, text, strlen(text));
+            return u->failure ? BYTEOR_DUTY_FAILED : BYTEOR_DUTY_WORKED;
+        }
+        if (u->skip_failed && u->work.position == u->failed_sequence) return byteor_skip_message(u);
+        return BYTEOR_DUTY_FAILED;
     }
     byteor_unit_fail(u, member, failure, first + good, text);
     if (u->skip_failed && !is_end && u->work.position == first + good) return byteor_skip_message(u);
