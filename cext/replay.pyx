@@ -159,7 +159,8 @@ cdef class Segments:
             if header.magic[:8] != b"BYTEORj\n":
                 raise ValueError(f"{index}: it does not begin with the mark of a journal")
             if header.version != BYTEOR_JOURNAL_VERSION:
-                raise ValueError(f"{index}: journal version {header.version}: this byteor reads {BYTEOR_JOURNAL_VERSION}")
+                wanted = BYTEOR_JOURNAL_VERSION
+                raise ValueError(f"{index}: journal version {header.version}: this byteor reads {wanted}")
             if header.header_crc32c != byteor_journal_header_crc(header):
                 raise ValueError(f"{index}: the checksum of its header does not match")
             self.view[<size_t> index].base = &data[0]
@@ -387,7 +388,10 @@ def address_of(uint8_t[::1] area not None):
 
 
 def read_trace(const uint8_t[::1] data not None):
-    """Return the records of a trace, in order: role, phase, sequence, type, dropped, end, payload; and how many were lost."""
+    """Return the records of a trace, in order, and how many were lost.
+
+    Each has role, phase, sequence, type, dropped, end and payload.
+    """
     cdef byteor_trace head
     cdef byteor_trace_record record
     cdef uint64_t at = 0, room
