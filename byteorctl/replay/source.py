@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 
 from byteorctl.bundle.archive import read_bundle
@@ -31,9 +32,9 @@ def pieces(source: str) -> Iterator[tuple[str, bytes]]:
     Raises CliError: 66 when it cannot be read, 65 when it is not what a source must be.
     """
     if not os.path.isdir(source):
-        for name, content in read_bundle(source).items():
-            for start in range(0, max(len(content), 1), PIECE_BYTES):
-                yield ("" if start else name), content[start : start + PIECE_BYTES]
+        with tempfile.TemporaryDirectory(prefix="byteor-replay-") as place:
+            read_bundle(source, _Unpacked(place).take)
+            yield from pieces(place)
         return
     files = sorted(_files(source, ""))
     if not files:
@@ -43,6 +44,20 @@ def pieces(source: str) -> Iterator[tuple[str, bytes]]:
         )
     for name in files:
         yield from _pieces_of(os.path.join(source, name), name)
+
+
+class _Unpacked:
+    """Where the files of a bundle go until they are sent; their names were checked before."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def take(self, name: str, content: Iterator[bytes]) -> None:
+        """Write one file."""
+        path = os.path.join(self._place, *name.split("/"))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "xb") as file:
+            file.writelines(content)
 
 
 def _pieces_of(path: str, name: str) -> Iterator[tuple[str, bytes]]:

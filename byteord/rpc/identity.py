@@ -49,6 +49,7 @@ ROLE_OF_METHOD = {
     "WatchRuns": Role.VIEWER,
     "SnapshotRun": Role.VIEWER,
     "CreateBundle": Role.OPERATOR,
+    "ListBundles": Role.OPERATOR,
     "ReadBundle": Role.OPERATOR,
     "UploadSource": Role.OPERATOR,
     "Replay": Role.OPERATOR,

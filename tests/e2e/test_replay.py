@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.captures import digest_of, frames
 from tests.support.daemon import DaemonProcess, running_daemon
+from tests.support.recordings import digest_of, frames
 from tests.support.replayed import Pipeline, left, payloads, replay, shown
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from byteord.stages.actions.stage import idempotency_key
-from tests.support.captures import RUN_ID, Frame, frames
 from tests.support.cli import byteorctl
 from tests.support.daemon import DaemonProcess
 from tests.support.https import Hook, https_hook
+from tests.support.recordings import RUN_ID, Frame, frames
 from tests.support.replayed import Pipeline, replay
 
 POSTS = """

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from byteord.deployment.model import Authority
-from tests.support.captures import Capture, Frame, frames, write_capture
 from tests.support.cli import byteorctl
+from tests.support.recordings import Capture, Frame, frames, write_capture
 
 SPEC = """
 version = 1

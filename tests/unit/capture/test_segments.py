@@ -8,7 +8,7 @@ import pytest
 
 from byteord.errors import DataError
 from byteord.regions.segments import Range, Recording
-from tests.support.captures import FIRST_UNIX_NS, Frame, frames, write_segments
+from tests.support.recordings import FIRST_UNIX_NS, Frame, frames, write_segments
 
 COUNT = 2000
 
