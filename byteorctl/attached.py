@@ -16,11 +16,13 @@ from types import FrameType
 from typing import Any, Self
 
 from byteorctl.checksum import Running
-from byteorctl.client import Client, OutputChunk, Stream, Upload
+from byteorctl.client import Client, Stream, Upload
+from byteorctl.client_values import OutputChunk
 from byteorctl.errors import CallError, CliError, Plain
 from byteorctl.exit_codes import BY_RUN_STATE, Exit
 from byteorctl.feed import Feeder
 from byteorctl.files import OutputFile
+from byteorctl.interrupt import interrupt
 
 ENDED_STATES = frozenset(BY_RUN_STATE)
 BROKEN_FEED_GRACE_S = 5.0
@@ -75,7 +77,7 @@ class Interrupts:
     def _caught(self, _: int, __: FrameType | None) -> None:
         self._count += 1
         if self._count >= self.LEAVE:
-            raise KeyboardInterrupt
+            interrupt()
         self.events.put(Event("interrupt"))
 
 

@@ -17,6 +17,7 @@ import click
 from byteorctl.app import App, FormatType
 from byteorctl.errors import CliError
 from byteorctl.exit_codes import Exit
+from byteorctl.interrupt import WORDS, ending_on_interrupt
 from byteorctl.output.formats import Format
 
 VERBS = {
@@ -31,10 +32,12 @@ VERBS = {
     "watch": "Follow the changes of runs.",
     "top": "Watch rates, depths and latencies of live runs.",
     "tap": "Show messages of a lane as they pass.",
+    "dead-letters": "Get back the messages that actions of a run could not deliver.",
     "doctor": "Look whether the daemon's host is ready for a profile.",
     "snapshot": "Read the state of a run's rings from shared memory.",
     "incident-bundle": "Take an incident bundle of a run, live or ended.",
     "bundle": "Make, check and read incident bundles.",
+    "replay": "Run captured input again and compare what leaves.",
     "approve": "Make, sign and check approvals of side effects.",
     "audit": "Verify and read the audit log.",
     "test": "Run the golden cases beside a spec.",
@@ -105,6 +108,11 @@ def cli(ctx: click.Context, address: str | None, format_: Format | None) -> None
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; what goes wrong is said on standard error."""
+    with ending_on_interrupt():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         result = cli.main(
             list(sys.argv[1:] if arguments is None else arguments),
@@ -116,7 +124,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("byteorctl: interrupted", err=True)
+        click.echo(WORDS, err=True)
         return Exit.INTERRUPTED
     except CliError as error:
         return _report(error)

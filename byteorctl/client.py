@@ -7,16 +7,12 @@ exit code of the one table.
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import grpc
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from byteor.v1 import (
     bundles_pb2,
@@ -25,10 +21,20 @@ from byteor.v1 import (
     doctor_pb2,
     documents_pb2,
     governance_pb2,
+    replays_pb2,
     runs_pb2,
 )
 from byteorctl.address import Address
-from byteorctl.checksum import Running
+from byteorctl.checksum import Running, crc32c_of
+from byteorctl.client_values import (
+    OutputChunk,
+    ReplayEvent,
+    SnapshotChunk,
+    StartRequest,
+    TapBatch,
+    TappedMessage,
+)
+from byteorctl.details import details_of
 from byteorctl.errors import CallError, CliError, Plain
 from byteorctl.exit_codes import Exit, exit_for
 from byteorctl.feed import InputChunk
@@ -42,61 +48,6 @@ CHANNEL_OPTIONS = (
     ("grpc.default_authority", "localhost"),
     ("grpc.enable_http_proxy", 0),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class OutputChunk:
-    """A piece of a run's output; the last one has `end` set and speaks of the whole."""
-
-    data: bytes
-    offset: int
-    end: bool
-    total_bytes: int
-    crc32c: int
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotChunk:
-    """A piece of a snapshot; `crc32c` is of all so far, `sha256` of the whole, in the last one."""
-
-    data: bytes
-    crc32c: int
-    sha256: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class TappedMessage:
-    """A message that passed; `payload` is a digest where the batch says so."""
-
-    sequence: int
-    stripe: int
-    time_ns: int
-    type: int
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class TapBatch:
-    """Messages that passed, and totals since the tap began."""
-
-    messages: tuple[TappedMessage, ...]
-    missed: int
-    filtered: int
-    digests: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartRequest:
-    """What `run` asks for."""
-
-    spec: DocumentFile
-    deployment: DocumentFile | None
-    client_input: bool
-    client_output: bool
-    single_process: bool
-    overrides: Mapping[str, str]
-    validate_only: bool = False
-    approval: bytes = b""
 
 
 class Stream(Generic[T]):
@@ -316,6 +267,11 @@ class Client:
         call = self._stub.ReadAudit(request, timeout=timeout_s)
         return self._stream("ReadAudit", call, _audit_part)
 
+    def dead_letters(self, run_id: str) -> Stream[list[Plain]]:
+        """Return the messages that actions of a run could not deliver, a few at a time."""
+        request = governance_pb2.ReadDeadLettersRequest(run_id=run_id)
+        return self._stream("ReadDeadLetters", self._stub.ReadDeadLetters(request), _letters)
+
     def watch_runs(self, run_id: str, *, after_revision: int = 0) -> Stream[Plain]:
         """Return the events of one run, or of all when `run_id` is empty."""
         request = runs_pb2.WatchRunsRequest(run_id=run_id, after_revision=after_revision)
@@ -336,17 +292,47 @@ class Client:
         call = self._stub.SnapshotRun(runs_pb2.SnapshotRunRequest(run_id=run_id), timeout=timeout_s)
         return self._stream("SnapshotRun", call, _snapshot_chunk)
 
-    def create_bundle(self, run_id: str, *, plan: bool, timeout_s: float) -> Plain:
+    def create_bundle(
+        self, run_id: str, *, plan: bool, part: Mapping[str, int], timeout_s: float
+    ) -> Plain:
         """Have a bundle of a run made, or with `plan` only told what it would hold."""
         request = bundles_pb2.CreateBundleRequest(
-            request_id=str(uuid.uuid4()), validate_only=plan, run_id=run_id
+            request_id=str(uuid.uuid4()), validate_only=plan, run_id=run_id, **part
         )
         return self._unary("CreateBundle", request, timeout_s)
+
+    def list_bundles(self, run_id: str, *, timeout_s: float) -> list[Plain]:
+        """Return the bundles that the daemon keeps, newest first."""
+        request = bundles_pb2.ListBundlesRequest(run_id=run_id)
+        return list(self._unary("ListBundles", request, timeout_s)["bundles"])
 
     def read_bundle(self, bundle_id: str, offset: int) -> Stream[bytes]:
         """Return the pieces of a bundle's archive, each checked, from `offset` on."""
         request = bundles_pb2.ReadBundleRequest(bundle_id=bundle_id, offset=offset)
         return self._stream("ReadBundle", self._stub.ReadBundle(request), _bundle_chunk)
+
+    def upload_source(self, pieces: Iterable[tuple[str, bytes]], *, timeout_s: float) -> Plain:
+        """Send the files of a source: pieces of (name, in the first of each file; bytes)."""
+        requests = (
+            replays_pb2.UploadSourceRequest(name=name, data=data, crc32c=crc32c_of(data))
+            for name, data in pieces
+        )
+        try:
+            return to_plain(self._stub.UploadSource(requests, timeout=timeout_s))
+        except grpc.RpcError as error:
+            raise self._error("UploadSource", error) from error
+
+    def replay(
+        self, spec: DocumentFile | None, deployment: DocumentFile | None, **wanted: Any
+    ) -> Stream[ReplayEvent]:
+        """Return the progress of a replay, then its result; `wanted`: fields of ReplayRequest."""
+        request = replays_pb2.ReplayRequest(
+            request_id=str(uuid.uuid4()),
+            spec=_document(spec),
+            deployment=_document(deployment),
+            **wanted,
+        )
+        return self._stream("Replay", self._stub.Replay(request), _replay_event)
 
     def feed_input(self, run_id: str, chunks: Iterable[InputChunk]) -> Upload:
         """Feed the run's ingress from a thread of gRPC's own, which iterates over `chunks`."""
@@ -365,7 +351,7 @@ class Client:
     def _error(self, method: str, error: Any) -> CallError:
         """Return what a broken call means, from its rich details where the daemon sent them."""
         status: str = error.code().name
-        details = _details(error)
+        details = details_of(error)
         reason = details.reason
         message = error.details() or "no message"
         notes: list[str] = []
@@ -407,43 +393,6 @@ class Client:
         return f"byteord at {self._address}: {method} failed with {status}: {message}", []
 
 
-@dataclass(frozen=True, slots=True)
-class _Details:
-    reason: str
-    findings: list[Plain]
-    retry_after_s: float
-
-
-def _details(error: Any) -> _Details:
-    """Decode `google.rpc` details; none when the error is the transport's own."""
-    reason, findings, retry_after_s = "", [], 0.0
-    status = None
-    with contextlib.suppress(ValueError):
-        status = rpc_status.from_call(error)
-    for packed in status.details if status is not None else ():
-        info, bad, retry = (
-            error_details_pb2.ErrorInfo(),
-            error_details_pb2.BadRequest(),
-            error_details_pb2.RetryInfo(),
-        )
-        if packed.Unpack(info):
-            reason = info.reason
-        elif packed.Unpack(bad):
-            findings += [_violation(violation) for violation in bad.field_violations]
-        elif packed.Unpack(retry):
-            retry_after_s = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
-    return _Details(reason, findings, retry_after_s)
-
-
-def _violation(violation: Any) -> Plain:
-    return {
-        "code": violation.reason,
-        "severity": "error",
-        "path": violation.field,
-        "fix": violation.description,
-    }
-
-
 def _document(file: DocumentFile | None) -> documents_pb2.Document | None:
     return None if file is None else documents_pb2.Document(name=file.name, content=file.content)
 
@@ -472,6 +421,10 @@ def _audit_part(answer: governance_pb2.ReadAuditResponse) -> Plain:
     }
 
 
+def _letters(answer: governance_pb2.ReadDeadLettersResponse) -> list[Plain]:
+    return [{**to_plain(each), "payload": each.payload} for each in answer.letters]
+
+
 def _output_chunk(answer: runs_pb2.TakeOutputResponse) -> OutputChunk:
     return OutputChunk(answer.data, answer.offset, answer.end, answer.total_bytes, answer.crc32c)
 
@@ -486,6 +439,12 @@ def _tap_batch(answer: runs_pb2.TapLaneResponse) -> TapBatch:
         for each in answer.messages
     )
     return TapBatch(messages, answer.missed, answer.filtered, answer.digests)
+
+
+def _replay_event(answer: replays_pb2.ReplayResponse) -> ReplayEvent:
+    if answer.HasField("progress"):
+        return ReplayEvent(to_plain(answer.progress), None)
+    return ReplayEvent(None, to_plain(answer.result))
 
 
 def _bundle_chunk(answer: bundles_pb2.ReadBundleResponse) -> bytes:

@@ -37,6 +37,7 @@ typedef struct byteor_rx_port {
     uint32_t end_taken; /* this turn: its end is the next thing in it */
     uint64_t position;  /* this turn: next sequence to look at */
     uint64_t progress;  /* as read before this turn looked at the ring */
+    uint64_t noted;     /* missed messages that are among the choices */
 } byteor_rx_port;
 
 typedef struct byteor_tx_port {
@@ -49,6 +50,8 @@ typedef struct byteor_tx_port {
     uint64_t gate;      /* cached */
     uint64_t progress;  /* what its ring will show after the commit */
     uint64_t end;       /* sequence of the end slot, BYTEOR_NO_SEQUENCE until it is written */
+    byteor_tape *choices; /* of a port that drops, in a run that is recorded; NULL */
+    uint32_t number;      /* among the outputs of its role */
 } byteor_tx_port;
 
 typedef struct byteor_graph_member {
@@ -60,7 +63,11 @@ typedef struct byteor_graph_member {
     uint32_t payload_max; /* that a stage may leave */
     uint32_t outputs_max;
     uint32_t large_state; /* its state is logged, not double-buffered */
+    uint32_t staged; /* what comes in may be longer than what may go out: it works outside any ring */
     uint64_t key_offset, key_length;
+    byteor_tape *choices; /* NULL: it is not recorded */
+    byteor_tape *lane;
+    uint32_t picks;  /* which input the next message comes from does not follow from the messages */
 } byteor_graph_member;
 
 /* One message at hand: where it lies, and where its port stands once it is taken. */
@@ -122,6 +129,10 @@ static inline byteor_slot *byteor_graph_staged(const byteor_graph *g, uint32_t i
     return (byteor_slot *)(void *)(g->staging + (size_t)index * g->staging_bytes);
 }
 
+static inline byteor_slot *byteor_graph_extra(const byteor_graph *g, uint32_t index) {
+    return (byteor_slot *)(void *)(g->extra + (size_t)index * g->staging_bytes);
+}
+
 static inline byteor_slot *byteor_graph_copied(const byteor_graph *g, uint32_t index) {
     return (byteor_slot *)(void *)(g->copies + (size_t)index * g->copy_bytes);
 }
@@ -143,6 +154,14 @@ static inline void byteor_slot_write(byteor_slot *to, const byteor_slot *from, u
     byteor_store_relaxed64(&to->time_ns, head.time_ns);
     byteor_words_copy(byteor_payload(to), (const uint8_t *)from + BYTEOR_SLOT_HEADER_BYTES, length);
 }
+
+static inline void byteor_slot_end(byteor_slot *slot, uint64_t time_ns) {
+    byteor_slot head = {.flags = BYTEOR_SLOT_END};
+    uint32_t word;
+    memcpy(&word, &head.length, sizeof word);
+    byteor_store_relaxed32((uint32_t *)(void *)&slot->length, word);
+    byteor_store_relaxed64(&slot->time_ns, time_ns);
+}
 #else
 static inline void byteor_words_copy(void *to, const void *from, uint32_t bytes) { memcpy(to, from, bytes); }
 
@@ -151,6 +170,8 @@ static inline void byteor_slot_write(byteor_slot *to, const byteor_slot *from, u
     byteor_slot_copy(to, from, length);
     to->flags = 0;
 }
+
+static inline void byteor_slot_end(byteor_slot *slot, uint64_t time_ns) { byteor_end_slot(slot, time_ns); }
 #endif
 
 /* Copy a slot that may change meanwhile; the caller looks again. */

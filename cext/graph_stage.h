@@ -39,13 +39,13 @@ static inline int byteor_graph_emit(void *context, uint32_t index, const void *d
     if (g->extra_count && index < e->last) return -1;
     uint32_t of_it = g->extra_count && index == e->last ? e->of_last + 1 : 1;
     if (of_it > e->each_max) return -1;
-    byteor_slot *slot = (byteor_slot *)(void *)(g->extra + (size_t)g->extra_count * g->staging_bytes);
+    byteor_slot *slot = byteor_graph_extra(g, g->extra_count);
     const byteor_slot *from = byteor_slot_at(e->batch, index);
     slot->length = (uint16_t)bytes;
     slot->type = from->type;
     slot->flags = 0;
     slot->time_ns = from->time_ns;
-    memcpy(byteor_payload(slot), data, bytes);
+    if (bytes) memcpy(byteor_payload(slot), data, bytes);
     g->extra_of[g->extra_count++] = index;
     e->last = index;
     e->of_last = of_it;
@@ -65,6 +65,16 @@ static inline int byteor_stage_check(byteor_unit_runtime *u, uint32_t m, const b
         return -1;
     }
     return (int)left;
+}
+
+/* Keep what a stage left of the message that is followed. */
+static inline void byteor_graph_trace(const byteor_graph *g, uint32_t role, const byteor_batch *batch) {
+    byteor_trace_batch(byteor_tracing, role, BYTEOR_TRACE_AFTER, batch);
+    for (uint32_t e = 0; e < g->extra_count; e++) {
+        const byteor_slot *slot = (const byteor_slot *)(const void *)(g->extra + (size_t)e * g->staging_bytes);
+        if (slot->time_ns == byteor_tracing->time_ns)
+            byteor_trace_add(byteor_tracing, role, BYTEOR_TRACE_EMITTED, slot, batch->first_sequence + g->extra_of[e]);
+    }
 }
 
 /* Call stage m over `count` slots. Returns live messages, or -1 with the failure noted and its state as it was. */
@@ -88,15 +98,18 @@ static inline int byteor_stage_over(byteor_unit_runtime *u, uint32_t m, uint8_t 
     batch.state_bytes = member->state_bytes;
     byteor_store_relaxed64(&role->busy_sequence, sequence);
     byteor_store_relaxed64(&role->busy_since_ns, now);
+    if (byteor_tracing) byteor_trace_batch(byteor_tracing, member->index, BYTEOR_TRACE_BEFORE, &batch);
     int outcome = byteor_call_stage(member, &batch, is_end);
     byteor_store_relaxed64(&role->busy_since_ns, 0);
     BYTEOR_KILL_POINT(20);
+    if (byteor_tracing && outcome == BYTEOR_STAGE_OK) byteor_graph_trace(g, member->index, &batch);
     uint64_t after = byteor_now_ns(u->clock);
     int live = outcome == BYTEOR_STAGE_OK ? byteor_stage_check(u, m, &batch, is_end, after) : byteor_stage_failed(u, m, &batch, outcome);
     if (live < 0) {
         if (g->member[m].large_state) byteor_graph_log_undo(u, mark);
         return -1;
     }
+    if (g->member[m].choices && !member->builtin) byteor_choose(g->member[m].choices, BYTEOR_CHOICE_BATCH, is_end ? 0 : count, now, 0);
     if (member->state_bytes && !g->member[m].large_state) g->state_changed |= (uint64_t)1 << m;
     byteor_histogram_add(&role->service, after - now, 1);
     byteor_count(&role->batches, 1);
@@ -116,6 +129,7 @@ static inline void byteor_pack_in_place(byteor_graph *g, byteor_tx_port *port, u
         to++;
     }
     *byteor_tx_word(g, port, BYTEOR_TX_POSITION) += live;
+    if (port->choices) byteor_choose(port->choices, BYTEOR_CHOICE_KEEP, port->number, live, 1);
 }
 
 /* A message to every output of a stage; where there is no room the lane drops, or room was taken before. */
@@ -130,13 +144,13 @@ static inline void byteor_pack_staged(byteor_graph *g, const byteor_graph_member
         g->rx_sequence = g->entry[first + i].next;
         if (byteor_live(slot)) byteor_stage_put(g, gm, slot);
         for (; e < g->extra_count && g->extra_of[e] == i; e++)
-            byteor_stage_put(g, gm, (const byteor_slot *)(const void *)(g->extra + (size_t)e * g->staging_bytes));
+            byteor_stage_put(g, gm, byteor_graph_extra(g, e));
     }
 }
 
 /* Whether stage m can work in the very slots of its output. */
 static inline byteor_tx_port *byteor_stage_in_place(byteor_graph *g, const byteor_graph_member *gm, uint64_t *limit) {
-    if (gm->tx_count != 1 || gm->outputs_max != 1 || g->tx[gm->tx_first].journal) return NULL;
+    if (gm->tx_count != 1 || gm->outputs_max != 1 || gm->staged || g->tx[gm->tx_first].journal) return NULL;
     byteor_tx_port *port = &g->tx[gm->tx_first];
     uint64_t room = byteor_tx_room(g, port, *limit);
     if (room == 0) return NULL; /* a lane that drops: the stage sees the message all the same */
@@ -166,9 +180,9 @@ static inline int byteor_stage_batch(byteor_unit_runtime *u, uint32_t m, byteor_
 }
 
 /* Messages too long for where the stage works are lost before it sees them, one a turn: they are no part of a batch. */
-static inline uint32_t byteor_stage_fitting(byteor_unit_runtime *u, uint32_t m) {
+static inline uint32_t byteor_stage_fitting(byteor_unit_runtime *u, uint32_t m, const byteor_tx_port *port) {
     byteor_graph *g = u->graph;
-    uint32_t most = g->member[m].payload_max, count = 0;
+    uint32_t most = (port ? port->ring->slot_bytes : g->staging_bytes) - BYTEOR_SLOT_HEADER_BYTES, count = 0;
     while (count < g->entry_count && g->entry[count].slot->length <= most) count++;
     if (count || g->entry_count == 0) return count;
     if (g->member[m].tx_count) byteor_tx_lost(g, &g->tx[g->member[m].tx_first], BYTEOR_TX_OVERSIZE);
@@ -181,11 +195,11 @@ static inline uint32_t byteor_stage_fitting(byteor_unit_runtime *u, uint32_t m) 
 /* --- failure ---------------------------------------------------------------------------------------------------- */
 
 /* Entry `index` is at fault: sent to the dead letters or passed over, or the end of the unit. */
-static inline int byteor_stage_at_fault(byteor_unit_runtime *u, uint32_t m, uint32_t index) {
+static inline int byteor_stage_at_fault(byteor_unit_runtime *u, uint32_t m, uint32_t index, uint64_t sequence) {
     byteor_graph *g = u->graph;
     const byteor_graph_member *gm = &g->member[m];
     const byteor_slot *slot = g->entry[index].slot;
-    u->failed_sequence = u->work.member[m].received;
+    u->failed_sequence = sequence;
     g->failed_payload = (const uint8_t *)slot + BYTEOR_SLOT_HEADER_BYTES;
     g->failed_length = slot->length;
     if (!u->skip_failed) return -1;
@@ -199,49 +213,45 @@ static inline int byteor_stage_at_fault(byteor_unit_runtime *u, uint32_t m, uint
     return 0;
 }
 
-/* Which message is at fault is not known: one at a time, each committed. Returns how many were good. */
-static inline uint32_t byteor_stage_singly(byteor_unit_runtime *u, uint32_t m, byteor_tx_port *port, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++) {
-        if (byteor_stage_batch(u, m, port, i, 1) != 0) return i;
+/* Entries [first, end) one at a time, each committed, up to one that fails. Returns that one, or `end`. */
+static inline uint32_t byteor_stage_singly(byteor_unit_runtime *u, uint32_t m, byteor_tx_port *port, uint32_t first, uint32_t end) {
+    for (uint32_t i = first; i < end; i++) {
         u->failure = BYTEOR_FAILURE_NONE;
+        u->failed_unknown = 0;
         u->done = 0;
         byteor_graph_publish(u); /* state is kept per commit */
-        if (u->done) return i + 1;
+        if (u->failure || byteor_stage_batch(u, m, port, i, 1) != 0) return i;
     }
-    return count;
+    return end;
 }
 
-/* A batch of `count` failed: keep the good ones before the fault, then deal with that. -1: the unit has failed. */
+/* A batch of `count` failed: keep the good ones before the fault, then deal with that. -1: the unit has failed. A stage may
+ * be wrong about which message it was, or not say: only one that fails alone is at fault. */
 static inline int byteor_stage_recover(byteor_unit_runtime *u, uint32_t m, byteor_tx_port *port, uint32_t count) {
-    uint32_t failure = u->failure, good = (uint32_t)(u->failed_sequence - u->work.member[m].received);
-    const char *text = u->failure_text;
-    if (u->failed_unknown && u->rerunnable) {
-        u->failed_unknown = 0;
-        byteor_graph_publish(u);
-        good = byteor_stage_singly(u, m, port, count);
-        if (u->done && u->failure == BYTEOR_FAILURE_ADAPTER) return -1; /* a journal */
-        if (good == count) { /* it fails on the batch only: noted, and passed */
-            byteor_note_error(u->member[m].role, failure, u->work.member[m].received, text, strlen(text));
-            return 0;
-        }
-        return byteor_stage_at_fault(u, m, good);
+    uint64_t began = u->work.member[m].received;
+    uint32_t failure = u->failure, good = (uint32_t)(u->failed_sequence - began), end;
+    if (good >= count) good = 0;
+    if (!u->rerunnable) return byteor_stage_at_fault(u, m, good, began + good); /* where that is passed over it is alone */
+    end = good + 1;
+    if (u->failed_unknown || (good && byteor_stage_batch(u, m, port, 0, good) != 0)) {
+        good = 0;
+        end = count;
     }
-    if (good >= count || (good && !u->rerunnable)) good = 0;
-    if (good) {
-        if (byteor_stage_batch(u, m, port, 0, good) != 0) good = 0;
-        byteor_unit_fail(u, m, failure, u->work.member[m].received, text);
-    }
-    return byteor_stage_at_fault(u, m, good);
+    uint32_t at = byteor_stage_singly(u, m, port, good, end);
+    if (u->failure == BYTEOR_FAILURE_ADAPTER) return -1; /* a journal */
+    if (at < end) return byteor_stage_at_fault(u, m, at, u->work.member[m].received);
+    byteor_note_error(u->member[m].role, failure, began + good, u->failure_text, strlen(u->failure_text)); /* on the batch only: passed */
+    return 0;
 }
 
 /* --- a turn ----------------------------------------------------------------------------------------------------- */
 
-/* The input has ended: the stage may leave a last message, then the end goes on. */
+/* The input has ended: the stage may leave last messages, as many as of one message, then the end goes on. */
 static inline int byteor_stage_end(byteor_unit_runtime *u, uint32_t m) {
     byteor_graph *g = u->graph;
     const byteor_graph_member *gm = &g->member[m];
     byteor_slot *slot = byteor_graph_staged(g, 0);
-    if (!byteor_tx_room_for_end(g, gm, 2)) {
+    if (!byteor_tx_room_for_end(g, gm, gm->outputs_max + 1)) {
         g->no_room = 1;
         return 0;
     }
@@ -250,6 +260,7 @@ static inline int byteor_stage_end(byteor_unit_runtime *u, uint32_t m) {
     if (byteor_stage_over(u, m, g->staging, g->staging_bytes, 1, 1) < 0) return -1;
     slot->flags = 0;
     if (slot->length) byteor_stage_put(g, gm, slot);
+    for (uint32_t e = 0; e < g->extra_count; e++) byteor_stage_put(g, gm, byteor_graph_extra(g, e));
     byteor_take_ends(u, m);
     byteor_tx_end_all(u, m, time);
     return 1;
@@ -267,7 +278,7 @@ static inline int byteor_stage_turn(byteor_unit_runtime *u, uint32_t m) {
         g->no_room = 1;
         return 0;
     }
-    uint32_t count = byteor_stage_fitting(u, m);
+    uint32_t count = byteor_stage_fitting(u, m, port);
     if (count == 0) return 1;
     if (byteor_stage_batch(u, m, port, 0, count) == 0) return 1;
     return byteor_stage_recover(u, m, port, count) == 0 ? 1 : -1;

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "atomics.h"
+#include "killpoint.h"
 #include "layout.h"
 
 typedef struct byteor_ring {
@@ -87,7 +88,10 @@ static inline void byteor_ring_touch(const byteor_ring *ring, uint64_t first, ui
 /* Stamp `count` slots that lie one behind the other, `sequence` the first: each with release after what was written to it. */
 static inline void byteor_ring_stamp(const byteor_ring *ring, uint8_t *slots, uint64_t sequence, uint64_t count) {
     uint32_t stamp = (uint32_t)sequence;
-    for (; count; count--, slots += ring->slot_bytes) byteor_store_release32(&((byteor_slot *)(void *)slots)->stamp, ++stamp);
+    for (; count; count--, slots += ring->slot_bytes) {
+        byteor_store_release32(&((byteor_slot *)(void *)slots)->stamp, ++stamp);
+        BYTEOR_KILL_POINT(9);
+    }
 }
 
 /* Make [first, end) visible. Stamps before the cursor. */

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "capture.h"
 #include "clock.h"
 #include "histogram.h"
 #include "killpoint.h"
@@ -130,6 +131,7 @@ typedef struct byteor_unit_runtime {
     byteor_wait wait;
     byteor_pending pending[BYTEOR_MEMBERS_MAX];
     struct byteor_graph *graph; /* of a unit of a LaneGraph: graph.h */
+    byteor_capture *capture;    /* NULL: the run is not recorded */
 } byteor_unit_runtime;
 
 static inline byteor_slot *byteor_staged(const byteor_unit_runtime *u, uint32_t index) {
@@ -246,6 +248,7 @@ static inline void byteor_adapter_record_store(byteor_adapter_record *record, co
 static inline void byteor_commit(byteor_unit_runtime *u) {
     uint32_t inactive = 1u - (u->unit->selector & 1u);
     byteor_record *record = &u->unit->record[inactive];
+    if (u->capture) byteor_capture_seal(u->capture);
     u->work.commits++;
     byteor_record_words(&record->position, &u->work.position, offsetof(byteor_record, member) / sizeof(uint64_t));
     byteor_record_words(&record->member[0].received, &u->work.member[0].received, u->member_count * BYTEOR_MEMBER_WORDS);
@@ -256,6 +259,7 @@ static inline void byteor_commit(byteor_unit_runtime *u) {
     byteor_store_release32(&u->unit->selector, inactive); /* the commit point; read back by this process's successor only */
     byteor_fence_signal();
     BYTEOR_KILL_POINT(3);
+    if (u->capture) byteor_capture_show(u->capture);
 }
 
 /* Copy exact counters from the record to where observers read them. */
@@ -329,6 +333,29 @@ static inline void byteor_publish_record(byteor_unit_runtime *u) {
             byteor_store_release64(&u->rings[r].producer->progress_ns, work->time_last);
 }
 
+/* The tapes of a unit, whose working record is read back. */
+static inline void byteor_recover_capture(byteor_unit_runtime *u) {
+    byteor_capture *c = u->capture;
+    if (c == NULL) return;
+    for (uint32_t i = 0; i < c->count; i++) {
+        byteor_tape *t = &c->tape[i];
+        int by_slots = t->kind == BYTEOR_TAPE_FOLLOW || (t->kind == BYTEOR_TAPE_CHOICES && u->kind == BYTEOR_UNIT_RING);
+        t->committed = by_slots ? &u->work.position : &u->work.member[t->member].received;
+        if (t->kind == BYTEOR_TAPE_IN) c->in = t;
+        if (t->kind == BYTEOR_TAPE_FOLLOW) c->follow = t;
+        if (t->kind == BYTEOR_TAPE_OUT) c->out = t;
+        if (t->kind == BYTEOR_TAPE_LANE) {
+            c->lane[t->member] = t;
+            t->committed = &t->taken; /* made right by who knows the ports */
+        }
+        if (t->kind == BYTEOR_TAPE_CHOICES) {
+            c->choices[t->member] = t;
+            c->choosers++;
+        }
+    }
+    byteor_capture_recover(c);
+}
+
 /* A new process takes the unit over: complete what was committed, take back what was not. */
 static inline void byteor_recover(byteor_unit_runtime *u) {
     u->work = u->unit->record[u->unit->selector & 1u];
@@ -340,6 +367,7 @@ static inline void byteor_recover(byteor_unit_runtime *u) {
             if (progress > u->work.time_last) u->work.time_last = progress;
         }
     }
+    byteor_recover_capture(u);
     byteor_publish_record(u);
     byteor_show_counters(u);
     u->available = u->work.position;

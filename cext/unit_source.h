@@ -29,6 +29,12 @@ static inline void byteor_order_times(uint64_t *last, uint8_t *slots, uint32_t s
     }
 }
 
+/* Time of the end of what a source gives. Replayed input ends right behind its last message: the clock is another one. */
+static inline uint64_t byteor_end_of_input_ns(const byteor_unit_runtime *u, uint64_t now) {
+    const uint64_t next = u->work.time_last + 1;
+    return now > next && u->source->common.stamps_time != BYTEOR_TIMES_REPLAYED ? now : next;
+}
+
 /* What a poll that gave no message means. */
 static inline int byteor_source_outcome(byteor_unit_runtime *u) {
     uint32_t status = u->source->common.status;
@@ -56,6 +62,12 @@ static inline int byteor_source_reads_clock(const byteor_unit_runtime *u) {
 /* Poll the source into `slots`, at u->clock_ns. Returns messages, or -1 with `outcome` set. `timed`: the clock is read
  * before they get their times; where they have them already, only after they are published (byteor_ring_turn). */
 static inline int byteor_source_take(byteor_unit_runtime *u, uint8_t *slots, uint32_t room, int timed, int *outcome) {
+    byteor_tape *tape = u->capture ? u->capture->in : NULL;
+    if (tape) room = (uint32_t)byteor_tape_limit(tape, room, u->rings[0].slot_bytes);
+    if (room == 0) {
+        *outcome = BYTEOR_DUTY_NO_ROOM;
+        return -1;
+    }
     u->in.abi = BYTEOR_STAGE_ABI;
     u->in.slot_bytes = u->rings[0].slot_bytes;
     u->in.payload_max = u->rings[0].payload_max;
@@ -77,6 +89,7 @@ static inline int byteor_source_take(byteor_unit_runtime *u, uint8_t *slots, uin
     pending->batches++;
     if (u->source->common.stamps_time) byteor_order_times(&u->work.time_last, slots, u->rings[0].slot_bytes, (uint32_t)count);
     else byteor_give_times(&u->work.time_last, slots, u->rings[0].slot_bytes, (uint32_t)count, u->clock_ns);
+    if (tape) byteor_tape_messages(tape, &u->rings[0], slots, (uint32_t)count, u->work.member[0].received, 0);
     u->work.member[0].received += (uint64_t)count;
     return count;
 }
@@ -168,8 +181,10 @@ static inline void byteor_stream_batch(byteor_unit_runtime *u, const byteor_stre
     for (uint64_t i = position; i != end; i++) ((byteor_slot *)(void *)(s->slots + i * s->slot_bytes))->time_ns = i + s->time;
     BYTEOR_KILL_POINT(8);
     byteor_stream_commit(u, s, end, commits);
-    for (uint64_t i = position; i != end; i++)
+    for (uint64_t i = position; i != end; i++) {
         byteor_store_release32(&((byteor_slot *)(void *)(s->slots + i * s->slot_bytes))->stamp, (uint32_t)i + 1);
+        BYTEOR_KILL_POINT(9);
+    }
     byteor_store_release64(&s->producer->cursor, end);
     byteor_store_release64(&s->producer->progress_ns, end + s->time - 1);
     BYTEOR_KILL_POINT(4);

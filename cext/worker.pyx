@@ -46,15 +46,14 @@ from unit cimport (
     _sized_unit,
     byteor_any_duty,
     byteor_any_recover,
+    byteor_capture,
     byteor_graph,
     byteor_fault_enter,
     byteor_fault_leave,
     byteor_gap_idle,
     byteor_gap_watch,
     byteor_gap_worked,
-    byteor_load_acquire32,
-    byteor_load_relaxed64,
-    byteor_map,
+    byteor_load_acquire32, byteor_load_relaxed64, byteor_map,
     byteor_membarrier_register,
     byteor_member,
     byteor_now_ns,
@@ -73,11 +72,8 @@ from unit cimport (
     byteor_slot,
     byteor_source,
     byteor_stage_handle,
-    byteor_store_relaxed64,
-    byteor_store_release32,
-    byteor_unit,
-    byteor_unit_runtime,
-    byteor_unpark,
+    byteor_store_relaxed64, byteor_store_release32, byteor_trace_follow,
+    byteor_unit, byteor_unit_runtime, byteor_unpark,
     byteor_wait,
     byteor_wait_reset,
     byteor_wait_spins,
@@ -95,12 +91,10 @@ FAILURES = (
     "STAGE_HUNG", "WORKER_DIED", "START_FAILED", "REGION_LOST", "TUNING_DEGRADED",
 )
 
-
 _UNKNOWN = (
     " (at one of {} messages that it took as a whole; which is not known, since it keeps private state and cannot be "
     "called again: sequence and digest are those of the first)"
 )
-
 
 cdef void _show_state(byteor_unit_runtime *u, uint32_t state) noexcept nogil:
     cdef uint32_t m
@@ -323,13 +317,13 @@ cdef class Host:
     def add_unit(
         self, uint32_t index, *, str kind, rings, members, depends, ranges, bint save_headers, uint32_t slot_stride,
         uint32_t max_batch, bint rerunnable, bint skip_failed, bint scan_live, shard_key, doorbells,
-        uint32_t own_doorbell, str wait, uint64_t sleep_ns_max, bint all_live=False, graph=0, str gate=""
+        uint32_t own_doorbell, str wait, uint64_t sleep_ns_max, bint all_live=False, graph=0, capture=0, str gate=""
     ):
         """Make a unit ready to run.
 
         `members`: dicts with role, kind, cell and stage, source or sink (addresses, 0 for none). `ranges`: (offset,
         length) of payload bytes that its stages change. `doorbells`: units to wake after each publication. `graph`:
-        address of a Graph, for kind `graph`.
+        address of a Graph, for kind `graph`. `capture`: that of a UnitCapture.
         """
         if index >= self.unit_count or self.units[index] != NULL:
             raise ValueError(f"unit {index} of {self.unit_count} cannot be added")
@@ -353,6 +347,7 @@ cdef class Host:
         u.gated = GATES.index(gate)
         u.scan_live = scan_live
         u.all_live = all_live
+        u.capture = <byteor_capture *> <uintptr_t> capture
         u.save_headers = save_headers
         u.slot_stride = slot_stride
         u.undo_area = self.control.base + u.unit.undo_offset
@@ -441,6 +436,10 @@ cdef class Host:
     def role_address(self, uint32_t index):
         """Return where a role lies in this process, while the host lives."""
         return <uintptr_t> self._role(index)
+
+    def trace(self, size_t area):
+        """From now on follow a message through the stages of this process, into the area at that address."""
+        byteor_trace_follow(<void *> area)
 
     def end_at_lost_page(self, int code):
         """From now on record a page of a region that is gone, and end this process with `code`."""

@@ -24,7 +24,8 @@ from byteorctl.files import (
 
 if TYPE_CHECKING:
     from byteorctl.attached import Outcome
-    from byteorctl.client import Client, StartRequest
+    from byteorctl.client import Client
+    from byteorctl.client_values import StartRequest
     from byteorctl.feed import Feeder
 
 START_TIMEOUT_S = 60.0
@@ -141,6 +142,8 @@ def command(app: App, *, spec: str, detach: bool, validate_only: bool, **given: 
                 private=private,
                 hint=EXPLICIT_HINT if sp else NO_DAEMON_HINT,
                 allow_effects=wanted.allow_effects,
+                runs=0 if validate_only else 1,
+                python=wanted.spec.names_python,
             ) as client,
             approval_hint(wanted),
         ):
@@ -200,7 +203,7 @@ def _wanted(given: Wanted) -> Wanted:
 
 
 def _start_request(wanted: Wanted, *, validate_only: bool = False) -> StartRequest:
-    from byteorctl.client import StartRequest
+    from byteorctl.client_values import StartRequest
 
     return StartRequest(
         spec=wanted.spec,

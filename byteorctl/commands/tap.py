@@ -13,7 +13,7 @@ from byteorctl.output.formats import Format, render, write
 from byteorctl.output.payload import Decoder, decoder
 
 if TYPE_CHECKING:
-    from byteorctl.client import TapBatch, TappedMessage
+    from byteorctl.client_values import TapBatch, TappedMessage
 
 
 def _decoder(_: click.Context, __: click.Parameter, form: str) -> Decoder:

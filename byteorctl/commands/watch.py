@@ -60,4 +60,15 @@ def _event_text(chosen: Format, event: Plain) -> str:
         return f"{event['revision']:>8}  {event['kind']}\n"
     conditions = " ".join(f"{each['type']}={each['status']}" for each in run["conditions"])
     what = f"{event['revision']:>8}  {event['kind']:<8}  {run['id']}  {run['name']}  {run['state']}"
-    return f"{what}  {conditions}".rstrip() + "\n"
+    return f"{what}  {conditions}  {_effects(run)}".rstrip() + "\n"
+
+
+def _effects(run: Plain) -> str:
+    """Return how much was done outside, or would have been."""
+    counts = ("done", "would", "dead_letters")
+    return " ".join(
+        f"{each['role']}.{name}={each[name]}"
+        for each in (run["effects"] or {"effects": []})["effects"]
+        for name in counts
+        if each[name]
+    )

@@ -8,7 +8,8 @@ import time
 from dataclasses import replace
 
 from byteorctl.attached import Attached, Interrupts
-from byteorctl.client import Client, StartRequest
+from byteorctl.client import Client
+from byteorctl.client_values import StartRequest
 from byteorctl.errors import CliError
 from byteorctl.exit_codes import Exit
 from byteorctl.feed import Feeder

@@ -7,7 +7,7 @@ authority a moment before. It must not know messages of the API or gRPC.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from byteord.rpc.status import RefusedDocumentsError, Violation
 from byteord.rpc.wanted import StartWanted
 from byteord.runs.admission import new_run_id
 from byteord.runs.code import code_digests, pins_of
+from byteord.runs.dead_letters import DeadLetter, dead_letters
 from byteord.runs.files import RunFiles
 from byteord.runs.manager import RunManager
 from byteord.runs.plan import make_plan, plan_description
@@ -192,6 +193,17 @@ class Control:
         data = {"run": run_id, "principal": principal, "request_id": request_id}
         record = self.manager.governor.record
         await asyncio.to_thread(record, "run.stop_asked", {**data, "method": "StopRun"})
+
+    async def dead_letters(self, run_id: str, principal: str) -> Iterator[DeadLetter]:
+        """Return the messages that actions of a run could not deliver; that is written down.
+
+        Raises NotFoundError, ResourceError (AUDIT_NOT_WRITABLE).
+        """
+        known = self.manager.get(run_id).id
+        governor = self.manager.governor
+        data = {"run": known, "principal": principal, "method": "ReadDeadLetters"}
+        await asyncio.to_thread(governor.audit.append, "payload.read", data)
+        return dead_letters(governor.actions_dir, known)
 
     def capabilities(self) -> CapabilityFacts:
         """Return what this daemon can do here; reads facts of the host."""

@@ -8,6 +8,7 @@ from byteor.v1 import governance_pb2 as pb
 from byteord.rpc.convert_documents import optional_source, required_source
 from byteord.rpc.times import timestamp, unix_ns
 from byteord.rpc.wanted import StartWanted
+from byteord.runs.dead_letters import DeadLetter
 from byteord.runs.view import EffectsView, EffectView
 
 if TYPE_CHECKING:
@@ -48,6 +49,19 @@ def draft_to_proto(draft: Draft) -> pb.PrepareApprovalResponse:
     )
 
 
+def letter_to_proto(letter: DeadLetter) -> pb.DeadLetter:
+    """Return the message of a dead letter."""
+    return pb.DeadLetter(
+        role=letter.role,
+        sequence=letter.sequence,
+        key=letter.key,
+        at=timestamp(letter.at_unix_ns),
+        why=letter.why,
+        target=letter.target,
+        payload=letter.payload,
+    )
+
+
 def effects_to_proto(effects: EffectsView | None) -> pb.Effects | None:
     """Return the message of a run's effects; None for a run without."""
     if effects is None:
@@ -55,7 +69,14 @@ def effects_to_proto(effects: EffectsView | None) -> pb.Effects | None:
     return pb.Effects(
         effects=[
             pb.Effect(
-                role=each.role, capability=each.capability, target=each.target, mode=each.mode
+                role=each.role,
+                capability=each.capability,
+                target=each.target,
+                mode=each.mode,
+                done=each.done,
+                would=each.would,
+                held=each.held,
+                dead_letters=each.dead_letters,
             )
             for each in effects.effects
         ],
@@ -74,7 +95,16 @@ def effects_from_proto(effects: pb.Effects) -> EffectsView:
     """Return the value of a message that `effects_to_proto` made."""
     return EffectsView(
         effects=tuple(
-            EffectView(each.role, each.capability, each.target, each.mode)
+            EffectView(
+                each.role,
+                each.capability,
+                each.target,
+                each.mode,
+                done=each.done,
+                would=each.would,
+                held=each.held,
+                dead_letters=each.dead_letters,
+            )
             for each in effects.effects
         ),
         lease=effects.lease,

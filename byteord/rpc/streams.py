@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Iterator
+from itertools import islice
+from typing import TypeVar
 
 from byteor.v1 import runs_pb2 as pb
 from byteord._cext.stages import crc32c
 from byteord.errors import InvalidArgumentError
 from byteord.rpc.convert_runs import input_chunk_from_proto
 from byteord.runs.view import CHUNK_BYTES_MAX, InputChunk
+
+LETTERS_MAX = 8
+"""Dead letters of one answer: each may have 64 KiB."""
+T = TypeVar("T")
+
+
+def some(items: Iterator[T], count: int) -> list[T]:
+    """Take the next items, at most so many; none at the end."""
+    return list(islice(items, count))
 
 
 async def split_input(

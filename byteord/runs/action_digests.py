@@ -1,7 +1,7 @@
-"""Digests of the action journals of live runs, for the checkpoints of the audit log.
+"""Digests of what actions leave behind, for the audit log, and how long it stays.
 
-Each worker appends to its own journal in the run's directory, `actions-WORKER.journal`; a
-checkpoint carries the length and the SHA-256 of each that has grown. Reads files, blocks.
+Each worker appends to files of its own in the run's directory of actions: journals and dead
+letters. A checkpoint carries the length and the SHA-256 of each that has grown. Blocks on files.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-PREFIX, SUFFIX = "actions-", ".journal"
-KEPT_RUNS_MAX = 512
+from byteord.stages.actions.files import is_journal, is_letters
+
+KEPT_RUNS_MAX, KEPT_BYTES_MAX = 512, 1 << 30
 _READ_BYTES = 1 << 20
 
 
@@ -26,33 +27,50 @@ class _Seen:
     told: int = 0
 
 
-def keep_journals(directory: str, kept: str) -> dict[str, Any]:
-    """Copy the journals of a run that has ended into a directory of its own, durably.
+def keep_files(directory: str) -> dict[str, Any]:
+    """Make the files of a run that has ended durable and return their digests.
 
-    Returns their digests, none when the run had no journal; raises OSError.
+    A run that left none leaves no directory. Raises OSError.
     """
-    names = _journals(directory)
-    if not names:
-        return {}
-    os.makedirs(kept, mode=0o700, exist_ok=True)
     digests = {}
-    for name in names:
-        target = os.path.join(kept, name)
-        shutil.copyfile(os.path.join(directory, name), target, follow_symlinks=False)
-        seen = _Seen()
-        _read_on(target, seen)
+    for name in _files(directory):
+        path, seen = os.path.join(directory, name), _Seen()
+        _read_on(path, seen)
         digests[name] = {"bytes": seen.size, "sha256": seen.digest.hexdigest()}
-        with open(target, "rb") as file:
+        with open(path, "rb") as file:
             os.fsync(file.fileno())
-    _forget_oldest(os.path.dirname(kept))
+    if not digests:
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
     return digests
 
 
-def _forget_oldest(directory: str) -> None:
-    """Keep the journals of the last runs; ids sort by time."""
-    for name in sorted(os.listdir(directory))[:-KEPT_RUNS_MAX]:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(os.path.join(directory, name))
+def forget_oldest(
+    top: str, live: Collection[str], *, runs_max: int = KEPT_RUNS_MAX,
+    bytes_max: int = KEPT_BYTES_MAX,
+) -> list[str]:  # fmt: skip
+    """Remove the files of ended runs beyond a number or size, oldest first, and return their ids.
+
+    Runs without dead letters go first. Ids sort by time.
+    """
+    names = [name for name in sorted(os.listdir(top)) if name not in live]
+    sizes = {name: _size(os.path.join(top, name)) for name in names}
+    total, count, gone = sum(sizes.values()), len(names), []
+    for name in sorted(names, key=lambda each: (_has_letters(os.path.join(top, each)), each)):
+        if count <= runs_max and total <= bytes_max:
+            break
+        shutil.rmtree(os.path.join(top, name), ignore_errors=True)
+        count, total = count - 1, total - sizes[name]
+        gone.append(name)
+    return gone
+
+
+def _size(directory: str) -> int:
+    return sum(os.lstat(os.path.join(directory, name)).st_size for name in _files(directory))
+
+
+def _has_letters(directory: str) -> bool:
+    return any(is_letters(name) for name in _files(directory))
 
 
 class ActionDigests:
@@ -70,7 +88,7 @@ class ActionDigests:
         grown: dict[str, Any] = {}
         present: set[str] = set()
         for run_id, directory in runs.items():
-            for name in _journals(directory):
+            for name in _files(directory):
                 key = f"{run_id}/{name}"
                 present.add(key)
                 seen = self._seen.setdefault(key, _Seen())
@@ -83,12 +101,12 @@ class ActionDigests:
         return grown
 
 
-def _journals(directory: str) -> list[str]:
+def _files(directory: str) -> list[str]:
     try:
         names = os.listdir(directory)
     except OSError:
         return []
-    return sorted(name for name in names if name.startswith(PREFIX) and name.endswith(SUFFIX))
+    return sorted(name for name in names if is_journal(name) or is_letters(name))
 
 
 def _read_on(path: str, seen: _Seen) -> None:

@@ -22,6 +22,12 @@ def new_run_id() -> str:
     return f"{time.time_ns() // 1_000_000:011x}-{secrets.token_hex(3)}"
 
 
+def asked_unix_ns(admission: Admission) -> int:
+    """Return when a run was asked for, as ages of it count, since 1970."""
+    ago_ns = time.monotonic_ns() - admission.asked_ns if admission.asked_ns else 0
+    return time.time_ns() - ago_ns
+
+
 def check_ceilings(plan: RunPlan, live: Sequence[RunPlan], allowed: Authority) -> None:
     """Raise ResourceError if a run beside the live ones would be beyond a ceiling."""
     region_bytes = sum(plan_memory_bytes(each) for each in live)
@@ -41,8 +47,15 @@ def check_ceilings(plan: RunPlan, live: Sequence[RunPlan], allowed: Authority) -
         check_ceiling(key, what, seen=seen, more=more, allowed=limit)
 
 
+def code_dirs_of(admission: Admission, authority: Authority) -> tuple[str, ...]:
+    """Return the directories that the code of a run comes from."""
+    job = admission.replay
+    return authority.code_dirs if job is None or job.code_dirs is None else job.code_dirs
+
+
 def asked_of(admission: Admission, run_id: str, digests: Mapping[str, str]) -> Asked:
     """Return a run as the governor is asked about it."""
+    job = admission.replay
     return Asked(
         spec=admission.spec,
         deployment=admission.deployment,
@@ -51,4 +64,5 @@ def asked_of(admission: Admission, run_id: str, digests: Mapping[str, str]) -> A
         run_id=run_id,
         credential=admission.approval,
         request_id=admission.request_id,
+        replay="" if job is None else ("execute" if job.execute else "dry_run_only"),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,20 +19,33 @@ from byteord.deployment.model import Deployment
 from byteord.deployment.plan import EffectPlan, RunPlan
 from byteord.policy.governor import Governor, Grant, Lease, Running
 from byteord.policy.judge import Judged
-from byteord.runs.action_digests import ActionDigests, keep_journals
-from byteord.runs.view import EffectsView, EffectView, FailureView, GovernanceSample
+from byteord.runs.action_digests import ActionDigests, forget_oldest, keep_files
+from byteord.runs.effect_views import EffectCounts, acting, counted
+from byteord.runs.view import EffectsView, FailureView
 
 RENEW_S = 3.0
 """Between two looks: three of them fit into a lease."""
 CONDITION = "EffectsCovered"
-HELD, LOST, DRY, NONE = "held", "lost", "dry_run", "none"
-_SECOND_NS = 1_000_000_000
 
 
-def with_effects(plan: RunPlan, grant: Grant, deployment: Deployment) -> RunPlan:
-    """Return the plan with what policy decided about each role."""
+def with_effects(plan: RunPlan, grant: Grant, deployment: Deployment, top: str) -> RunPlan:
+    """Return the plan with what policy decided about each role; makes its directory of actions.
+
+    `top`: where the directories of all runs are. OSError.
+    """
     effects = tuple(effect for judged in grant.judged for effect in _of_roles(plan, judged))
-    return replace(plan, effects=effects, effects_policy=str(deployment.effects.on_lease_lost))
+    directory = os.path.join(top, plan.run_id) if effects else ""
+    if directory:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+    policy = str(deployment.effects.on_lease_lost)
+    return replace(plan, effects=effects, effects_policy=policy, actions_dir=directory)
+
+
+def without_effects(plan: RunPlan) -> None:
+    """Remove the directory of actions of a run that did not start, if nothing is in it."""
+    if plan.actions_dir:
+        with contextlib.suppress(OSError):
+            os.rmdir(plan.actions_dir)
 
 
 def _of_roles(plan: RunPlan, judged: Judged) -> list[EffectPlan]:
@@ -41,38 +55,6 @@ def _of_roles(plan: RunPlan, judged: Judged) -> list[EffectPlan]:
         for role in plan.roles
         if role.name.partition("#")[0] == need.where
     ]
-
-
-def acting(plan: RunPlan) -> tuple[str, ...]:
-    """Return the capabilities of a plan that are really used."""
-    return tuple(sorted({effect.capability for effect in plan.effects if effect.mode == "act"}))
-
-
-def effects_view(plan: RunPlan, lease: Lease | None) -> EffectsView | None:
-    """Return what `status` shows of a run's effects; None when it has none."""
-    if not plan.effects:
-        return None
-    names = {role.index: role.name for role in plan.roles}
-    rows = tuple(
-        EffectView(names[each.role], each.capability, each.target, each.mode)
-        for each in plan.effects
-    )
-    if not acting(plan):
-        return EffectsView(rows, DRY, message="written down, not done", policy=plan.effects_policy)
-    if lease is None:
-        return EffectsView(rows, NONE, policy=plan.effects_policy)
-    held = lease.held
-    return EffectsView(
-        effects=rows,
-        lease=HELD if lease.until_unix else LOST,
-        policy=plan.effects_policy,
-        reason=lease.reason,
-        message=lease.message,
-        approval_id=held.approval.approval_id if held else "",
-        signers=held.signers if held else (),
-        assurance=held.assurance if held else "",
-        covered_until_unix_ns=held.approval.expires_at * _SECOND_NS if held else 0,
-    )
 
 
 class Effectful(Protocol):
@@ -93,25 +75,14 @@ class Effectful(Protocol):
     def running(self) -> Running:
         """Return the run as the governor knows it."""
 
+    def effects(self) -> EffectsView | None:
+        """Return what it does outside, counted; None when it has no effects."""
+
     def set_lease(self, lease: Lease) -> None:
         """Carry a lease into the control region."""
 
     def note(self, kind: str, status: str, reason: str, message: str) -> None:
         """Set a condition."""
-
-
-def governance_sample(governor: Governor, runs: Sequence[Effectful]) -> GovernanceSample:
-    """Return what metrics show; may be called from another thread."""
-    leases = [run.lease for run in runs if acting(run.plan)]
-    ends = [lease.held.approval.expires_at for lease in leases if lease and lease.held]
-    return GovernanceSample(
-        decisions=dict(governor.decisions),
-        without_lease=sum(1 for lease in leases if lease is None or not lease.until_unix),
-        expiry_unix=float(min(ends, default=0)),
-        audit_records=governor.audit.records,
-        audit_checkpoint_unix=governor.audit.checkpoint_unix,
-        audit_writable=not governor.audit.problem,
-    )
 
 
 Stop = Callable[[Any, str, str], Awaitable[None]]
@@ -134,6 +105,7 @@ class LeaseKeeper:
         self._governor, self._runs = governor, runs
         self._changed, self._stop, self._report = changed, stop, report
         self._digests = ActionDigests()
+        self._counts = EffectCounts()
         self._untold: dict[str, Any] = {}
 
     async def keep(self) -> None:
@@ -147,26 +119,50 @@ class LeaseKeeper:
         for run in self._runs():
             if acting(run.plan) and run.directory:
                 await self.renew(run)
-        live = {run.id: run.directory for run in self._runs() if run.plan.effects and run.directory}
+        live = {
+            run.id: run.plan.actions_dir or run.directory
+            for run in self._runs()
+            if run.plan.effects and run.directory
+        }
+        await self._tell_counts()
         self._untold |= await asyncio.to_thread(self._digests.take, live)
         checkpoint = await asyncio.to_thread(self._governor.tick, self._untold)
         if checkpoint is not None:
             self._untold = {}
             self._report("audit.checkpoint", {"checkpoint": checkpoint})
 
-    async def ended(self, run: Effectful) -> None:
-        """Keep the action journals of a run that has ended, and write down their digests."""
-        if not run.plan.effects:
+    async def _tell_counts(self) -> None:
+        """Show watches, and now and then the audit log, how much runs did or would have done."""
+        for run in self._runs():
+            view = run.effects() if run.directory else None
+            if view is None:
+                continue
+            if self._counts.changed(run.id, view):
+                self._changed(run)
+            if data := self._counts.due(run.id, view, time.monotonic()):
+                await asyncio.to_thread(self._governor.record, "effects.counted", data)
+        self._counts.forget(run.id for run in self._runs())
+
+    async def ended(self, run: Effectful, view: EffectsView | None) -> None:
+        """Keep the files of actions of a run that has ended; write down digests and counts."""
+        if view is None:
             return
-        kept = os.path.join(self._governor.actions_dir, run.id)
+        data: dict[str, Any] = {"run": run.id, "effects": counted(view)}
         try:
-            digests = await asyncio.to_thread(keep_journals, run.directory, kept)
+            data["files"] = await asyncio.to_thread(self._keep, run)
         except OSError as error:
             self._report("actions.not_kept", {"run": run.id, "error": str(error)})
-            return
-        if digests:
-            data = {"run": run.id, "journals": digests}
-            await asyncio.to_thread(self._governor.record, "actions.kept", data)
+        await asyncio.to_thread(self._governor.record, "effects.ended", data)
+
+    def _keep(self, run: Effectful) -> dict[str, Any]:
+        directory = run.plan.actions_dir
+        if not directory or not os.path.isdir(directory):
+            return {}
+        digests = keep_files(directory)
+        live = {each.id for each in self._runs()}
+        if gone := forget_oldest(os.path.dirname(directory), live):
+            self._governor.record("actions.forgotten", {"runs": gone})
+        return digests
 
     async def renew(self, run: Effectful) -> None:
         """Give a run the lease that it may have now; tell when it came or went."""

@@ -28,6 +28,7 @@ from byteord.policy.governor import Lease, Running
 from byteord.regions.create import CONTROL
 from byteord.regions.reader import RunReader, attach
 from byteord.runs.describe import (
+    capture_view,
     elapsed_ns,
     hold_views,
     lane_views,
@@ -36,19 +37,22 @@ from byteord.runs.describe import (
     worker_views,
 )
 from byteord.runs.documents import load_documents
-from byteord.runs.effects import acting, decode_credential, effects_view
+from byteord.runs.effect_views import acting, effects_view
+from byteord.runs.effects import decode_credential
 from byteord.runs.leftovers import mapping_pids, stop_leftovers
+from byteord.runs.replay_job import ReplayJob
 from byteord.runs.shim_client import (
     ProcessWatch,
     ShimChannel,
     ShimStatus,
     connect_shim,
     read_result,
-    spawn_shim,
 )
+from byteord.runs.shims import Shim
 from byteord.runs.state import RunState, may_follow
 from byteord.runs.streams import InputStream, OutputStream, stream_pair
-from byteord.runs.view import ConditionView, FailureView, RunView
+from byteord.runs.view import ConditionView, EffectsView, FailureView, RunView
+from byteord.shim.order import Order
 from byteord.tuning.monitor import Report, read_report
 
 _START_FAILURES = frozenset({"START_FAILED", "WORKER_DIED", "TUNING_DEGRADED"})
@@ -108,6 +112,8 @@ class LiveRun:
         """
         self.plan = plan
         self.facts = facts
+        self.replay: ReplayJob | None = None
+        """What it replays, while this daemon started it; None: an ordinary run."""
         self.directory = ""
         self.documents = RunDocuments()
         self.state = RunState.STARTING
@@ -120,9 +126,9 @@ class LiveRun:
         self.ended = asyncio.Event()
         self.final: RunView | None = None
         self.client_gone: FailureView | None = None
+        """Set when its own client left it: an abort because of that is a failure."""
         self.lease_lost: FailureView | None = None
         """Set when it loses its lease and its policy is to stop; its roles may say it first."""
-        """Set when its own client left it: an abort because of that is a failure."""
         self.given_up: FailureView | None = None
         """Set when the daemon kills the shim; the reason if the shim leaves none."""
         self.input: InputStream | None = None
@@ -134,6 +140,8 @@ class LiveRun:
         self._changed = changed
         self._exited = exited
         self._child = 0
+        self._seen_pid = 0
+        """Of another daemon's shim, which is only looked at."""
         self._exit_code: int | None = None
         self._status: ShimStatus | None = None
         self._reader: RunReader | None = None
@@ -152,16 +160,18 @@ class LiveRun:
         """The name of its spec."""
         return self.plan.name
 
-    def launch(self, directory: str, *, bound: bool) -> None:
-        """Start the shim on a directory that `create_run` made.
+    def launch(self, directory: str, shim: Shim, *, bound: bool) -> None:
+        """Give a shim the directory that `create_run` made; it is this run's, come what may.
 
         Raises UnavailableError, RegionError.
         """
         self.directory = directory
-        self._reader = RunReader(directory)
-        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        inherited = [theirs]
+        self._child = shim.pid
+        inherited: list[socket.socket] = []
         try:
+            self._reader = RunReader(directory)
+            self.facts = replace(self.facts, shim_pid=shim.pid)
+            self.facts.save(directory)
             input_fd = output_fd = -1
             if self.facts.client_input:
                 ours, end = stream_pair()
@@ -171,18 +181,10 @@ class LiveRun:
                 ours, end = stream_pair()
                 self.output, output_fd = OutputStream(ours), end.fileno()
                 inherited.append(end)
-            self._child = spawn_shim(
-                directory,
-                control=theirs.fileno(),
-                input_fd=input_fd,
-                output_fd=output_fd,
-                bound=bound,
-            )
-            self._follow(control, self._child)
-            self.facts = replace(self.facts, shim_pid=self._child)
-            self.facts.save(directory)
+            shim.order(Order(directory, bound, input_fd=input_fd, output_fd=output_fd))
+            self._follow(shim.channel, shim.pid)
         except BaseException:
-            control.close()
+            shim.channel.close()
             self._undo_spawn()
             raise
         finally:
@@ -207,6 +209,21 @@ class LiveRun:
             return False
         return True
 
+    def observe(self, directory: str, result: ShimStatus | None, *, lives: bool) -> None:
+        """Look at a run of another daemon; `result` is what its shim left, if it has ended."""
+        self.directory = directory
+        self.documents = load_documents(directory)
+        self.attach_reader()
+        self._status = result
+        self._seen_pid = self.facts.shim_pid if lives else 0
+        if result is not None and result.state.terminal:
+            self.state = result.state
+        elif lives:
+            self.state = RunState.RUNNING
+        else:
+            self.state = RunState.FAILED
+            self.given_up = self._shim_died()
+
     def attach_reader(self) -> None:
         """Attach to the regions if they can be trusted; say so in a condition if not."""
         try:
@@ -226,6 +243,7 @@ class LiveRun:
             code=self.facts.code_digests,
             principal=self.facts.principal,
             credential=decode_credential(self.facts.credential),
+            replay=self.plan.replay is not None,
         )
 
     def set_lease(self, lease: Lease) -> None:
@@ -248,6 +266,10 @@ class LiveRun:
             with contextlib.suppress(RegionError):
                 self._last_read = self._reader.read()
         return self._last_read
+
+    def effects(self) -> EffectsView | None:
+        """Return what it does outside, counted; None when it has no effects."""
+        return effects_view(self.plan, self.lease, self.read()) if self.plan.effects else None
 
     def tuning(self) -> Report:
         """Return what its shim read back of its workers' tuning, now or last."""
@@ -370,7 +392,9 @@ class LiveRun:
         return FailureView("SHIM_DIED", message=f"{message}: {said}" if said else message)
 
     def _failure(self) -> FailureView | None:
-        return self._status.failure if self._status else None
+        if self._status is None:
+            return self.given_up if self.state is RunState.FAILED else None
+        return self._status.failure
 
     def _view(self, state: RunState, failure: FailureView | None, *, light: bool) -> RunView:
         read = (
@@ -399,13 +423,14 @@ class LiveRun:
             roles=() if light else role_views(self.plan, read),
             lanes=() if light else lane_views(read),
             holds=() if light else hold_views(read),
-            shim_pid=self.process.pid if self.process else 0,
+            shim_pid=self.process.pid if self.process else self._seen_pid,
             region_directory=self.directory,
             code_digests=dict(self.facts.code_digests)
             or dict(status.code_digests if status else {}),
             revision=self.revision,
             principal=self.facts.principal,
-            effects=effects_view(self.plan, self.lease),
+            effects=effects_view(self.plan, self.lease, read),
+            capture=capture_view(self.plan, read),
         )
 
 

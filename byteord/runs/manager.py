@@ -1,6 +1,6 @@
 """All runs of this daemon: admitting, starting, stopping, finding, watching, adopting them.
 
-Owns the ceilings and the table of live runs; `live` knows one run, `history` the ended ones.
+Owns the ceilings and the order of steps; `table` finds runs, `live` knows one of them.
 Everything happens on one event loop; what blocks (hashing code, making and removing regions, fsync)
 goes to a thread. It must not know gRPC.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -18,30 +17,38 @@ from byteord.capture.files import RunDocuments
 from byteord.deployment.model import Authority, HostFacts
 from byteord.deployment.plan import RunPlan
 from byteord.errors import (
-    AlreadyExistsError,
     ByteorError,
     DeadlineError,
     InvalidArgumentError,
-    NotFoundError,
     UnavailableError,
     WrongStateError,
 )
 from byteord.policy.governor import Governor
 from byteord.regions.create import create_run, remove_run
-from byteord.runs.admission import asked_of, check_ceilings, new_run_id
+from byteord.runs.admission import (
+    asked_of,
+    asked_unix_ns,
+    check_ceilings,
+    code_dirs_of,
+    new_run_id,
+)
 from byteord.runs.adoption import find_runs
+from byteord.runs.captures import begin_capture
 from byteord.runs.clients import RunClients
 from byteord.runs.code import code_digests, pin_code
 from byteord.runs.describe import stuck_roles
 from byteord.runs.documents import save_documents
-from byteord.runs.effects import LeaseKeeper, encode_credential, with_effects
+from byteord.runs.effects import LeaseKeeper, encode_credential, with_effects, without_effects
 from byteord.runs.failures import run_error
 from byteord.runs.history import History
 from byteord.runs.host import read_host
 from byteord.runs.journal_dirs import make_directories
 from byteord.runs.live import LiveRun, RunFacts
-from byteord.runs.plan import make_plan, plan_memory_bytes
+from byteord.runs.observed import Observed
+from byteord.runs.plan import plan_memory_bytes, plan_of
+from byteord.runs.shims import ShimReserve, kind_of
 from byteord.runs.steps import Steps
+from byteord.runs.table import RunTable
 from byteord.runs.view import Admission, FailureView, InputChunk, OutputChunk, RunView
 from byteord.runs.waiting import not_started, within
 from byteord.runs.watch import Watch, WatchHub
@@ -70,6 +77,10 @@ class RunSettings:
     regions_root: str = "/dev/shm"  # noqa: S108 - a mount point for shared memory, not a temporary directory
     state_dir: str | None = None
     bound: bool = False
+    observed: Observed | None = None
+    """Runs of another daemon, in place of a history."""
+    shims: ShimReserve | None = None
+    """Shims that wait for runs; None: each is started with its run."""
     start_timeout_s: float = 60.0
     attach_timeout_s: float = 30.0
 
@@ -91,14 +102,19 @@ class RunManager:
         governor: Governor,
         host: Callable[[], HostFacts] = read_host,
         report: Report = _silent,
+        ending: Callable[[LiveRun], None] = lambda _: None,
     ) -> None:
-        """Read the history; nothing else happens yet. `governor` is open."""
+        """Read the history; nothing else happens yet. `governor` is open.
+
+        `ending` is called on a thread when a run has ended and its regions are still there.
+        """
+        self._ending = ending
         self._settings = settings
         self.governor = governor
         self._host = host
         self._report = report
-        self._live: dict[str, LiveRun] = {}
-        self._history = History(settings.state_dir)
+        self._table = RunTable(settings.observed or History(settings.state_dir))
+        self._live = self._table.live
         self._hub = WatchHub(self._watched, watches_max=settings.authority.watches_max)
         self.steps = Steps()
         self._clients = RunClients(
@@ -107,6 +123,7 @@ class RunManager:
             report=report,
         )
         self._closing = False
+        self._shims = settings.shims or ShimReserve(settings.regions_root)
         self._leases = LeaseKeeper(
             governor,
             runs=self.live_runs,
@@ -115,7 +132,7 @@ class RunManager:
             report=report,
         )
         self._keeping: asyncio.Task[None] | None = None
-        for problem in self._history.unreadable:
+        for problem in self._table.history.unreadable:
             report("history.skipped", {"problem": problem})
 
     # --- starting
@@ -134,52 +151,50 @@ class RunManager:
         run = self._admit(admission)
         try:
             await self._launch(run, admission)
+            self._publish(run)
+            await self._wait_started(run)
+        finally:
+            self._shims.settle()
+        return self._current(run)
+
+    async def _launch(self, run: LiveRun, admission: Admission) -> None:
+        try:
+            await self._begin(run, admission)
         except BaseException:
             run.release()
             self._clients.drop(run, "the run did not start")
             del self._live[run.id]
+            await asyncio.to_thread(without_effects, run.plan)
             if run.directory:
                 await asyncio.to_thread(remove_run, run.directory)
             raise
-        self._publish(run)
-        await self._wait_started(run)
-        return self._current(run)
 
     def _admit(self, admission: Admission) -> LiveRun:
         """Plan the run and take its place among the live ones, before anything is allocated."""
         if self._closing:
             raise UnavailableError("this daemon is going down and starts nothing; ask the next one")
         host = self._host()
-        plan = make_plan(
-            admission.spec,
-            admission.deployment,
-            run_id=admission.run_id or new_run_id(),
-            single_process=admission.single_process,
-            host=host,
-            authority=self._settings.authority,
-            client_input=admission.client_input,
-            client_output=admission.client_output,
-        )
+        run_id = admission.run_id or new_run_id()
+        plan = plan_of(admission, run_id, host, self._settings.authority)
         refuse_degraded(plan, host, plan_memory_bytes(plan))
-        self._check_new(plan)
+        self._table.check_new(plan)
         check_ceilings(plan, [each.plan for each in self._live.values()], self._settings.authority)
         facts = RunFacts(
-            created_unix_ns=time.time_ns(),
+            created_unix_ns=asked_unix_ns(admission),
             principal=admission.principal,
             client_input=admission.client_input,
             client_output=admission.client_output,
         )
         run = LiveRun(plan, facts, changed=self._publish, exited=self._exited)
+        run.replay = admission.replay
         self._live[run.id] = run
         return run
 
-    def _check_new(self, plan: RunPlan) -> None:
-        if plan.run_id in self._live or self._history.get(plan.run_id) is not None:
-            raise AlreadyExistsError(f"the run {plan.run_id} exists already: take another id")
-
-    async def _launch(self, run: LiveRun, admission: Admission) -> None:
-        authority = self._settings.authority
-        digests = await asyncio.to_thread(code_digests, admission.spec.stages, authority.code_dirs)
+    async def _begin(self, run: LiveRun, admission: Admission) -> None:
+        kind = kind_of(run.plan)
+        self._shims.prepare(kind)
+        code_dirs = run.plan.code_dirs
+        digests = await asyncio.to_thread(code_digests, admission.spec.stages, code_dirs)
         asked = asked_of(admission, run.id, digests)
         grant = await asyncio.to_thread(self.governor.admit, asked)
         run.facts = replace(
@@ -188,14 +203,25 @@ class RunManager:
             credential=encode_credential(admission.approval),
             side_effects=str(admission.deployment.effects.side_effects),
         )
-        run.plan = with_effects(pin_code(run.plan, digests), grant, admission.deployment)
+        run.plan = await asyncio.to_thread(
+            with_effects,
+            pin_code(run.plan, digests),
+            grant,
+            admission.deployment,
+            self.governor.actions_dir,
+        )
         await asyncio.to_thread(make_directories, run.plan)
-        run.directory = await asyncio.to_thread(create_run, self._settings.regions_root, run.plan)
+        root, asked_ns = self._settings.regions_root, admission.asked_ns
+        run.directory = await asyncio.to_thread(create_run, root, run.plan, asked_ns=asked_ns)
         run.documents = RunDocuments(admission.spec.kv, admission.deployment.kv)
+        await asyncio.to_thread(begin_capture, run.plan, run.documents, digests)
         await asyncio.to_thread(save_documents, run.directory, run.documents)
+        if admission.replay is not None:
+            await asyncio.to_thread(admission.replay.prepare, run.directory, run.plan)
         if grant.acting:
             await self._leases.renew(run)
-        run.launch(run.directory, bound=self._settings.bound)
+        bound = self._settings.bound or admission.replay is not None
+        run.launch(run.directory, self._shims.take(kind), bound=bound)
         self._report(
             "run.started", {"run": run.id, "pipeline": run.name, "principal": run.facts.principal}
         )
@@ -280,11 +306,14 @@ class RunManager:
     async def _put_away(self, run: LiveRun) -> None:
         """The shim has gone: keep the last of the run, remove its regions, tell everyone."""
         view, snapshot = await asyncio.to_thread(run.conclude)
+        if run.replay is not None:
+            await asyncio.to_thread(run.replay.harvest, run.directory, run.plan)
+        await asyncio.to_thread(self._ending, run)
         view = replace(view, revision=self._hub.next_revision())
         run.release()
-        await self._leases.ended(run)
+        await self._leases.ended(run, view.effects)
         try:
-            await asyncio.to_thread(self._history.add, view, snapshot, run.documents)
+            await asyncio.to_thread(self._table.history.add, view, snapshot, run.documents)
         except OSError as error:
             self._report("history.failed", {"run": run.id, "error": str(error)})
         try:
@@ -298,7 +327,13 @@ class RunManager:
         self._clients.run_ended(run, run_error(view))
         self._hub.publish(view)
         reason = view.failure.reason if view.failure else ""
-        self._report("run.ended", {"run": run.id, "state": str(view.state), "reason": reason})
+        ended = {
+            "run": run.id,
+            "state": str(view.state),
+            "reason": reason,
+            "ran": run.ran and run.plan.replay is None,
+        }
+        self._report("run.ended", ended)
         run.started.set()
         run.ended.set()
 
@@ -320,26 +355,17 @@ class RunManager:
         Raises NotFoundError, and what ended the run before its output did.
         """
         known = self.get(run_id).id
-        return self._clients.take(known, self._lookup_live(known), lambda: self.get(known))
+        return self._clients.take(known, self._table.find_live(known), lambda: self.get(known))
 
     # --- looking
 
     def list(self, *, include_ended: bool = False) -> Views:
         """Return the runs, newest first, without workers and roles."""
-        views = [run.view(light=True) for run in self._live.values()]
-        if include_ended:
-            ended = (view for view in self._history.views() if view.id not in self._live)
-            views += [replace(view, workers=(), roles=(), lanes=()) for view in ended]
-        return sorted(views, key=lambda view: (view.created_unix_ns, view.id), reverse=True)
+        return self._table.views(include_ended=include_ended)
 
     def get(self, run_id: str) -> RunView:
-        """Return a run by its id, or by its name.
-
-        The only live one, else the newest ended one, that has it. Raises NotFoundError, or
-        WrongStateError (AMBIGUOUS_NAME) when several live runs have the name.
-        """
-        run = self._lookup_live(run_id)
-        return run.view() if run is not None else self._ended(run_id)
+        """Return a run by its id or its name; raises as `RunTable.view`."""
+        return self._table.view(run_id)
 
     def watch(self, run_id: str | None = None, after_revision: int = 0) -> Watch:
         """Return an asynchronous iterator of events of one run or all.
@@ -350,21 +376,15 @@ class RunManager:
 
     async def snapshot(self, run_id: str) -> bytes:
         """Return the state of a run's regions as JSON, now or, for one that has ended, the last."""
-        run = self._lookup_live(run_id)
-        if run is not None:
-            return run.snapshot()
-        view = self._ended(run_id)
-        kept = await asyncio.to_thread(self._history.snapshot, view.id)
-        if kept is None:
-            raise NotFoundError(
-                f"the last snapshot of the run {view.id} is gone: its file was removed or damaged"
-            )
-        return kept
+        return await self._table.snapshot(run_id)
 
     def documents(self, run_id: str) -> RunDocuments:
         """Return the frozen documents of a run, live or ended; raises as `get`."""
-        run = self._lookup_live(run_id)
-        return run.documents if run is not None else self._history.documents(self.get(run_id).id)
+        return self._table.documents(run_id)
+
+    def live(self, run_id: str) -> LiveRun:
+        """Return a live run as `get`; raises WrongStateError (RUN_ENDED), NotFoundError."""
+        return self._table.live_run(run_id)
 
     def live_runs(self) -> LiveRuns:
         """Return the live runs.
@@ -385,44 +405,6 @@ class RunManager:
 
     def _current(self, run: LiveRun) -> RunView:
         return run.final or run.view()
-
-    def _lookup_live(self, run_id: str) -> LiveRun | None:
-        if run_id in self._live:
-            return self._live[run_id]
-        if self._history.get(run_id) is not None:
-            return None
-        named = [run for run in self._live.values() if run.name == run_id]
-        if len(named) > 1:
-            ids = ", ".join(run.id for run in named)
-            raise WrongStateError(
-                f"{len(named)} live runs are called {run_id!r}: name one by its id ({ids})",
-                reason="AMBIGUOUS_NAME",
-            )
-        return named[0] if named else None
-
-    def live(self, run_id: str) -> LiveRun:
-        """Return a live run as `get`; raises WrongStateError (RUN_ENDED), NotFoundError."""
-        run = self._lookup_live(run_id)
-        if run is None:
-            view = self._ended(run_id)
-            raise WrongStateError(
-                f"the run {view.id} ({view.name}) has ended: {view.state}", reason="RUN_ENDED"
-            )
-        return run
-
-    def _ended(self, run_id: str) -> RunView:
-        view = self._history.get(run_id)
-        if view is not None:
-            return view
-        for view in reversed(self._history.views()):
-            if view.name == run_id:
-                return view
-        live = ", ".join(f"{run.id} ({run.name})" for run in self._live.values()) or "none"
-        raise NotFoundError(
-            f"no run {run_id!r}; live runs: {live}",
-            reason="RUN_NOT_FOUND",
-            details={"seen": run_id},
-        )
 
     # --- the daemon's own life
 
@@ -455,13 +437,14 @@ class RunManager:
 
     async def check(self, admission: Admission) -> None:
         """Raise what `start` would raise about code and policy; nothing is counted."""
-        authority = self._settings.authority
-        digests = await asyncio.to_thread(code_digests, admission.spec.stages, authority.code_dirs)
+        code_dirs = code_dirs_of(admission, self._settings.authority)
+        digests = await asyncio.to_thread(code_digests, admission.spec.stages, code_dirs)
         await asyncio.to_thread(self.governor.check, asked_of(admission, "", digests))
 
     async def close(self) -> None:
         """Let go: runs live on for the next daemon; `bound` ones are aborted and waited for."""
         self._closing = True
+        self._shims.close()
         self._hub.going_down()
         if self._keeping is not None:
             self._keeping.cancel()

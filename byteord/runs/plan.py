@@ -14,6 +14,7 @@ from typing import Any
 
 from byteord._cext import region
 from byteord.deployment.actions import COUNTERS, is_action
+from byteord.deployment.capture import tape_bytes
 from byteord.deployment.confinement import (
     confine_roles,
     confines,
@@ -43,7 +44,9 @@ from byteord.deployment.plan import (
 )
 from byteord.deployment.ports import unit_areas
 from byteord.deployment.profiles import strict
+from byteord.runs.captures import with_capture
 from byteord.runs.journal_dirs import with_absolute_journals
+from byteord.runs.view import Admission
 from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec, Stage
 from byteord.stages.guard.bind import STAGES as GUARDS
@@ -117,8 +120,26 @@ def make_plan(
         url_prefixes=authority.url_prefixes,
         exec_allowed=authority.exec_allowed,
     )
-    tuning = deployment.tuning
+    plan, tuning = with_capture(plan, deployment.capture), deployment.tuning
     return tuned(plan, tuning, host, strict=strict(tuning, deployment.environment))
+
+
+def plan_of(admission: Admission, run_id: str, host: HostFacts, authority: Authority) -> RunPlan:
+    """Return the plan of an admitted run, or of the replay that it is."""
+    spec, deployment, job = admission.spec, admission.deployment, admission.replay
+    if job is not None:
+        spec, deployment = job.spec(spec), job.deployment(deployment, spec)
+    plan = make_plan(
+        spec,
+        deployment,
+        run_id=run_id,
+        single_process=admission.single_process,
+        host=host,
+        authority=authority,
+        client_input=admission.client_input,
+        client_output=admission.client_output,
+    )
+    return plan if job is None else job.plan(plan, admission.deployment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +321,8 @@ def plan_memory_bytes(plan: RunPlan) -> int:
     )
     units = [{"undo_bytes": sum(unit_areas(plan, unit))} for unit in plan.units]
     roles = [{"state_bytes": role.state_bytes} for role in plan.roles]
+    if plan.capture is not None:
+        rings += len(plan.capture.tapes) * tape_bytes(plan.capture.tape_slots)
     return int(rings + region.control_bytes(units, roles))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from byteord.deployment.model import Deployment
+from byteord.runs.replay_job import ReplayJob
 from byteord.runs.state import RunState
 from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec
@@ -37,8 +38,12 @@ class Admission:
     approval: bytes = b""
     """The credential that came with the request; empty: none."""
     request_id: str = ""
+    asked_ns: int = 0
+    """When it was asked for, CLOCK_MONOTONIC: its start counts from then. 0: from its regions."""
     run_id: str = ""
     """From `new_run_id`, for callers that must know it before the run starts; empty: made here."""
+    replay: ReplayJob | None = None
+    """What is replayed; None: an ordinary run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +216,20 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class EffectView:
-    """One effect of one role; `mode` is `act` or `record`."""
+    """One effect of one role; `mode` is `act` or `record`.
+
+    Messages so far: `done` outside, those that `would` have been in a dry run, that were `held`
+    without a lease, and that were set aside as `dead_letters`.
+    """
 
     role: str
     capability: str
     target: str
     mode: str
+    done: int = 0
+    would: int = 0
+    held: int = 0
+    dead_letters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +248,38 @@ class EffectsView:
     signers: tuple[str, ...] = ()
     assurance: str = ""
     covered_until_unix_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamView:
+    """One recorded stream: what came, what is kept of it, what is missing, what still waits."""
+
+    stream: str
+    """`in`, `out` or `choices`."""
+    name: str
+    """Of the endpoint or role."""
+    state: str = "ok"
+    """`ok`, `disk_full` or `failed`."""
+    seen: int = 0
+    kept: int = 0
+    bytes: int = 0
+    lost: int = 0
+    lost_disk: int = 0
+    """Of them: since the disk had no room."""
+    gaps: int = 0
+    lag_bytes: int = 0
+    """Handed over, and not dealt with yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureView:
+    """How a run is recorded, and how that goes."""
+
+    directory: str
+    keep: str
+    outputs: str
+    on_full: str
+    streams: tuple[StreamView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +321,8 @@ class RunView:
     lanes: tuple[LaneStatusView, ...] = ()
     holds: tuple[HoldView, ...] = ()
     effects: EffectsView | None = None
+    capture: CaptureView | None = None
+    """None: it is not recorded."""
 
     @property
     def ended(self) -> bool:

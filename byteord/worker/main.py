@@ -35,6 +35,7 @@ from byteord.deployment.plan import (
 from byteord.deployment.ports import is_graph_unit
 from byteord.errors import ByteorError
 from byteord.tuning.apply import Outcome, begin, enter, pin_thread, settle
+from byteord.worker.capture import open_tapes
 from byteord.worker.graph import open_graph
 from byteord.worker.journals import open_journals
 
@@ -82,6 +83,10 @@ class Worker:
         raised.
         """
         indices = [index for thread in self.worker.threads for index in thread]
+        if self.plan.replay is not None and self.plan.replay.traces:
+            from byteord.worker.replay import follow_trace
+
+            self.handles.append(follow_trace(self.host, self.directory, self.worker.index))
         roles = [
             (self.plan.roles[role], self.plan.units[index])
             for index in indices
@@ -130,6 +135,8 @@ class Worker:
         members = [opened[role.index][0] for role in roles]
         touched = sum(opened[role.index][1] for role in roles)
         stages = [role for role in roles if role.kind == "stage"]
+        tapes = open_tapes(self.host, plan, unit)
+        self.handles.append(tapes)
         self.host.add_unit(
             unit.index,
             members=members,
@@ -144,6 +151,7 @@ class Worker:
             wait=plan.wait,
             sleep_ns_max=plan.sleep_ns_max,
             gate=plan.effects_policy if any(map(self._acts, roles)) else "",
+            capture=tapes.address if tapes is not None else 0,
             **(
                 self._on_ports(unit, stages, touched)
                 if is_graph_unit(plan, unit)
@@ -222,7 +230,7 @@ class Worker:
         if self._effect(role, "record"):
             from byteord.stages.actions.open import open_recorder
 
-            return open_recorder(role, self._journal())
+            return open_recorder(role, self.plan.run_id, self._journal())
         if role.is_python:
             from byteord.worker import python_stage
 
@@ -241,7 +249,8 @@ class Worker:
         from byteord.stages.actions.journal import ActionJournal
 
         if self.journal is None:
-            self.journal = ActionJournal(self.directory, self.worker.index)
+            directory = self.plan.actions_dir or self.directory
+            self.journal = ActionJournal(directory, self.worker.index)
         return self.journal
 
     def _open_action(self, role: RolePlan) -> Any:
@@ -249,11 +258,29 @@ class Worker:
 
         unit = next(unit.index for unit in self.plan.units if role.index in unit.roles)
         return open_action(
-            role, self.plan, unit=unit, control=self.control, journal=self._journal()
+            role,
+            self.plan,
+            unit=unit,
+            control=self.control,
+            journal=self._journal(),
+            budget=self._budget(),
         )
+
+    def _budget(self) -> Any:
+        """Return what is left of the actions that a replay may attempt."""
+        if self.plan.replay is None or not self.plan.replay.actions_max:
+            return None
+        from byteord.stages.actions.budget import ActionBudget
+
+        return ActionBudget(self.directory, self.plan.replay.actions_max)
 
     def _effect(self, role: RolePlan, mode: str) -> bool:
         return any(each.role == role.index and each.mode == mode for each in self.plan.effects)
+
+    def _target_of(self, role: RolePlan) -> str:
+        """Return what an egress would write to, as policy was asked about it."""
+        effect = next(each for each in self.plan.effects if each.role == role.index)
+        return f"{effect.capability.removeprefix('adapter:')} {effect.target}"
 
     def _acts(self, role: RolePlan) -> bool:
         """Tell whether a role is an egress that acts on the outside, which takes a lease."""
@@ -275,9 +302,14 @@ class Worker:
         )
         if role.kind == "egress" and self._effect(role, "record"):
             self._journal().write(
-                "would", role=role.name, sequence=0, key="", target=_target_of(role)
+                "would", role=role.name, sequence=0, key="", target=self._target_of(role)
             )
-            return open_sink("discard", {}, context)
+            if self.plan.replay is None:
+                return open_sink("discard", {}, context)
+        if self.plan.replay is not None:
+            from byteord.worker.replay import open_replay_end
+
+            return open_replay_end(role, context, self.directory)
         return (open_source if role.kind == "ingress" else open_sink)(
             role.adapter, role.options, context
         )
@@ -326,12 +358,6 @@ class Worker:
                     digest,
                     failure["text"],
                 )
-
-
-def _target_of(role: RolePlan) -> str:
-    """Return what an egress would write to, as its options say."""
-    keys = ("connect", "listen", "path")
-    return f"{role.adapter} {next((role.options[k] for k in keys if role.options.get(k)), '')}"
 
 
 def _rings(plan: RunPlan, role: RolePlan) -> list[int]:

@@ -12,7 +12,7 @@ from random import Random
 
 from tests.bench.candidates import Bench, two_cpus
 from tests.bench.native import FLAGS, BenchError
-from tests.bench.report import as_json, as_text
+from tests.bench.report import as_json, as_text, joined
 
 ROUNDS = 15
 SAMPLE_MS = 30.0
@@ -34,7 +34,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         help="a few short samples: shows that all works, decides nothing",
     )
     parser.add_argument(
-        "--only", default="", metavar="NAME", help="candidates whose name contains NAME"
+        "--only", default="", metavar="NAME[,NAME]", help="candidates whose name contains a NAME"
     )
     parser.add_argument(
         "--ms", type=float, default=0.0, help="length of a sample in milliseconds (10 to 50)"
@@ -49,12 +49,22 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write everything measured to FILE"
     )
+    parser.add_argument(
+        "--join",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="measure nothing: one table of what several runs wrote with --json",
+    )
     return parser.parse_args(argv)
 
 
 def main(argv: list[str]) -> int:
     """Run the bench; return 0, or 1 when it could not run at all."""
     options = _arguments(argv)
+    if options.join:
+        print(as_text(joined([json.loads(path.read_text()) for path in options.join])))
+        return 0
     count = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     ms = options.ms or (QUICK_MS if options.quick else SAMPLE_MS)
     order = Random(options.seed)
@@ -80,6 +90,7 @@ def main(argv: list[str]) -> int:
                 "rounds_run": count,
                 "sample_ms": ms,
                 "missing": bench.missing,
+                "processes": bench.processes,
             }
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)

@@ -17,13 +17,15 @@ from random import Random
 from typing import Self
 
 from tests.bench.client_links import CLIENT_LINKS, CLIENT_PINGS
+from tests.bench.crowd import CROWD_NAMES, Crowd, build_crowd
 from tests.bench.disruptor import SHAPES, Disruptor
+from tests.bench.graph_runs import graph_shapes
 from tests.bench.method import Round, Sample
 from tests.bench.native import BenchError, NativePair, build_pair
 from tests.bench.python_links import LINKS, PINGS
 from tests.bench.python_pairs import PythonPair, PythonPing
 from tests.bench.runs import SHAPES as RUN_SHAPES
-from tests.bench.runs import DaemonUnderTest, RunGuest
+from tests.bench.runs import DaemonUnderTest, Measured, RunGuest
 
 Sampler = Callable[[float], Sample]
 GUEST_MS_FACTOR = 2.0
@@ -37,9 +39,14 @@ class Bench:
     def __init__(
         self, directory: Path, cpus: tuple[int, int], *, wanted: str = "", sides: str = "process"
     ) -> None:
-        """Build and start what has `wanted` in its name; the native pair itself must work."""
+        """Build and start what has `wanted`, or one of several with commas, in its name.
+
+        The native pair itself must work.
+        """
         self.missing: dict[str, str] = {}
         self.samplers: dict[str, Sampler] = {}
+        self.processes: dict[str, str] = {}
+        """Of real runs with more roles than CPUs: how they share them."""
         self._wanted = wanted
         self._cpus = cpus
         self._stack = ExitStack()
@@ -50,6 +57,7 @@ class Bench:
             self.fifo = self.pair.uses_fifo()
             self._add_native()
             self._add_disruptor(directory)
+            self._add_crowd(directory)
             self._add_python()
             self._add_runs()
             undo.pop_all()
@@ -64,7 +72,7 @@ class Bench:
 
     def wants(self, name: str) -> bool:
         """Tell whether a candidate was asked for."""
-        return self._wanted in name
+        return any(part in name for part in self._wanted.split(","))
 
     def add_guest(self, name: str, sample: Callable[[float], dict[str, float]]) -> None:
         """Add a candidate that runs in processes of its own, pinned to the same two CPUs."""
@@ -93,9 +101,19 @@ class Bench:
         except BenchError as error:
             self.missing["disruptor"] = str(error)
             return
-        disruptor.warm_up(30)
+        disruptor.warm_up(names.values(), 30)
         for name, shape in names.items():
             self.add_guest(name, partial(disruptor.sample, shape))
+
+    def _add_crowd(self, directory: Path) -> None:
+        if not any(self.wants(name) for name in CROWD_NAMES):
+            return
+        crowd = self._stack.enter_context(Crowd(build_crowd(directory), self._cpus))
+        for name, what in CROWD_NAMES.items():
+            if what[0] in crowd.queues and self.wants(name):
+                self.add_guest(name, partial(crowd.sample, what))
+            elif self.wants(name):
+                self.missing[name] = "its header is not installed"
 
     def _add_python(self) -> None:
         for name, link in {**LINKS, **CLIENT_LINKS}.items():
@@ -104,10 +122,11 @@ class Bench:
             self._add_guest_of(f"{name}.ping", partial(PythonPing, name, ping, self._cpus))
 
     def _add_runs(self) -> None:
-        if not any(self.wants(name) for name in RUN_SHAPES):
+        shapes: dict[str, Measured] = {**RUN_SHAPES, **graph_shapes()}
+        if not any(self.wants(name) for name in shapes):
             return
         daemon = self._stack.enter_context(DaemonUnderTest())
-        for name, shape in RUN_SHAPES.items():
+        for name, shape in shapes.items():
             self._add_guest_of(name, partial(RunGuest, daemon, name, shape, self._cpus))
 
     def _add_guest_of(
@@ -122,6 +141,8 @@ class Bench:
             return
         self._stack.enter_context(guest)
         self.add_guest(name, guest.sample)
+        if isinstance(guest, RunGuest) and guest.roles > len(self._cpus):
+            self.processes[name] = f"{guest.roles} roles, {guest.workers} processes"
 
     def round(self, ms: float, order: Random) -> Round:
         """Sample every candidate once, in a new order, with a rest after each."""

@@ -10,9 +10,11 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Self
 
+from tests.bench.graph_runs import WIDTHS
 from tests.bench.native import HERE, BenchError, run_tool
 
 VERSION = "4.0.0"
@@ -22,10 +24,14 @@ SHAPES = (
     "single.4m",
     "batch16.256k",
     "batch16.4m",
-    "chain3.single",
-    "chain3.batch16",
+    *(
+        f"{kind}{'' if kind == 'diamond' else width}.{size}"
+        for kind, widths in WIDTHS.items()
+        for width in widths
+        for size in ("single", "batch16")
+    ),
 )
-THREADS = 4
+THREADS = 9
 FETCH_TIMEOUT_S = 120
 WARM_UP_ROUNDS = 6
 
@@ -109,6 +115,9 @@ class Disruptor:
         self._process.stdin.write(f"{shape} {max(1, round(ms))}\n")
         self._process.stdin.flush()
         words = dict(word.partition("=")[::2] for word in self._answer().split())
+        if "error" in words:
+            message = f"disruptor.{shape}: {words['error']}"
+            raise BenchError(message)
         raw = {key: float(value) for key, value in words.items()}
         if raw["errors"]:
             message = f"disruptor.{shape}: {raw['errors']:.0f} messages out of order"
@@ -117,11 +126,11 @@ class Disruptor:
             return {"rate": raw["rate"]}
         return {"p50_ns": raw["rtt_p50_ns"] / 2, "p99_ns": raw["rtt_p99_ns"] / 2}
 
-    def warm_up(self, ms: float) -> None:
-        """Let the JVM compile every shape; bounded in time."""
-        deadline = time.monotonic() + len(SHAPES) * WARM_UP_ROUNDS * ms / 200
+    def warm_up(self, shapes: Collection[str], ms: float) -> None:
+        """Let the JVM compile the shapes that will be asked for; bounded in time."""
+        deadline = time.monotonic() + max(2.0, len(shapes) * WARM_UP_ROUNDS * ms / 200)
         for _ in range(WARM_UP_ROUNDS):
-            for shape in SHAPES:
+            for shape in shapes:
                 if time.monotonic() < deadline:
                     self.sample(shape, ms)
 

@@ -8,6 +8,7 @@ from typing import Any
 from tests.bench.method import (
     HEADLINE,
     PairClass,
+    Probe,
     Round,
     Sample,
     Summary,
@@ -15,6 +16,7 @@ from tests.bench.method import (
     kept,
     over_anchor,
     over_peer,
+    pair_class,
     summarise,
 )
 from tests.bench.targets import TARGETS, Target
@@ -85,6 +87,31 @@ def as_json(rounds: Sequence[Round], facts: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
+def joined(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return one report of several pieces; ratios are still formed inside the rounds of each."""
+    first = reports[0]
+    facts = {key: first[key] for key in ("cpus", "flags", "fifo")}
+    facts["rounds_run"] = " + ".join(str(each["rounds_run"]) for each in reports)
+    for key in ("missing", "processes"):
+        facts[key] = {name: why for each in reports for name, why in each.get(key, {}).items()}
+    rounds = [
+        {name: _sample_of(name, row) for name, row in each.items()}
+        for report in reports
+        for each in report["rounds"]
+    ]
+    return as_json(rounds, facts)
+
+
+def _sample_of(name: str, row: Mapping[str, Any]) -> Sample:
+    """Return a sample as good as the one that was written: kept ones keep class and anchors."""
+    values = dict(row)
+    kept_in = values.pop("class")
+    median, p99, lines = (values.pop(key) for key in ("a_lat_ns", "a_lat_p99_ns", "a_str"))
+    probe = Probe(2 * median, 2 * p99, lines)
+    apart = Probe(0.0 if pair_class(2 * median) is not PairClass.NEAR else 1e6, 2 * p99, lines)
+    return Sample(name, probe, probe if kept_in else apart, values)
+
+
 def as_text(report: Mapping[str, Any]) -> str:
     """Return the report for people: conditions, targets, then every candidate in each class."""
     lines = [
@@ -98,7 +125,11 @@ def as_text(report: Mapping[str, Any]) -> str:
         rows = report["classes"][each.value]
         if rows:
             lines += ["", f"Class {each.value}: candidate, kept, own figure, over its anchor"]
-            lines += [_candidate_line(name, row) for name, row in sorted(rows.items())]
+            notes = report.get("processes", {})
+            lines += [
+                _candidate_line(name, row) + (f"  ({notes[name]})" if name in notes else "")
+                for name, row in sorted(rows.items())
+            ]
     return "\n".join(lines)
 
 

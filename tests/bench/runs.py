@@ -17,7 +17,7 @@ import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Protocol, Self
 
 from byteord.regions.reader import RunReader
 from tests.bench.native import BenchError
@@ -33,6 +33,7 @@ CPUS = 2
 WARM_UP_MESSAGES = 1000
 PAYLOAD_BYTES = 48
 SLOT_BYTES = 64
+DIAMOND = ((), (), (0, 1))
 BOUNDS_NS = (*range(0, 2000, 5), *range(2000, 100_000, 100))
 """Where the latency histogram is read: its own buckets are wider than 5 ns from 320 ns on."""
 
@@ -43,6 +44,7 @@ class Shape:
 
     capacity: int = 4096
     stages: int = 1
+    max_batch: int = 256
     at_once: int = 0
     """Messages that the generator makes, then publishes together; 0 as many as there is room."""
     rate: int = 0
@@ -52,7 +54,69 @@ class Shape:
     key: str = "rate"
     """What is read: the last role's `rate`, or the first stage's `latency`."""
 
+    depends: tuple[tuple[int, ...], ...] = ()
+    """For each stage those that it follows; without it they are a chain."""
 
+    @property
+    def roles(self) -> int:
+        """Return how many roles want a CPU."""
+        return 2 + self.stages
+
+    @property
+    def sinks(self) -> list[str]:
+        """Return the names of its egress endpoints."""
+        return ["sink"]
+
+    @property
+    def copies(self) -> int:
+        """Return how often each message arrives there."""
+        return 1
+
+    def spec(self, name: str) -> str:
+        """Return the spec."""
+        return spec_text(name, self)
+
+    def deployment(self, cpus: tuple[int, int], count: int) -> str:
+        """Return the deployment; `count` messages, 0: endless."""
+        return deployment_text(self, cpus, count)
+
+
+class Measured(Protocol):
+    """A pipeline that can be measured as a run."""
+
+    @property
+    def key(self) -> str:
+        """Return what is read: `rate` at the sinks, or the first stage's `latency`."""
+        ...
+
+    @property
+    def roles(self) -> int:
+        """Return how many roles want a CPU."""
+        ...
+
+    @property
+    def sinks(self) -> list[str]:
+        """Return the egress endpoints; the one that is furthest behind counts."""
+        ...
+
+    @property
+    def copies(self) -> int:
+        """Return how often each message arrives at one sink."""
+        ...
+
+    def spec(self, name: str) -> str:
+        """Return the spec."""
+        ...
+
+    def deployment(self, cpus: tuple[int, int], count: int) -> str:
+        """Return the deployment; `count` messages from each source, 0: endless."""
+        ...
+
+
+WORKERS_TEXT = (
+    '[tuning]\nwait = "{wait}"\nfuse = "{fuse}"\npin = {cpus}\n'
+    "[limits]\nmax_batch = {batch}\n[failure]\nstage_timeout_s = 600\n"
+)
 SHAPES = {
     "run.handover": Shape(rate=100_000, key="latency"),
     "run.single.256k": Shape(at_once=1),
@@ -62,15 +126,19 @@ SHAPES = {
     "run.chain3.single": Shape(stages=3, at_once=1, wait="backoff"),
     "run.chain3.batch": Shape(stages=3, wait="backoff"),
     "run.chain3.fused": Shape(stages=3, fuse="always"),
+    "run.diamond.apart.single": Shape(stages=3, depends=DIAMOND, at_once=1, wait="backoff"),
+    "run.diamond.apart.batch": Shape(stages=3, depends=DIAMOND, wait="backoff"),
+    "run.diamond.fused.single": Shape(stages=3, depends=DIAMOND, at_once=1, fuse="always"),
+    "run.diamond.fused.batch": Shape(stages=3, depends=DIAMOND, fuse="always"),
 }
 
 
 def spec_text(name: str, shape: Shape) -> str:
-    """Return the spec of a shape: a chain of identities."""
+    """Return the spec of a shape: identities, in a chain unless it says otherwise."""
+    depends = shape.depends or [(i - 1,) if i else () for i in range(shape.stages)]
     stages = "".join(
-        f'[[stages]]\nname = "s{index}"\nstage = "identity"\n'
-        + (f"depends_on = [{index - 1}]\n" if index else "")
-        for index in range(shape.stages)
+        f'[[stages]]\nname = "s{index}"\nstage = "identity"\ndepends_on = {list(before)}\n'
+        for index, before in enumerate(depends)
     )
     ends = "".join(
         f'[[endpoints]]\nname = "{end}"\nkind = "{kind}"\n'
@@ -86,8 +154,8 @@ def deployment_text(shape: Shape, cpus: tuple[int, int], count: int = 0) -> str:
         'version = 1\nenvironment = "dev"\n'
         f'[adapters.source]\nkind = "generator"\nsize = {PAYLOAD_BYTES}\ncount = {count}\n'
         f'rate = {shape.rate}\nat_once = {shape.at_once}\n[adapters.sink]\nkind = "discard"\n'
-        f'[tuning]\nwait = "{shape.wait}"\nfuse = "{shape.fuse}"\npin = {list(cpus)}\n'
-        "[failure]\nstage_timeout_s = 600\n"
+    ) + WORKERS_TEXT.format(
+        wait=shape.wait, fuse=shape.fuse, cpus=list(cpus), batch=shape.max_batch
     )
 
 
@@ -116,12 +184,12 @@ class DaemonUnderTest:
             raise BenchError(message)
         return done.stdout
 
-    def start(self, name: str, shape: Shape, cpus: tuple[int, int], count: int = 0) -> Path:
+    def start(self, name: str, shape: Measured, cpus: tuple[int, int], count: int = 0) -> Path:
         """Start a run and return the directory of its regions."""
         directory = self.process.directory / name
         directory.mkdir()
-        (directory / "spec.toml").write_text(spec_text(name.replace(".", "-"), shape))
-        (directory / "deployment.toml").write_text(deployment_text(shape, cpus, count))
+        (directory / "spec.toml").write_text(shape.spec(name.replace(".", "-")))
+        (directory / "deployment.toml").write_text(shape.deployment(cpus, count))
         before = set(self.process.run_directories())
         self.ctl("run", "--detach", str(directory / "spec.toml"))
         [found] = set(self.process.run_directories()) - before
@@ -132,14 +200,16 @@ class RunGuest:
     """One running shape, stopped between samples. Use in a `with` block."""
 
     def __init__(
-        self, daemon: DaemonUnderTest, name: str, shape: Shape, cpus: tuple[int, int]
+        self, daemon: DaemonUnderTest, name: str, shape: Measured, cpus: tuple[int, int]
     ) -> None:
         """Start the run, let it warm up, stop its workers."""
         self._shape = shape
+        self._daemon = daemon
         self._stack = ExitStack()
         self._reader = RunReader(str(daemon.start(name, shape, cpus)))
-        kinds = [role.kind for role in self._reader.plan.roles]
-        self._stage = kinds.index("stage")
+        roles = self._reader.plan.roles
+        self._stage = next((role.index for role in roles if role.kind == "stage"), -1)
+        self._sinks = [role.index for role in roles if role.name in shape.sinks]
         self._pids: list[int] = []
 
         def warm() -> bool:
@@ -184,9 +254,26 @@ class RunGuest:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    def _moved(self) -> tuple[float, int]:
-        received = self._reader.read()["roles"][-1]["received"]
-        return time.perf_counter(), int(received)
+    @property
+    def roles(self) -> int:
+        """Return how many roles the run has."""
+        return self._shape.roles
+
+    @property
+    def workers(self) -> int:
+        """Return how many processes share the two CPUs."""
+        return len(self._pids)
+
+    def drained(self) -> dict[str, dict[str, Any]]:
+        """Stop the sources, let everything flow out, and return the final counters by role."""
+        self._signal(signal.SIGCONT)
+        self._daemon.ctl("stop", Path(self._reader.directory).name)
+        return {role["name"]: role for role in self._reader.read()["roles"]}
+
+    def _moved(self) -> tuple[float, float]:
+        roles = self._reader.read()["roles"]
+        received = min(roles[sink]["received"] for sink in self._sinks)
+        return time.perf_counter(), received / self._shape.copies
 
     def _aged(self) -> list[int]:
         counts, _, _ = self._reader.histogram(self._stage, "latency", BOUNDS_NS)

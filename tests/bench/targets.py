@@ -40,6 +40,48 @@ BOOST_SINGLE_4M = ("boost.single.4m.48", "boost.single.4m.64")
 BOOST_BATCH_256K = ("boost.batch16.256k.48", "boost.batch16.256k.64")
 BOOST_BATCH_4M = ("boost.batch64.4m.48", "boost.batch64.4m.64")
 
+DIAMOND_PEERS = ("disruptor.diamond", "boost.spsc.diamond", "moodycamel.spsc.diamond")
+FANOUT_PEERS = ("disruptor.fanout2", "boost.spsc.fanout2", "moodycamel.spsc.fanout2")
+PRODUCERS_PEERS = ("disruptor.producers2", "moodycamel.many.producers2", "boost.queue.producers2")
+GRAPH_CHAIN_PEERS = ("disruptor.chain3", "boost.spsc.chain3", "moodycamel.spsc.chain3")
+
+
+def _sizes(peers: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the peers' single and batched candidates; those without batches count singly."""
+    single = tuple(f"{peer}.single" for peer in peers)
+    return single, (*(f"{peer}.batch16" for peer in peers), *single)
+
+
+def _pair(
+    shape: str, ours: str, peers: tuple[str, ...], reach: tuple[float, float], then: float
+) -> tuple[Target, ...]:
+    single, batched = _sizes(peers)
+    first, second = reach
+    return (
+        Target(
+            f"{shape}, one by one", (f"{ours}.single",), "rate", "A_str", first, first, single, then
+        ),
+        Target(
+            f"{shape}, batches", (f"{ours}.batch",), "rate", "A_str", second, second, batched, then
+        ),
+    )
+
+
+GRAPH_TARGETS = (
+    *_pair("diamond on a ring", "run.diamond.apart", DIAMOND_PEERS, (0.5, 0.7), 0.33),
+    *_pair("diamond on a ring, fused", "run.diamond.fused", DIAMOND_PEERS, (0.5, 0.7), 0.33),
+    *_pair("diamond of lanes", "graph.diamond.apart", DIAMOND_PEERS, (0.5, 0.7), 0.33),
+    *_pair("diamond of lanes, fused", "graph.diamond.fused", DIAMOND_PEERS, (0.5, 0.7), 0.33),
+    *_pair("fan-out 1 to 2", "graph.fanout2.apart", FANOUT_PEERS, (0.5, 1.5), 0.34),
+    *_pair("fan-out 1 to 2, fused", "graph.fanout2.fused", FANOUT_PEERS, (0.5, 1.5), 0.34),
+    *_pair("2 producers to 1", "graph.producers2.apart", PRODUCERS_PEERS, (1.0, 1.0), 0.49),
+    *_pair("2 producers to 1, fused", "graph.producers2.fused", PRODUCERS_PEERS, (1.0, 1.0), 0.49),
+    *_pair("3 stages in lanes", "graph.chain3.apart", GRAPH_CHAIN_PEERS, (0.5, 0.7), 0.31),
+    *_pair("3 stages in lanes, fused", "graph.chain3.fused", GRAPH_CHAIN_PEERS, (0.5, 2.0), 0.31),
+)
+"""On two CPUs; `fused` is what `fuse = "auto"` makes of more roles than CPUs, the others are made
+to run one process a role."""
+
 TARGETS = (
     Target(
         "hand-over p50, 48 bytes in a 64-byte slot",
@@ -132,6 +174,7 @@ TARGETS = (
         ("disruptor.chain3.batch16",),
         0.31,
     ),
+    *GRAPH_TARGETS,
     Target(
         "Python bytes one by one",
         ("client.one",),

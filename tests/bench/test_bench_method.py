@@ -16,7 +16,7 @@ from tests.bench.method import (
     quantile,
     summarise,
 )
-from tests.bench.report import as_json, as_text, judge
+from tests.bench.report import as_json, as_text, joined, judge
 from tests.bench.targets import TARGETS, Target
 
 
@@ -101,3 +101,27 @@ def test_the_report_shows_every_target_with_both_sides() -> None:
     assert all(target.shape in text for target in TARGETS)
     assert "want >= 0.6 A_str (dream 0.72): MISSED by byteor.single.256k" in text
     assert "not measured: disruptor: no javac" in text
+
+
+def test_pieces_join_to_one_table_without_new_ratios() -> None:
+    """What two runs wrote gives the same figures in one table; what was thrown away stays away."""
+    pieces = [
+        [
+            {
+                "a": sample("a", 100, 120, rate=2.0, p50_ns=110.0),
+                "b": sample("b", 100, 100, rate=1.0),
+            }
+        ],
+        [{"a": sample("a", 100, 300, rate=9.0)}, {"c": sample("c", 100, 100, rate=3.0)}],
+    ]
+    facts = {"cpus": [0, 1], "flags": "-O3", "fifo": True, "rounds_run": 1}
+    whole = joined([as_json(piece, facts) for piece in pieces])
+    rows = whole["classes"][HEADLINE.value]
+    assert {name: row["kept"] for name, row in rows.items()} == {
+        "a": 1,
+        "b": 1,
+        "c": 1,
+        "anchor": 3,
+    }
+    assert rows["a"]["over_anchor"]["p50_ns"]["p50"] == 2.0
+    assert rows["c"]["values"]["rate"]["p50"] == 3.0

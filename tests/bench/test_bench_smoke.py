@@ -13,6 +13,8 @@ import pytest
 from tests.bench.__main__ import main
 from tests.bench.candidates import two_cpus
 from tests.bench.client_links import CLIENT_LINKS, CLIENT_PINGS
+from tests.bench.crowd import CROWD_NAMES, Crowd, build_crowd
+from tests.bench.graph_runs import graph_shapes
 from tests.bench.native import BenchError, NativePair, build_pair
 from tests.bench.python_links import LINKS, PINGS
 from tests.bench.python_pairs import PythonPair, PythonPing
@@ -103,6 +105,39 @@ def test_real_runs_are_measured_from_outside(cpus: tuple[int, int]) -> None:
         for name in ("run.batch.256k", "run.chain3.fused"):
             with RunGuest(daemon, name, SHAPES[name], cpus) as guest:
                 assert guest.sample(20)["rate"] > 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "graph.fanout2.apart.batch",
+        "graph.producers2.fused.single",
+        "graph.diamond.apart.batch",
+    ],
+)
+def test_graph_runs_bring_every_message_to_every_sink(name: str, cpus: tuple[int, int]) -> None:
+    """A graph shows a rate; once drained, each sink has what all sources made, as often as due."""
+    shape = graph_shapes()[name]
+    with DaemonUnderTest() as daemon, RunGuest(daemon, name, shape, cpus) as guest:
+        assert guest.sample(20)["rate"] > 0
+        roles = guest.drained()
+    assert len(roles) == shape.roles
+    made = sum(roles[name]["published"] for name in shape.sources)
+    assert made > 1000
+    arrived = {name: roles[name]["received"] for name in shape.sinks}
+    assert set(arrived.values()) == {made * shape.copies}, arrived
+
+
+def test_every_queue_of_the_crowd_delivers_in_order(tmp_path: Path, cpus: tuple[int, int]) -> None:
+    """Each queue of another project moves all messages in its shapes, or it would be an error."""
+    with Crowd(build_crowd(tmp_path), cpus) as crowd:
+        assert "boost.spsc" in crowd.queues
+        names = [name for name, what in CROWD_NAMES.items() if what[0] in crowd.queues]
+        assert {
+            name for name in names if crowd.sample(CROWD_NAMES[name], SHORT_MS)["rate"] <= 0
+        } == set()
+        with pytest.raises(BenchError, match="unknown_nothing_chain"):
+            crowd.sample(("nothing", "chain", 2, 1), SHORT_MS)
 
 
 def test_ages_are_read_from_cumulative_counts() -> None:

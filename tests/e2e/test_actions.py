@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import ssl
@@ -10,20 +9,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from byteord._cext.control import Control
 from byteord.deployment.plan import EffectPlan, RunPlan
-from byteord.regions.create import CONTROL
-from byteord.regions.reader import attach
-from byteord.stages.actions.stage import idempotency_key
+from tests.support.actions import (
+    LINES,
+    action_plan,
+    give_lease,
+    journal_of,
+    keys_of,
+    report_of,
+)
 from tests.support.https import Hook, https_hook
 from tests.support.poll import until
-from tests.support.run import LiveRun, make_test_plan, running, spec_text
-
-FOREVER = (1 << 63) - 1
+from tests.support.run import make_test_plan, running, spec_text
 
 
 @pytest.fixture
@@ -33,60 +33,20 @@ def hook(tmp_path: Path) -> Iterator[Hook]:
         yield server
 
 
-def _plan(
-    tmp_path: Path, stage: str, lines: list[str], limits: str = "", *, mode: str = "act",
-    policy: str = "hold", failure: str = "", allow: tuple[str, ...] = (),
-) -> RunPlan:  # fmt: skip
-    (tmp_path / "in.txt").write_text("".join(f"{line}\n" for line in lines))
-    spec = spec_text(f"[[stages]]\nname = 's'\nstage = '{stage}'\n")
-    deployment = (
-        f'[adapters.in]\nkind = "file"\npath = "{tmp_path}/in.txt"\n'
-        f'[adapters.out]\nkind = "file"\npath = "{tmp_path}/out.txt"\nmode = "truncate"\n'
-        f"[actions]\nbackoff_ms = 10\nbackoff_max_ms = 50\n{limits}\n[failure]\n{failure}\n"
-    )
-    url = stage.partition(":")[2]
-    plan = make_test_plan(
-        spec, deployment, directories=(str(tmp_path),), exec_allowed=allow,
-        url_prefixes=(url.rpartition("/")[0],) if "127.0.0.1" in url else (),
-    )  # fmt: skip
-    role = next(role.index for role in plan.roles if role.stage)
-    effect = EffectPlan(role, stage.partition(":")[0], "", mode)
-    return replace(plan, effects=(effect,), effects_policy=policy)
-
-
-def _lease(run: LiveRun, until_ns: int = FOREVER) -> None:
-    control: Control = attach(Path(run.directory, CONTROL), Control, writable=True)
-    control.set_lease(until_ns)
-
-
-def _journal(run: LiveRun) -> list[dict[str, Any]]:
-    found = sorted(Path(run.directory).glob("actions-*.journal"))
-    return [json.loads(line) for path in found for line in path.read_text().splitlines()]
-
-
-def _report(run: LiveRun) -> dict[str, int]:
-    return dict(run.role("s")["report"])
-
-
 def _posted(hook: Hook, count: int) -> bool:
     return len(hook.posts) >= count
 
 
-LINES = [f"message {n}" for n in range(20)]
-
-
-def _keys(count: int) -> list[str]:
-    return [idempotency_key("t1", "ring-0", sequence) for sequence in range(count)]
-
-
 def test_each_message_is_posted_once_with_its_key_and_passes_on(tmp_path: Path, hook: Hook) -> None:
     """One post a message, in order, over one connection, with the key that its place gives it."""
-    plan = _plan(tmp_path, f"http_post:{hook.url}", LINES, f'ca_file = "{hook.ca}"')
+    plan = action_plan(tmp_path, f"http_post:{hook.url}", LINES, f'ca_file = "{hook.ca}"')
     with running(plan) as run:
-        _lease(run)
+        give_lease(run)
         assert run.until_state("completed", "failed")["state"] == "completed", run.status()
-        journal, report = _journal(run), _report(run)
-    assert hook.posts == [(key, line.encode()) for key, line in zip(_keys(20), LINES, strict=True)]
+        journal, report = journal_of(run), report_of(run)
+    assert hook.posts == [
+        (key, line.encode()) for key, line in zip(keys_of(LINES), LINES, strict=True)
+    ]
     assert hook.connections == 1
     assert (tmp_path / "out.txt").read_text().splitlines() == LINES
     assert [entry["event"] for entry in journal] == ["begin", "done"] * 20
@@ -97,15 +57,15 @@ def test_faults_of_the_server_are_tried_again_in_order(tmp_path: Path, hook: Hoo
     """500, a closed connection, 429 with Retry-After and slowness lose and reorder nothing."""
     hook.script = [500, 200, "close", 200, (429, "1"), 200, 0.8, 200, 503, 503]
     limits = f'ca_file = "{hook.ca}"\ntimeout_ms = 500\nretries_max = 4'
-    plan = _plan(tmp_path, f"http_post:{hook.url}", LINES, limits)
+    plan = action_plan(tmp_path, f"http_post:{hook.url}", LINES, limits)
     with running(plan) as run:
-        _lease(run)
+        give_lease(run)
         assert run.until_state("completed", "failed")["state"] == "completed", run.status()
-        report = _report(run)
+        report = report_of(run)
     order = list(dict.fromkeys(key for key, _, _ in hook.attempts))
-    assert order == _keys(20)
-    assert {key for key, _ in hook.posts} == set(_keys(20))
-    waited = [at for key, _, at in hook.attempts if key == _keys(20)[2]]
+    assert order == keys_of(LINES)
+    assert {key for key, _ in hook.posts} == set(keys_of(LINES))
+    waited = [at for key, _, at in hook.attempts if key == keys_of(LINES)[2]]
     assert max(waited) - min(waited) >= 0.95
     assert (tmp_path / "out.txt").read_text().splitlines() == LINES
     assert report["retried"] == 6
@@ -125,9 +85,9 @@ def test_what_cannot_get_better_is_not_tried_again(
         from tests.support.https import make_certificates
 
         ca, _ = make_certificates(tmp_path / "other")
-    plan = _plan(tmp_path, f"http_post:{hook.url}", LINES, f'ca_file = "{ca}"')
+    plan = action_plan(tmp_path, f"http_post:{hook.url}", LINES, f'ca_file = "{ca}"')
     with running(plan) as run:
-        _lease(run)
+        give_lease(run)
         status = run.until_state("completed", "failed")
     assert status["state"] == "failed"
     assert words in status["failure"]["message"].upper() or words in status["failure"]["message"]
@@ -140,16 +100,16 @@ def test_what_cannot_get_better_is_not_tried_again(
 def test_a_killed_worker_posts_again_only_with_the_same_key(tmp_path: Path, hook: Hook) -> None:
     """Across kill -9 no message is lost, and what arrives twice has the same key and body."""
     lines = [f"message {n}" for n in range(120)]
-    plan = _plan(tmp_path, f"http_post:{hook.url}", lines, f'ca_file = "{hook.ca}"')
+    plan = action_plan(tmp_path, f"http_post:{hook.url}", lines, f'ca_file = "{hook.ca}"')
     with running(plan) as run:
-        _lease(run)
+        give_lease(run)
         for count in (20, 60):
             until(partial(_posted, hook, count), 30.0, f"{count} posts")
             os.kill(run.worker_pid("s"), signal.SIGKILL)
             until(lambda: run.worker_pid("s") > 0, 10.0, "a new worker")
         assert run.until_state("completed", "failed")["state"] == "completed", run.status()
     bodies = dict(hook.posts)
-    assert bodies == {key: line.encode() for key, line in zip(_keys(120), lines, strict=True)}
+    assert bodies == {key: line.encode() for key, line in zip(keys_of(lines), lines, strict=True)}
     assert len(set(hook.posts)) == 120
     assert len(hook.posts) <= 122
     assert (tmp_path / "out.txt").read_text().splitlines() == lines
@@ -159,15 +119,15 @@ def test_without_a_lease_messages_are_held_and_seen_to_be(tmp_path: Path, hook: 
     """Nothing is posted before the lease; the role shows as blocked; with the lease it goes on."""
     limits = f'ca_file = "{hook.ca}"'
     failure = "stage_timeout_s = 1"
-    plan = _plan(tmp_path, f"http_post:{hook.url}", LINES, limits, failure=failure)
+    plan = action_plan(tmp_path, f"http_post:{hook.url}", LINES, limits, failure=failure)
     with running(plan) as run:
         until(lambda: run.role("s")["state"] == "blocked", 20.0, "blocked")
-        until(lambda: _report(run)["held"] == 1, 5.0, "counted as held")
+        until(lambda: report_of(run)["held"] == 1, 5.0, "counted as held")
         started = run.reader.read()["clock_ns"]
         until(lambda: run.reader.read()["clock_ns"] > started + 2_000_000_000, 10.0, "two seconds")
         assert run.status()["state"] == "running"
         assert hook.attempts == []
-        _lease(run)
+        give_lease(run)
         assert run.until_state("completed", "failed")["state"] == "completed", run.status()
     assert len(hook.posts) == 20
 
@@ -175,10 +135,12 @@ def test_without_a_lease_messages_are_held_and_seen_to_be(tmp_path: Path, hook: 
 @pytest.mark.parametrize("policy", ["dead_letter", "stop"])
 def test_the_policy_decides_what_a_lost_lease_does(tmp_path: Path, hook: Hook, policy: str) -> None:
     """Dead-lettered messages are in the journal and flow on; `stop` stops the run by name."""
-    plan = _plan(tmp_path, f"http_post:{hook.url}", LINES, f'ca_file = "{hook.ca}"', policy=policy)
+    plan = action_plan(
+        tmp_path, f"http_post:{hook.url}", LINES, f'ca_file = "{hook.ca}"', policy=policy
+    )
     with running(plan) as run:
         status = run.until_state("completed", "failed")
-        journal = _journal(run)
+        journal = journal_of(run)
     assert hook.attempts == []
     if policy == "stop":
         assert "no lease" in status["failure"]["message"]
@@ -189,13 +151,15 @@ def test_the_policy_decides_what_a_lost_lease_does(tmp_path: Path, hook: Hook, p
 
 def test_a_dry_run_writes_down_and_does_nothing(tmp_path: Path, hook: Hook) -> None:
     """In record mode everything flows, each action is in the journal, no connection is made."""
-    plan = _plan(tmp_path, f"http_post:{hook.url}", LINES, f'ca_file = "{hook.ca}"', mode="record")
+    plan = action_plan(
+        tmp_path, f"http_post:{hook.url}", LINES, f'ca_file = "{hook.ca}"', mode="record"
+    )
     with running(plan) as run:
         assert run.until_state("completed", "failed")["state"] == "completed", run.status()
-        journal, report = _journal(run), _report(run)
+        journal, report = journal_of(run), report_of(run)
     assert hook.connections == 0
     assert [(entry["event"], entry["key"]) for entry in journal] == [
-        ("would", key) for key in _keys(20)
+        ("would", key) for key in keys_of(LINES)
     ]
     assert report["would_have_acted"] == 20
 
@@ -204,9 +168,9 @@ def test_an_abort_stops_a_stage_that_keeps_trying(tmp_path: Path, hook: Hook) ->
     """A run whose server never answers well stops when it is told to, not when retries end."""
     hook.always = 503
     limits = f'ca_file = "{hook.ca}"\nretries_max = 1000'
-    plan = _plan(tmp_path, f"http_post:{hook.url}", LINES, limits)
+    plan = action_plan(tmp_path, f"http_post:{hook.url}", LINES, limits)
     with running(plan) as run:
-        _lease(run)
+        give_lease(run)
         until(lambda: len(hook.attempts) > 3, 20.0, "tries")
         run.command(op="stop", mode="abort")
         assert run.until_state("stopped", "failed", timeout_s=4)["state"] == "stopped"
@@ -244,9 +208,9 @@ def test_programs_are_bounded_and_leave_nothing(tmp_path: Path, line: str, words
     """A program that hangs, fails, floods or forks is named; it and its children are gone."""
     target = _program(tmp_path)
     limits = "exec_timeout_ms = 500\noutput_bytes_max = 1000\nretries_max = 1"
-    plan = _plan(tmp_path, f"exec:{target}", ["one", line, "two"], limits, allow=(target,))
+    plan = action_plan(tmp_path, f"exec:{target}", ["one", line, "two"], limits, allow=(target,))
     with running(plan) as run:
-        _lease(run)
+        give_lease(run)
         status = run.until_state("completed", "failed")
     said = (status["failure"] or {"message": ""})["message"]
     assert words in said
@@ -273,9 +237,9 @@ def test_only_what_is_allowed_to_the_letter_runs(tmp_path: Path) -> None:
     """Another argument is another program; a URL beside the prefix is another place."""
     target = _program(tmp_path)
     with pytest.raises(AssertionError, match="POLICY_EXEC_DENIED"):
-        _plan(tmp_path, f"exec:{target}", ["one"], allow=(target + "x",))
+        action_plan(tmp_path, f"exec:{target}", ["one"], allow=(target + "x",))
     with pytest.raises(AssertionError, match="POLICY_URL_DENIED"):
-        _plan(tmp_path, "http_post:https://127.0.0.2:9/hook", ["one"])
+        action_plan(tmp_path, "http_post:https://127.0.0.2:9/hook", ["one"])
 
 
 def test_tls_context_is_the_strict_one() -> None:
@@ -309,7 +273,7 @@ def test_a_gated_adapter_writes_only_under_a_lease(tmp_path: Path) -> None:
     with running(_copying(tmp_path, "act")) as run:
         until(lambda: run.role("out")["state"] == "blocked", 20.0, "blocked")
         assert (tmp_path / "out.txt").read_text() == ""
-        _lease(run)
+        give_lease(run)
         assert run.until_state("completed", "failed")["state"] == "completed", run.status()
     assert (tmp_path / "out.txt").read_text().splitlines() == LINES
 
@@ -325,7 +289,7 @@ def test_a_dry_run_opens_no_gated_adapter(tmp_path: Path) -> None:
     """In record mode everything flows, the file is not made, the journal says what would be."""
     with running(_copying(tmp_path, "record")) as run:
         assert run.until_state("completed", "failed")["state"] == "completed", run.status()
-        journal, received = _journal(run), run.role("out")["received"]
+        journal, received = journal_of(run), run.role("out")["received"]
     assert received == len(LINES)
     assert not (tmp_path / "out.txt").exists()
     assert [(entry["event"], entry["target"]) for entry in journal] == [
@@ -344,7 +308,7 @@ def test_code_with_effects_is_not_called_in_a_dry_run(tmp_path: Path) -> None:
     effect = EffectPlan(role.index, "pager", "python:acting:Act", "record")
     with running(replace(plan, roles=tuple(roles), effects=(effect,))) as run:
         assert run.until_state("completed", "failed")["state"] == "completed", run.status()
-        journal = _journal(run)
+        journal = journal_of(run)
     assert (tmp_path / "out.txt").read_text().splitlines() == LINES
     assert [entry["event"] for entry in journal] == ["would"] * len(LINES)
     assert not (tmp_path / "loaded").exists()

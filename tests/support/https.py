@@ -67,9 +67,17 @@ class Hook:
     attempts: list[tuple[str, bytes, float]] = field(default_factory=list)
     """The same and the time, of each post that arrived."""
     script: list[Any] = field(default_factory=list)
-    """Answers to give first: a status, (429, "seconds"), "close" or a delay in seconds (float)."""
+    """Answers to give first.
+
+    A status, (429, "seconds"), a delay in seconds (float), "close", "drip" (its answer never comes
+    to an end), "flood" (the status, then a body without end).
+    """
     connections: int = 0
     always: Any = 200
+    at_once: int = 0
+    """Most posts that were in hand at the same time."""
+    in_hand: int = 0
+    lock: Any = field(default_factory=threading.Lock)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -84,6 +92,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Take a post and answer by the script."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        with self.hook.lock:
+            self.hook.in_hand += 1
+            self.hook.at_once = max(self.hook.at_once, self.hook.in_hand)
+        try:
+            self._answer(body)
+        finally:
+            with self.hook.lock:
+                self.hook.in_hand -= 1
+
+    def _answer(self, body: bytes) -> None:
         key = self.headers.get("Idempotency-Key", "")
         self.hook.attempts.append((key, body, time.monotonic()))
         answer = self.hook.script.pop(0) if self.hook.script else self.hook.always
@@ -92,6 +110,9 @@ class _Handler(BaseHTTPRequestHandler):
             answer = 200
         if answer == "close":
             self.close_connection = True
+            return
+        if answer in ("drip", "flood"):
+            self._misbehave(answer == "flood")
             return
         status, wait = answer if isinstance(answer, tuple) else (answer, "")
         if status == 200:
@@ -102,6 +123,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"ok")
+
+    def _misbehave(self, flood: bool) -> None:
+        """Send on and on until the client hangs up."""
+        self.close_connection = True
+        if flood:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
+        while True:
+            self.wfile.write(b"x" * 65536 if flood else b"H")
+            if not flood:
+                threading.Event().wait(0.02)
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""

@@ -5,7 +5,9 @@ A role without an effect in the plan acts on nothing: it writes down what it wou
 
 from __future__ import annotations
 
+import hashlib
 import os
+from dataclasses import replace
 from typing import Any
 
 from byteord._cext.batch import PythonStage
@@ -14,12 +16,19 @@ from byteord.deployment.model import ActionLimits
 from byteord.deployment.plan import RolePlan, RunPlan
 from byteord.errors import DeniedError, StageError
 from byteord.secret_files import read_secret
+from byteord.stages.actions.budget import ActionBudget
 from byteord.stages.actions.journal import WOULD, ActionJournal
-from byteord.stages.actions.stage import ActionStage, Actor, Place
+from byteord.stages.actions.stage import ActionStage, Actor, Place, idempotency_key
 
 
 def open_action(
-    role: RolePlan, plan: RunPlan, *, unit: int, control: Any, journal: ActionJournal
+    role: RolePlan,
+    plan: RunPlan,
+    *,
+    unit: int,
+    control: Any,
+    journal: ActionJournal,
+    budget: ActionBudget | None = None,
 ) -> PythonStage:
     """Return the stage of `role`, bound; it checks the lease before each action.
 
@@ -34,8 +43,10 @@ def open_action(
     limits = ActionLimits(**plan.actions)
     glue = PythonStage(mutates=False, drops=False, resizes=False)
     actor = _actor(kind, target, role, plan, limits) if acts else None
-    lane = plan.lanes[role.rx[0].lane].name if role.rx else f"ring-{max(role.shard, 0)}"
-    place = Place(plan.run_id, role.name, role.index, unit, lane, plan.effects_policy)
+    place = Place(plan.run_id, role.name, role.index, unit, plan.effects_policy)
+    if plan.replay is not None:
+        recorded = plan.replay.run_id or plan.run_id
+        place = replace(place, run_id=recorded, sequence_base=plan.replay.sequence_base)
     stage = ActionStage(
         place,
         actor,
@@ -43,6 +54,7 @@ def open_action(
         control=control,
         journal=journal,
         state_view=glue.state_view,
+        budget=budget,
         target=actor.target if actor is not None else target.partition("?")[0],
     )
     glue.bind(stage)
@@ -52,22 +64,28 @@ def open_action(
 class _Recorder:
     """Stands in for a stage with effects in a dry run: messages pass, nothing is called."""
 
-    def __init__(self, role: RolePlan, journal: ActionJournal) -> None:
-        self._role, self._journal = role, journal
+    def __init__(self, role: RolePlan, run_id: str, journal: ActionJournal) -> None:
+        self._role, self._run_id, self._journal = role, run_id, journal
 
     def process(self, batch: Any) -> None:
         """Write down what the stage would have been called with."""
-        for sequence in batch.sequences:
-            if not self._journal.finished(self._role.name, sequence):
+        name, sequences = self._role.name, list(batch.sequences)
+        if sequences:
+            self._journal.begin_batch(name, sequences[0])
+        for sequence, payload in zip(sequences, batch, strict=True):
+            content = hashlib.sha256(payload).hexdigest()
+            if self._journal.claim(name, sequence, content) is None:
+                key = idempotency_key(self._run_id, name, sequence, content)
                 self._journal.write(
-                    WOULD, role=self._role.name, sequence=sequence, key="", target=self._role.stage
-                )
+                    WOULD, role=name, sequence=sequence, key=key, target=self._role.stage,
+                    bytes=len(payload), sha256=content,
+                )  # fmt: skip
 
 
-def open_recorder(role: RolePlan, journal: ActionJournal) -> PythonStage:
+def open_recorder(role: RolePlan, run_id: str, journal: ActionJournal) -> PythonStage:
     """Return a stage that writes down instead of calling the user's code."""
     glue = PythonStage(mutates=False, drops=False, resizes=False)
-    glue.bind(_Recorder(role, journal))
+    glue.bind(_Recorder(role, run_id, journal))
     return glue
 
 

@@ -20,6 +20,7 @@ from byteord.deployment.actions import COUNTERS
 from byteord.deployment.model import ActionLimits
 from byteord.errors import StageError
 from byteord.stages.actions import journal as lines
+from byteord.stages.actions.budget import ActionBudget
 from byteord.stages.actions.journal import ActionJournal
 from byteord.stages.actions.result import Attempt, backoff_s
 
@@ -51,15 +52,20 @@ class Place:
     role: str
     role_index: int
     unit: int
-    lane: str
-    """Its lane or ring: part of the idempotency key."""
     policy: str
     """Without a lease: `hold`, `dead_letter` or `stop`."""
+    sequence_base: int = 0
+    """What a replay adds to a sequence to have the recorded one."""
 
 
-def idempotency_key(run_id: str, lane: str, sequence: int) -> str:
-    """Return the key of a message: the same whenever its action is done again."""
-    return "sha256:" + hashlib.sha256(f"{run_id}\0{lane}\0{sequence}".encode()).hexdigest()
+def idempotency_key(run_id: str, role: str, sequence: int, content: str) -> str:
+    """Return the key of a message: the same whenever its action is done again.
+
+    `role` tells stages and shards of a run apart, `content` (the hex SHA-256 of the payload)
+    messages that a crash gave the same sequence.
+    """
+    text = f"{run_id}\0{role}\0{sequence}\0{content}"
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 class ActionStage:
@@ -75,11 +81,15 @@ class ActionStage:
         journal: ActionJournal,
         state_view: Any,
         target: str,
+        budget: ActionBudget | None = None,
     ) -> None:
-        """`actor` None: write down what would be done. `state_view` gives the report's memory."""
+        """`actor` None: write down what would be done. `state_view` gives the report's memory.
+
+        `budget`: attempts that a replay may make; None: any number.
+        """
         self._place, self._actor, self._limits = place, actor, limits
         self._control, self._journal, self._state_view = control, journal, state_view
-        self._target = target
+        self._target, self._budget = target, budget
         self._chance = random.Random()  # noqa: S311 - jitter, no secret
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(COUNTERS, 0)
@@ -88,11 +98,14 @@ class ActionStage:
 
     def process(self, batch: Any) -> None:
         """Act on every message of the batch; the first that cannot be done fails the stage."""
-        sequences = list(batch.sequences)
-        self._journal.forget(self._place.role, sequences[0] if sequences else 0)
+        base = self._place.sequence_base
+        sequences = [sequence + base for sequence in batch.sequences]
+        if not sequences:
+            return
+        self._journal.begin_batch(self._place.role, sequences[0])
         self._counts = dict.fromkeys(COUNTERS, 0)
         with memoryview(self._state_view()) as area, area.cast("Q") as words:
-            base = list(words[_WORDS_BEFORE : _WORDS_BEFORE + len(COUNTERS)])
+            before = list(words[_WORDS_BEFORE : _WORDS_BEFORE + len(COUNTERS)])
             running: list[tuple[int, Future[str]]] = []
             failed: tuple[int, str] | None = None
             at = 0
@@ -104,11 +117,11 @@ class ActionStage:
                     payload = bytes(batch[at])
                     running.append((at, self._pool.submit(self._one, sequences[at], payload)))
                     at += 1
-                why = self._wait(running[0][1], words, base)
+                why = self._wait(running[0][1], words, before)
                 if why and failed is None:
                     failed = running[0][0], why
                 running.pop(0)
-            self._show(words, base)
+            self._show(words, before)
         if failed is not None:
             batch.payload(failed[0])
             raise StageError(f"{self._target}: {failed[1]}", reason="ACTION_FAILED")
@@ -145,28 +158,38 @@ class ActionStage:
 
     def _one(self, sequence: int, payload: bytes) -> str:
         """Do one message, as often as it takes; return why it could not be done, or nothing."""
-        place = self._place
-        key = idempotency_key(place.run_id, place.lane, sequence)
+        place, content = self._place, hashlib.sha256(payload).hexdigest()
+        known = self._journal.claim(place.role, sequence, content)
+        if known is not None and known[1]:
+            self._count("done_before")
+            return ""
+        key = known[0] if known else idempotency_key(place.run_id, place.role, sequence, content)
         note: dict[str, Any] = {
             "role": place.role,
             "sequence": sequence,
             "key": key,
             "target": self._target,
+            "bytes": len(payload),
+            "sha256": content,
         }
-        if self._journal.finished(place.role, sequence):
-            self._count("done_before")
-            return ""
+        if self._budget is not None and not self._budget.take():
+            most = self._budget.most
+            return f"ACTION_LIMIT: the replay has attempted {most:,} actions, its limit"
         if self._actor is None:
-            self._journal.write(lines.WOULD, bytes=len(payload), **note)
+            self._journal.write(lines.WOULD, **note)
             self._count("would_have_acted")
             return ""
-        verdict = self._lease(note)
+        verdict = self._lease(note, payload)
         if verdict is not None:
             return verdict
-        self._journal.write(lines.BEGIN, bytes=len(payload), **note)
+        self._journal.write(lines.BEGIN, sync=True, **note)
+        return self._try(self._actor, note, payload)
+
+    def _try(self, actor: Actor, note: dict[str, Any], payload: bytes) -> str:
+        """Try until it is done, cannot be done, or may not be tried again; as `_one`."""
         attempt, result = 0, Attempt(False, "not tried")
         for attempt in range(self._limits.retries_max + 1):
-            result = self._actor.act(payload, key)
+            result = actor.act(payload, note["key"])
             if result.ok:
                 self._journal.write(lines.DONE, attempts=attempt + 1, result=result.text, **note)
                 self._count("acted")
@@ -175,23 +198,23 @@ class ActionStage:
                 break
             self._count("retried")
             self._pause(attempt, result)
-            verdict = self._lease(note)
+            verdict = self._lease(note, payload)
             if verdict is not None:
                 return verdict
+        why = f"{result.text} after {attempt + 1} attempt{'s' if attempt else ''}"
+        kept = self._journal.dead_letter(payload, why=why, **note)
         self._journal.write(lines.GAVE_UP, attempts=attempt + 1, result=result.text, **note)
         self._count("gave_up")
-        return f"{result.text} after {attempt + 1} attempt{'s' if attempt else ''}"
+        return why if kept else f"{why}; the file of dead letters is full, so it was not kept"
 
-    def _lease(self, note: dict[str, Any]) -> str | None:
+    def _lease(self, note: dict[str, Any], payload: bytes) -> str | None:
         """Wait for the lease as the policy says: None to go on, else what becomes of it."""
         if self._has_lease():
             return None
-        if self._place.policy == "dead_letter":
-            self._journal.write(lines.DEAD_LETTER, **note)
-            self._count("dead_lettered")
-            return ""
         if self._place.policy == "stop":
             return "the run has no lease for side effects, and effects.on_lease_lost is stop"
+        if self._place.policy == "dead_letter" and self._set_aside(note, payload):
+            return ""
         self._count("held")
         with self._lock:
             self._waiting += 1
@@ -200,6 +223,14 @@ class ActionStage:
         with self._lock:
             self._waiting -= 1
         return None
+
+    def _set_aside(self, note: dict[str, Any], payload: bytes) -> bool:
+        """Keep the message as a dead letter; False when no more fit: then it has to wait."""
+        if not self._journal.dead_letter(payload, why="the run has no lease", **note):
+            return False
+        self._journal.write(lines.DEAD_LETTER, **note)
+        self._count("dead_lettered")
+        return True
 
     def _has_lease(self) -> bool:
         return bool(self._control.now_ns() < self._control.lease_until_ns())

@@ -23,7 +23,7 @@ from byteord.errors import ResourceError
 from byteord.policy import audit, files
 from byteord.policy.audit import AuditLog
 from byteord.policy.denials import WINDOW_S, WRITTEN_MAX, Denials
-from byteord.runs.action_digests import ActionDigests, keep_journals
+from byteord.runs.action_digests import ActionDigests, forget_oldest, keep_files
 
 
 @pytest.fixture
@@ -264,23 +264,38 @@ def test_nobody_fills_the_log_by_being_refused() -> None:
     assert len(denials._windows) <= 1025
 
 
-def test_action_journals_are_digested_and_kept(tmp_path: Path) -> None:
-    """Each checkpoint gets what has grown; what a run leaves is copied with its digests."""
-    run, kept = tmp_path / "r1", tmp_path / "actions" / "r1"
+def test_what_actions_leave_is_digested_and_kept(tmp_path: Path) -> None:
+    """Each checkpoint gets what has grown; a run that left nothing leaves no directory."""
+    run = tmp_path / "r1"
     run.mkdir()
     journal = run / "actions-0.journal"
     journal.write_bytes(b"one\n")
+    (run / "dead-letters-0.jsonl").write_bytes(b"letter\n")
     (run / "control").write_bytes(b"no journal")
     digests = ActionDigests()
-    first = digests.take({"r1": str(run)})
-    assert first == {"r1/actions-0.journal": _digest(b"one\n")}
+    letters = {"dead-letters-0.jsonl": _digest(b"letter\n")}
+    first = {"actions-0.journal": _digest(b"one\n"), **letters}
+    assert digests.take({"r1": str(run)}) == {f"r1/{name}": each for name, each in first.items()}
     assert digests.take({"r1": str(run)}) == {}
     with journal.open("ab") as file:
         file.write(b"two\n")
     assert digests.take({"r1": str(run)}) == {"r1/actions-0.journal": _digest(b"one\ntwo\n")}
-    assert keep_journals(str(run), str(kept)) == {"actions-0.journal": _digest(b"one\ntwo\n")}
-    assert (kept / "actions-0.journal").read_bytes() == b"one\ntwo\n"
-    assert keep_journals(str(tmp_path), str(kept)) == {}
+    assert keep_files(str(run)) == {"actions-0.journal": _digest(b"one\ntwo\n"), **letters}
+    (tmp_path / "empty").mkdir()
+    assert keep_files(str(tmp_path / "empty")) == {}
+    assert not (tmp_path / "empty").exists()
+
+
+def test_runs_are_forgotten_oldest_first_and_dead_letters_last(tmp_path: Path) -> None:
+    """By number and by size; never a live one, and one with dead letters after all others."""
+    for index in range(6):
+        (tmp_path / f"r{index}").mkdir()
+        (tmp_path / f"r{index}" / "actions-0.journal").write_bytes(b"x" * 100)
+    (tmp_path / "r1" / "dead-letters-0.jsonl").write_bytes(b"letter")
+    assert forget_oldest(str(tmp_path), {"r0"}, runs_max=4) == ["r2"]
+    assert forget_oldest(str(tmp_path), {"r0"}, bytes_max=210) == ["r3", "r4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r0", "r1", "r5"]
+    assert forget_oldest(str(tmp_path), {"r0"}, runs_max=0) == ["r5", "r1"]
 
 
 def _digest(content: bytes) -> dict[str, Any]:
