@@ -38,15 +38,17 @@ def run_directories(regions_root: str) -> list[str]:
         return []
 
 
-def create_run(regions_root: str, plan: RunPlan) -> str:
+def create_run(regions_root: str, plan: RunPlan, *, asked_ns: int = 0) -> str:
     """Create the directory of a run with all its regions and return it.
+
+    The run's age counts from `asked_ns` (CLOCK_MONOTONIC; 0: now).
 
     ResourceError (`SHM_FULL`, with wanted_bytes and free_bytes) when they do not fit;
     AlreadyExistsError when the run is there. On any error nothing is left behind.
     """
     directory = _make_directory(regions_root, plan.run_id)
     try:
-        _fill(directory, plan)
+        _fill(directory, plan, asked_ns)
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
@@ -91,7 +93,7 @@ def _check_owner(path: Path) -> None:
         raise DeniedError(message, reason="REGION_DIRECTORY_UNSAFE")
 
 
-def _fill(directory: Path, plan: RunPlan) -> None:
+def _fill(directory: Path, plan: RunPlan, asked_ns: int) -> None:
     clock = region.Clock(clock_mult())
     identity = {
         "pid": os.getpid(),
@@ -123,6 +125,7 @@ def _fill(directory: Path, plan: RunPlan) -> None:
         roles=roles,
         ident=identity,
         clock=clock,
+        created_ns=asked_ns,
     )
     try:
         (directory / PLAN).write_text(plan.to_json())
