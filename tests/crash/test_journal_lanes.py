@@ -118,7 +118,7 @@ def test_a_newest_segment_of_which_nothing_reached_the_disk_is_no_corruption(
 ) -> None:
     """With `sync = "none"` a host may stop before even the header is written: it never began."""
     (tmp_path / "j").mkdir()
-    plan = _plan(tmp_path / "out", _journal(tmp_path / "j"), count=1000)
+    plan = journal_plan(tmp_path / "out", journal_of(tmp_path / "j"), count=1000)
     assert run_to_end(plan)[0]["state"] == "completed"
     lost = segment_path(tmp_path / "j", 1000)
     lost.write_bytes(bytes(SEGMENT))
