@@ -340,8 +340,7 @@ class Worker:
 
     def _may_restart(self) -> bool:
         """Tell whether policy is to try again; never where a sync failed: it would then succeed."""
-        unsure = any(journals.unsure for journals in self.journals)
-        return self.plan.failure_policy == "restart" and not unsure
+        return self.plan.failure_policy == "restart" and not any(j.unsure for j in self.journals)
 
     def _run_further(self, index: int, units: tuple[int, ...]) -> None:
         """Run a thread beyond the first: it places itself, and has a name to be found by."""
