@@ -6,7 +6,6 @@ import mmap
 import multiprocessing
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +58,14 @@ def _die_with_a_claim(directory: str, ready: Any) -> None:
             for index in range(len(batch)):
                 batch.payload(index)[:] = b"claimed!"
             ready.set()
-            time.sleep(60)
+            signal.pause()
 
 
 def _die_with_a_batch(directory: str, ready: Any) -> None:
     with client.attach(directory, "out") as consumer, consumer.batch(16) as batch:
         assert len(batch)
         ready.set()
-        time.sleep(60)
+        signal.pause()
 
 
 def _killed(target: Any, directory: str) -> None:
