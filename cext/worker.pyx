@@ -206,6 +206,7 @@ cdef void _run(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
     gap.gaps = &units[0].unit.gaps
     gap.last_ns = BYTEOR_NO_TRAIL
     cdef uint32_t alive = 1
+    cdef bint sleeps
     cdef int fd = -1
     cdef int16_t events = 0
     if count == 1 and wait.kind == 0:
@@ -219,7 +220,8 @@ cdef void _run(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
             return
         if wait.idle_turns == 0:
             byteor_wait_reset(wait)
-        if wait.idle_turns % 1024 == BYTEOR_WAIT_SPINS or (wait.idle_turns >= byteor_wait_spins(wait) + BYTEOR_WAIT_YIELDS and wait.kind != 0):
+        sleeps = wait.kind != 0 and wait.idle_turns >= byteor_wait_spins(wait) + BYTEOR_WAIT_YIELDS
+        if sleeps or wait.idle_turns % 1024 == BYTEOR_WAIT_SPINS:
             _show_idle(units, count)
         byteor_gap_idle(&gap, wait.idle_turns, _did(units, count, wait), units[0].clock)
         if byteor_wait_turn(wait, fd, events):
