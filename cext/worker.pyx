@@ -183,8 +183,7 @@ cdef void _note_worked(byteor_gap_watch *gap, byteor_unit_runtime **units, uint3
     for i in range(count):
         if units[i].outcome == BYTEOR_DUTY_WORKED:
             byteor_gap_worked(gap, units[i].turn_began_ns, units[i].turn_ended_ns)
-        if units[i].lingered:  # on purpose: what lies between this turn and the next is no gap
-            units[i].lingered = 0
+        if units[i].lingered:  # on purpose: that is no gap
             gap.last_ns = BYTEOR_NO_TRAIL
 
 
@@ -206,8 +205,7 @@ cdef void _run(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
     gap.gaps = &units[0].unit.gaps
     gap.last_ns = BYTEOR_NO_TRAIL
     cdef uint32_t alive = 1
-    cdef bint sleeps
-    cdef int fd = -1
+    cdef int sleeps, fd = -1
     cdef int16_t events = 0
     if count == 1 and wait.kind == 0:
         units[0].looks = 8 if units[0].source != NULL else 2  # nobody else waits for this thread
