@@ -23,7 +23,8 @@ from byteord.capture.verdict import Egress, Reason, egress_of, overall, reasons_
 from byteord.errors import AlreadyExistsError, ByteorError, ResourceError
 from byteord.rpc import replay_result as results
 from byteord.rpc.control import Control
-from byteord.rpc.replay_prepare import Facts, Prepared, capture_place, prepare, run_place
+from byteord.rpc.replay_bundle import capture_place
+from byteord.rpc.replay_prepare import Facts, Prepared, prepare, run_place
 from byteord.rpc.replay_sources import Piece, ReplaySources, Uploaded
 from byteord.rpc.replay_trace import Tracer
 from byteord.rpc.replay_wanted import ReplayDone, ReplayProgress, ReplayWanted
@@ -123,7 +124,8 @@ class Replays:
     async def _place(self, asked: _Asked) -> str:
         wanted = asked.wanted
         if wanted.source_id:
-            return capture_place(self._sources.directory(wanted.source_id, asked.principal))
+            uploaded = self._sources.directory(wanted.source_id, asked.principal)
+            return await asyncio.to_thread(capture_place, uploaded)
         run_id = self._manager.get(wanted.run_id).id
         snapshot = json.loads(await self._manager.snapshot(run_id)) if wanted.lane else {}
         return await asyncio.to_thread(run_place, self._control, run_id, wanted.lane, snapshot)
