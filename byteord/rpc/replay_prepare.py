@@ -85,7 +85,7 @@ class Prepared:
                 each.name for each in users if not each.deterministic and each.name not in recorded
             ],
             recorded=recorded,
-            free=free_roles(plan) if plan is not None else (),
+            free=free_roles(plan, self.job.choices) if plan is not None else (),
         )
 
 
@@ -383,6 +383,7 @@ def _job(
         run_id=recorded.run_id,
         hash_seed=_hash_seed(recorded),
         sequence_base=only.low_sequence if only is not None else 0,
+        choices=_choices(recorded) if comparable else {},
         speed=wanted.speed,
         execute=wanted.execute,
         actions_max=actions_max,
@@ -390,6 +391,13 @@ def _job(
         streams=_streamed(wanted, spec),
         code_dirs=_code(wanted, recorded),
     )
+
+
+def _choices(recorded: Recorded) -> dict[str, str]:
+    """Return the recorded choices that are whole."""
+    rows = [row for row in recorded.facts.get("choosers") or () if isinstance(row, Mapping)]
+    lost = {str(row.get("name")) for row in rows if row.get("lost")}
+    return {name: where for name, where in recorded.choices.items() if name not in lost}
 
 
 def _hash_seed(recorded: Recorded) -> int | None:
