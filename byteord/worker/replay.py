@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from byteord._cext.capture import CHOICES
 from byteord._cext.replay import DigestSink, ReplaySource, address_of
 from byteord._cext.worker import Host
 from byteord.adapters.context import OpenContext
 from byteord.deployment.plan import RolePlan, RunPlan
 from byteord.errors import AdapterError
-from byteord.regions.captures import CHOICES, read_choices
+from byteord.regions.captures import read_choices
 from byteord.regions.segments import Recording
 
 _RECORD = struct.Struct("<IIQ")
