@@ -26,6 +26,7 @@ static inline int byteor_route_work_queue(byteor_graph *g, const byteor_graph_me
     }
     if (chosen == BYTEOR_NO_PORT) return 0;
     *place = (chosen + 1) % gm->tx_count;
+    if (gm->choices) byteor_choose(gm->choices, BYTEOR_CHOICE_ROUTE, chosen, 1, 1);
     return byteor_tx_offer(g, &g->tx[gm->tx_first + chosen], slot);
 }
 
@@ -96,14 +97,14 @@ static inline int byteor_source_end(byteor_unit_runtime *u, uint64_t now) {
         g->no_room = 1;
         return 0;
     }
-    u->work.time_last = now > u->work.time_last ? now : u->work.time_last + 1;
+    u->work.time_last = byteor_end_of_input_ns(u, now);
     byteor_tx_end_all(u, 0, u->work.time_last);
     return 1;
 }
 
 static inline void byteor_source_progress(byteor_unit_runtime *u, uint64_t now) {
     byteor_graph *g = u->graph;
-    if (!g->wants_progress) return;
+    if (!g->wants_progress || u->source->common.stamps_time == BYTEOR_TIMES_REPLAYED) return;
     if (now < u->work.time_last + BYTEOR_PROGRESS_NS) return;
     u->work.time_last = now; /* later messages get later times */
     g->tx[0].progress = u->work.time_last;
@@ -138,6 +139,7 @@ static inline int byteor_ingress_turn(byteor_unit_runtime *u, uint32_t command, 
         for (int i = 0; i < count; i++) byteor_tx_append(g, port, byteor_graph_staged(g, (uint32_t)i));
     else
         *byteor_tx_word(g, port, lost ? BYTEOR_TX_FULL : BYTEOR_TX_POSITION) += (uint64_t)count;
+    if (port->choices) byteor_choose(port->choices, lost ? BYTEOR_CHOICE_DROP : BYTEOR_CHOICE_KEEP, port->number, (uint64_t)count, 1);
     port->progress = u->work.time_last;
     g->changed = 1;
     return 1;

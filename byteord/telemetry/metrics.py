@@ -16,6 +16,7 @@ from byteord.policy.decide import Verdict
 from byteord.runs.state import RunState
 from byteord.runs.view import GovernanceSample
 from byteord.telemetry.calls import CALL_BOUNDS_S, CallStats
+from byteord.telemetry.capture_series import put_capture
 from byteord.telemetry.doctor_series import put_doctor
 from byteord.telemetry.metric_table import METRICS
 from byteord.telemetry.process import ProcessStats
@@ -58,6 +59,9 @@ class Sample:
     watches: int = 0
     doctor: DoctorReport | None = None
     """Of the latest run of all checks."""
+    bundles: Mapping[str, int] = field(default_factory=dict)
+    """Bundles written, by cause."""
+    bundles_failed: int = 0
     governance: GovernanceSample = field(default_factory=GovernanceSample)
     daemon: ProcessStats | None = None
     scrape_s: float = 0.0
@@ -108,6 +112,7 @@ def _run(page: Page, run: RunSample) -> None:
         _lane(page, labels, ring)
     for role in run.read["roles"]:
         _role(page, labels, role, run.histogram)
+    put_capture(page, labels, run.read.get("capture", ()))
     _workers(page, labels, run.read["roles"], run.processes or {})
     _tuning(page, labels, run)
 
@@ -298,7 +303,10 @@ def _governance(page: Page, sample: GovernanceSample) -> None:
 
 
 def _daemon(page: Page, sample: Sample) -> None:
+    for why in ("asked", "failure", "stall", "watchdog", "condition"):
+        _put(page, "byteor_bundles_written_total", f'reason="{why}"', sample.bundles.get(why, 0))
     alone: dict[str, object] = {
+        "byteor_bundles_failed_total": sample.bundles_failed,
         "byteor_watches": sample.watches,
         "byteor_scrape_seconds": _number(sample.scrape_s),
         "byteor_scrape_errors_total": sample.scrape_errors,
