@@ -322,9 +322,7 @@ cdef class _PublishBatch:
     cdef object view
 
     def __cinit__(self, Publisher publisher, uint64_t most, uint64_t item_bytes):
-        self.publisher = publisher
-        self.most = most
-        self.item_bytes = item_bytes
+        self.publisher, self.most, self.item_bytes = publisher, most, item_bytes
 
     cdef claim(self):
         cdef byteor_client *c = &self.publisher.c
