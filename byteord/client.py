@@ -97,16 +97,18 @@ class Session(Generic[Handle]):
         self.close()
 
     def close(self) -> None:
-        """Let go of the endpoint; doing so twice is harmless."""
+        """Let go of the endpoint; doing so twice is harmless.
+
+        The handle's mapping keeps the file open, and with it the lock, as long as somebody holds
+        the handle: so the lock is given back by name.
+        """
         if self._lock_fd < 0:
             return
         self.handle._leave()  # noqa: SLF001 - our own compiled half
         self._left.set()
         if self._keeper.ident is not None:
             self._keeper.join()
-        _unlock(
-            self._lock_fd
-        )  # closing does not: what is mapped keeps the lock until it is unmapped
+        fcntl.fcntl(self._lock_fd, fcntl.F_OFD_SETLK, _unlocking())
         os.close(self._lock_fd)
         self._lock_fd = -1
         if not self._others():
@@ -256,6 +258,10 @@ def _handle(
     return Consumer(ring_fd, control_fd, cell=cell, depends=depends, **common)
 
 
+def _unlocking() -> bytes:
+    return _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)
+
+
 def _lock(descriptor: int, byte: int, what: str) -> None:
     try:
         fcntl.fcntl(
@@ -266,10 +272,6 @@ def _lock(descriptor: int, byte: int, what: str) -> None:
             f"{what} is played by another process; it is free again when that one lets go or dies"
         )
         raise UnavailableError(message, reason="ENDPOINT_TAKEN") from None
-
-
-def _unlock(descriptor: int) -> None:
-    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0))
 
 
 def take_over_input(directory: str) -> bool:
