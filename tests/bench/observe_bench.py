@@ -2,10 +2,10 @@
 
     python -m tests.bench.observe_bench [--rounds 15]
 
-A round has windows without anybody looking and, between them, one with a `tap` of the busiest lane
-that prints what it gets, and one in which `snapshot` is called; the ratio of a window to the mean of
-its two neighbours counts. First with a CPU for those who look (the run has the other), then with
-both CPUs taken by the run: then who looks takes CPU time, whatever it reads.
+A round has windows without anybody looking and, between them, one with a `tap` of a busy lane that
+prints what it gets, and one in which `snapshot` is called; the ratio of a window to the mean of its
+two neighbours counts. First with a CPU for those who look (the run has the other), then with both
+CPUs taken by the run: then who looks takes CPU time, whatever it reads.
 """
 
 from __future__ import annotations
@@ -60,6 +60,12 @@ class Observed:
         for _line in self._tap.stdout or ():
             self.shown += 1
 
+    def close(self) -> None:
+        """End the tap, and read what it still has to say."""
+        self._tap.kill()
+        self._counter.join()
+        self._reader.close()
+
     def moved(self) -> int:
         """Return how many messages the slowest sink has."""
         roles = self._reader.read()["roles"]
@@ -99,9 +105,11 @@ def observed(run_cpus: tuple[int, int], observers: set[int]) -> Iterator[Observe
         tap = subprocess.Popen(
             [*command, "tap", directory.name, LANE], stdout=subprocess.PIPE, text=True
         )
-        stack.callback(tap.wait)
+        stack.enter_context(tap)
         stack.callback(tap.kill)
-        yield Observed(daemon, directory, tap)
+        run = Observed(daemon, directory, tap)
+        stack.callback(run.close)
+        yield run
 
 
 def measure(run: Observed, rounds: int, ms: float = WINDOW_MS) -> dict[str, Summary | None]:

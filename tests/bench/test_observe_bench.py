@@ -10,7 +10,7 @@ from tests.bench.observe_bench import measure, observed
 
 
 def test_windows_with_and_without_somebody_looking_alternate() -> None:
-    """Each kind of window has a ratio; the tap showed more in its own windows, or it would raise."""
+    """Each kind of window has a ratio; the tap showed more in its own, or it would raise."""
     try:
         cpus = two_cpus()
     except BenchError as error:
