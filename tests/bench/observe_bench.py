@@ -4,7 +4,8 @@
 
 A round has windows without anybody looking and, between them, one with a `tap` of a busy lane that
 prints what it gets, and one in which `snapshot` is called; the ratio of a window to the mean of its
-two neighbours counts. First with a CPU for those who look (the run has the other), then with both
+two neighbours counts. In a fourth window a program that looks at nothing is as busy: what that takes
+is the machine's share, not that of looking. First with a CPU for those who look (the run has the other), then with both
 CPUs taken by the run: then who looks takes CPU time, whatever it reads.
 """
 
@@ -33,8 +34,10 @@ ROUNDS = 15
 WINDOW_MS = 400.0
 KEEP = 0.98
 """Looking may take less than 2 % of the throughput."""
+SAID = {"busy": "(looks at nothing)", "nothing": "(the noise)"}
 LANE = "l0"
 WARM_UP_MESSAGES = 1_000_000
+KINDS = ("tap", "snapshot", "busy", "nothing")
 SHAPE = GraphShape("chain", 1, fuse="always")
 
 
@@ -71,20 +74,21 @@ class Observed:
         roles = self._reader.read()["roles"]
         return min(int(roles[sink]["received"]) for sink in self._sinks)
 
-    def hold(self, *, tap: bool) -> None:
-        """Let the tap go on, or stop it: its stream then waits, and nobody looks."""
-        os.kill(self._tap.pid, signal.SIGCONT if tap else signal.SIGSTOP)
+    def hold(self, kind: str) -> None:
+        """Let the tap, or who is busy, go on; or stop them: a stopped tap's stream waits."""
+        for name, process in (("tap", self._tap), ("busy", self._busy)):
+            os.kill(process.pid, signal.SIGCONT if kind == name else signal.SIGSTOP)
 
-    def window(self, ms: float, *, tap: bool = False, snapshots: int = 0) -> float:
+    def window(self, ms: float, kind: str = "nothing") -> float:
         """Return the rate of the run over a window; BenchError when nobody looked as told."""
-        self.hold(tap=tap)
+        self.hold(kind)
         threading.Event().wait(0.05)
         shown, begin, before = self.shown, time.perf_counter(), self.moved()
-        for _ in range(snapshots):
+        if kind == "snapshot":
             self.daemon.ctl("snapshot", self.run_id)
         threading.Event().wait(max(0.0, ms / 1e3 - (time.perf_counter() - begin)))
         rate = (self.moved() - before) / (time.perf_counter() - begin)
-        if tap and self.shown == shown:
+        if kind == "tap" and self.shown == shown:
             message = "the tap showed nothing during its window"
             raise BenchError(message)
         return rate
@@ -105,20 +109,22 @@ def observed(run_cpus: tuple[int, int], observers: set[int]) -> Iterator[Observe
         tap = subprocess.Popen(
             [*command, "tap", directory.name, LANE], stdout=subprocess.PIPE, text=True
         )
-        stack.enter_context(tap)
-        stack.callback(tap.kill)
-        run = Observed(daemon, directory, tap)
+        busy = subprocess.Popen([sys.executable, "-c", "while True: pass"], text=True)
+        for process in (tap, busy):
+            stack.enter_context(process)
+            stack.callback(process.kill)
+        run = Observed(daemon, directory, tap, busy)
         stack.callback(run.close)
         yield run
 
 
 def measure(run: Observed, rounds: int, ms: float = WINDOW_MS) -> dict[str, Summary | None]:
     """Return the ratios of the windows of each kind to their neighbours."""
-    ratios: dict[str, list[float]] = {"tap": [], "snapshot": [], "nothing": []}
+    ratios: dict[str, list[float]] = {kind: [] for kind in KINDS}
     before = run.window(ms)
     for number in range(rounds * len(ratios)):
         kind = list(ratios)[number % len(ratios)]
-        looked = run.window(ms, tap=kind == "tap", snapshots=int(kind == "snapshot"))
+        looked = run.window(ms, kind)
         after = run.window(ms)
         ratios[kind].append(2 * looked / (before + after))
         before = after
@@ -140,7 +146,7 @@ def main(argv: list[str]) -> int:
                 if found is None:
                     continue
                 verdict = "reached" if found.p50 >= KEEP else "missed"
-                said = f"want > {KEEP}: {verdict.upper()}" if kind != "nothing" else "(the noise)"
+                said = SAID.get(kind, f"want > {KEEP}: {verdict.upper()}")
                 spread = f"{found.p50:.3f} [{found.p10:.3f} {found.p90:.3f}]"
                 print(f"{title:26} {kind:9} {spread} of its neighbours  {said}", flush=True)
     return 0
