@@ -4,8 +4,8 @@
 
 A round has windows without anybody looking and, between them, one with a `tap` of a busy lane that
 prints what it gets, and one in which `snapshot` is called; the ratio of a window to the mean of its
-two neighbours counts. In a fourth window a program that looks at nothing is as busy: what that takes
-is the machine's share, not that of looking. First with a CPU for those who look (the run has the other), then with both
+two neighbours counts. In a fourth kind a program that looks at nothing is as busy: what that takes
+is the machine's doing. First with a CPU for those who look (the run has the other), then with both
 CPUs taken by the run: then who looks takes CPU time, whatever it reads.
 """
 
@@ -45,9 +45,14 @@ class Observed:
     """A run at full rate with a tap that can be held and let go. Use `observed`."""
 
     def __init__(
-        self, daemon: DaemonUnderTest, directory: Path, tap: subprocess.Popen[str]
+        self,
+        daemon: DaemonUnderTest,
+        directory: Path,
+        tap: subprocess.Popen[str],
+        busy: subprocess.Popen[str],
     ) -> None:
         """Take what `observed` has started."""
+        self._busy = busy
         self.daemon = daemon
         self.run_id = directory.name
         self.shown = 0
