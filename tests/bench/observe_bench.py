@@ -115,9 +115,9 @@ def observed(run_cpus: tuple[int, int], observers: set[int]) -> Iterator[Observe
             [*command, "tap", directory.name, LANE], stdout=subprocess.PIPE, text=True
         )
         busy = subprocess.Popen([sys.executable, "-c", "while True: pass"], text=True)
-        for process in (tap, busy):
-            stack.enter_context(process)
-            stack.callback(process.kill)
+        for child in (tap, busy):
+            stack.enter_context(child)
+            stack.callback(child.kill)
         run = Observed(daemon, directory, tap, busy)
         stack.callback(run.close)
         yield run
