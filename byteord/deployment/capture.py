@@ -19,6 +19,7 @@ ON_FULL = ("degrade", "wait")
 BUFFER_BYTES_MIN = 1 << 20
 SEGMENT_BYTES_MIN = 1 << 17
 TAPE_SLOT_BYTES = 4096
+_LEAST_SLOTS = BUFFER_BYTES_MIN // TAPE_SLOT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,8 @@ class Capture:
     segment_bytes: int = 16 << 20
     retention_bytes: int = 0
     """Of each stream; 0: everything stays."""
-    buffer_bytes: int = 8 << 20
-    """Shared memory between a role and the recorder, of each stream."""
+    buffer_bytes: int = 16 << 20
+    """Shared memory between an end of the run and the recorder, of each stream."""
 
     @property
     def on(self) -> bool:
@@ -82,10 +83,21 @@ class CapturePlan:
     segment_bytes: int
     retention_bytes: int
     tape_slots: int
-    """Slots of `TAPE_SLOT_BYTES` of each tape."""
+    """Slots of `TAPE_SLOT_BYTES` of the tape of an end."""
     hash_seed: int
     """PYTHONHASHSEED of its workers."""
     tapes: tuple[TapePlan, ...]
+
+    def slots_of(self, tape: TapePlan) -> int:
+        """Return the slots of a tape: choices take far less than messages."""
+        return (
+            max(self.tape_slots // 8, _LEAST_SLOTS) if tape.stream == "choices" else self.tape_slots
+        )
+
+    @property
+    def memory_bytes(self) -> int:
+        """Return the shared memory of all tapes."""
+        return sum(tape_bytes(self.slots_of(tape)) for tape in self.tapes)
 
     @classmethod
     def from_raw(cls, raw: dict[str, Any]) -> CapturePlan:
