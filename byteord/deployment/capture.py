@@ -90,9 +90,7 @@ class CapturePlan:
 
     def slots_of(self, tape: TapePlan) -> int:
         """Return the slots of a tape: choices take far less than messages."""
-        return (
-            max(self.tape_slots // 8, _LEAST_SLOTS) if tape.stream == "choices" else self.tape_slots
-        )
+        return choices_slots(self.tape_slots) if tape.stream == "choices" else self.tape_slots
 
     @property
     def memory_bytes(self) -> int:
@@ -123,6 +121,19 @@ def flat_capture(capture: Capture) -> dict[str, str | int | bool]:
 def tape_slots(capture: Capture) -> int:
     """Return the slots of each tape: a power of two."""
     return 1 << max(capture.buffer_bytes // TAPE_SLOT_BYTES - 1, 1).bit_length()
+
+
+def choices_slots(slots: int) -> int:
+    """Return the slots of a tape of choices, where the tape of an end has so many."""
+    return max(slots // 8, _LEAST_SLOTS)
+
+
+def tapes_bytes(capture: Capture, *, ends: int, roles: int) -> int:
+    """Return the most shared memory that the tapes of a run take, every role choosing."""
+    if not capture.on:
+        return 0
+    slots = tape_slots(capture)
+    return ends * tape_bytes(slots) + roles * tape_bytes(choices_slots(slots))
 
 
 def tape_bytes(slots: int) -> int:
