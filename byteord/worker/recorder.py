@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import select
 import signal
 import sys
@@ -30,6 +31,7 @@ from byteord.regions.captures import (
     stream_directory,
     write_json,
 )
+from byteord.regions.journals import segment_path
 
 EXIT_OK, EXIT_FAILED = 0, 1
 PR_SET_NAME = 15
@@ -178,6 +180,10 @@ class Recorder:
         """Everything has been handed over: say how many messages each role had, write the ends."""
         for stream in self.streams:
             stream.drain.end(entered.get(stream.plan.role, 0) if stream.plan.counted else 0)
+            written = stream.drain.segment_file
+            if written is not None:
+                where = stream_directory(self.capture, self.plan.run_id, stream.plan)
+                os.truncate(segment_path(where, written[0]), written[1])  # what was kept free
         self._report()
 
     def _report(self) -> None:
