@@ -45,6 +45,10 @@ CHUNK_BYTES_MAX = 1 << 20
 ASKED = "asked"
 NOT_GRANTED = "payloads: who asked may not see any: [access] payload of the daemon grants it"
 NOT_RECORDED = "payloads: the audit log could not be written"
+GUARDED = (
+    "payloads: data protection rules of the spec take fields out of these messages, which were "
+    "captured before that; they stay on the host"
+)
 NO_CAPTURE = "the deployment captures nothing: it has no [capture]"
 
 
@@ -261,6 +265,8 @@ class Bundles:
         if not directory:
             left_out["capture"] = NO_CAPTURE
             return []
+        if _guarded(subject.plan):
+            wanted = replace(wanted, withheld=GUARDED)
         most = self.store.limits.bundle_bytes * 3 // 4
         try:
             slice_ = slice_of(
@@ -290,6 +296,12 @@ class Bundles:
         errors = [each for each in report.findings if each.severity is Severity.ERROR]
         codes = ", ".join(sorted({each.code for each in errors})) or "unreadable"
         return {"ok": False, "error": f"{len(errors)} errors: {codes}"}
+
+
+def _guarded(plan: Mapping[str, Any]) -> bool:
+    """Tell whether a stage of the run takes something out of messages that must not pass."""
+    stages = (str(role.get("stage", "")) for role in plan.get("roles") or ())
+    return any(stage in ("dataguard_redact", "dataguard_fused") for stage in stages)
 
 
 def capture_directory(subject: Subject) -> str:
