@@ -269,7 +269,15 @@ def _build(values: Mapping[str, Any], source: str) -> Config:
     )
 
 
-_LISTS = ("url_prefixes", "code_dirs", "read_dirs", "write_dirs", "listen", "connect")
+_LISTS = (
+    "url_prefixes",
+    "code_dirs",
+    "code_packages",
+    "read_dirs",
+    "write_dirs",
+    "listen",
+    "connect",
+)
 _CEILINGS = ("runs_max", "workers_max", "region_bytes_max", "uploads_max", "watches_max")
 _APPROVALS = tuple(each.name for each in fields(ApprovalRules))
 _ACCESS = tuple(each.name for each in fields(Access))

@@ -247,6 +247,12 @@ KEYS: dict[str, Key] = {
         Key("access.approvers", "who may read the audit log, and look", [], _PEOPLE),
         Key("access.admins", "who may do everything", [], _PEOPLE),
         Key("allow.code_dirs", "where code of stages may come from", [], _DIRECTORIES),
+        Key(
+            "allow.code_packages",
+            "installed packages that code of stages may come from, by top-level name",
+            [],
+            _list_of(_text(r"[A-Za-z_][A-Za-z0-9_]{0,63}", "the name of a top-level package")),
+        ),
         Key("allow.read_dirs", "where adapters may read files", [], _DIRECTORIES),
         Key("allow.write_dirs", "where adapters may write files", [], _DIRECTORIES),
         Key("allow.url_prefixes", "where `http_post` may post", [], _list_of(_url)),

@@ -15,6 +15,7 @@ from typing import Any
 from byteord._cext.batch import PythonStage
 from byteord.deployment.plan import RolePlan
 from byteord.errors import StageError
+from byteord.stages.source import install_finder
 
 
 class StageContext:
@@ -47,11 +48,14 @@ class StageContext:
         return np.frombuffer(view, kind, count=len(view) // kind.itemsize)
 
 
-def load(role: RolePlan, code_dirs: tuple[str, ...]) -> PythonStage:
-    """Import, construct and bind the stage of a role; StageError with a reason when that fails."""
+def load(role: RolePlan, code_dirs: tuple[str, ...], shown: tuple[str, ...] = ()) -> PythonStage:
+    """Import, construct and bind the stage of a role; StageError with a reason when that fails.
+
+    `shown`: where the first of the directories was copied from, if it was.
+    """
     _, module_name, class_name = role.stage.split(":", 2)
     glue = PythonStage(bool(role.mutates), role.drops, role.resizes)
-    cls = _find_class(role, module_name, class_name, code_dirs)
+    cls = _find_class(role, module_name, class_name, code_dirs, shown)
     try:
         instance = cls(StageContext(role, glue), **_keywords(role.config))
     except Exception as error:
@@ -72,10 +76,16 @@ def _keywords(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _find_class(
-    role: RolePlan, module_name: str, class_name: str, code_dirs: tuple[str, ...]
+    role: RolePlan,
+    module_name: str,
+    class_name: str,
+    code_dirs: tuple[str, ...],
+    shown: tuple[str, ...],
 ) -> Any:
     sys.dont_write_bytecode = True
     sys.pycache_prefix = "/nonexistent"
+    if shown:
+        install_finder(code_dirs[:1], shown)
     for directory in reversed(code_dirs):
         if directory not in sys.path:
             sys.path.insert(0, directory)
@@ -100,7 +110,7 @@ def _find_class(
             f"{type(error).__name__}: {error}"
         )
         raise StageError(message, reason="STAGE_MODULE_FAILED") from error
-    _check_origin(role, module, code_dirs)
+    _check_origin(role, module, (*code_dirs, *shown))
     try:
         return getattr(module, class_name)
     except AttributeError:
