@@ -118,7 +118,7 @@ class RunManager:
         )
         self.code = RunCode(
             settings.authority,
-            os.path.join(os.path.dirname(governor.actions_dir), "code"),
+            os.path.join(os.path.dirname(governor.actions_dir), "admitted-code"),
             runs=self.live_runs,
             changed=self._publish,
             report=report,
