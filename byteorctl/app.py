@@ -37,13 +37,15 @@ class App:
         private: Sequence[str] | None = None,
         hint: str = START_HINT,
         allow_effects: bool = False,
+        runs: int = 0,
+        python: bool = False,
     ) -> Iterator[Client]:
         """Yield a client of the daemon.
 
         When none runs, `private` (not None) allows a private one, which may take code from and open
-        paths in those directories, and whose side effects are dry unless
-        `allow_effects`. Raises `CliError`: 69 when there is none (with `hint`), 77 when
-        the socket may not be opened.
+        paths in those directories, and whose side effects are dry unless `allow_effects`. It gets
+        ready for so many `runs`, with `python` for stages in Python. Raises `CliError`: 69 when
+        there is none (with `hint`), 77 when the socket may not be opened.
         """
         from byteorctl import address as addresses
 
@@ -59,7 +61,7 @@ class App:
             raise addresses.unreachable(where, answer, hint)
         from byteorctl.private import PrivateDaemon
 
-        daemon = PrivateDaemon(private, allow_effects=allow_effects)
+        daemon = PrivateDaemon(private, allow_effects=allow_effects, runs=runs, python=python)
         try:
             daemon.start()
             from byteorctl.client import Client

@@ -33,6 +33,11 @@ class DocumentFile:
         return os.path.basename(self.path)
 
     @property
+    def names_python(self) -> bool:
+        """Whether some stage is likely to be Python: a private daemon then gets ready for it."""
+        return b"python:" in self.content
+
+    @property
     def directory(self) -> str:
         """Absolute directory of the file."""
         return os.path.dirname(os.path.realpath(self.path))

@@ -30,11 +30,21 @@ LOG_LINES_SHOWN = 20
 class PrivateDaemon:
     """One private byteord: `start`, `wait_ready`, calls, `close`."""
 
-    def __init__(self, directories: Sequence[str], *, allow_effects: bool = False) -> None:
+    def __init__(
+        self,
+        directories: Sequence[str],
+        *,
+        allow_effects: bool = False,
+        runs: int = 0,
+        python: bool = False,
+    ) -> None:
         """Prepare; it may take code from, and open paths of deployments in, `directories`.
 
-        Its side effects are dry unless `allow_effects`.
+        Its side effects are dry unless `allow_effects`. It gets ready for so many `runs` while it
+        starts, for stages in `python`.
         """
+        self._expected = ["--expect-runs", str(runs)] if runs else []
+        self._expected += ["--expect-python"] if runs and python else []
         self._allow_effects = allow_effects
         self._directories = list(dict.fromkeys(directories))
         self._directory = ""
@@ -113,7 +123,7 @@ class PrivateDaemon:
                 command += [option, directory]
         if self._allow_effects:
             command.append("--allow-effects")
-        return command
+        return [*command, *self._expected]
 
     def _log_path(self) -> str:
         return os.path.join(self._directory, "byteord.log")

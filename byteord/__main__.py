@@ -7,6 +7,7 @@ until the lock is held, so that a second daemon is refused in milliseconds.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -66,7 +67,12 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.private:
         with make_private(arguments) as config:
-            return _serve(config, parent_fd=arguments.parent_fd)
+            return _serve(
+                config,
+                starts=arguments.expect_runs,
+                numpy=arguments.expect_python,
+                parent_fd=arguments.parent_fd,
+            )
     config = configuration.load(arguments.config)
     config = configuration.with_directories(
         config,
@@ -77,21 +83,27 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.check:
         sys.stdout.write(f"{config.source or 'defaults'}: ok\n")
         return 0
-    return _serve(config, parent_fd=-1)
+    return _serve(config, starts=-1 if config.keep_shim_ready else 0)
 
 
-def _serve(config: configuration.Config, *, parent_fd: int) -> int:
+def _serve(
+    config: configuration.Config, *, starts: int, numpy: bool = False, parent_fd: int = -1
+) -> int:
     from byteord.lock import DaemonLocks
     from byteord.rpc.socket_path import group_id, make_directory
+    from byteord.runs.shims import ShimReserve
 
     group = group_id(config.listen.group)
     make_directory(os.path.dirname(config.listen.socket), group)
     make_directory(config.paths.runtime, group)
     make_directory(config.paths.state)
     with DaemonLocks(configuration.lock_paths(config)):
-        from byteord import app
+        shims = ShimReserve(config.paths.regions, starts=starts, numpy=numpy)
+        with contextlib.closing(shims):
+            shims.fill()  # it imports what it needs while this process does
+            from byteord import app
 
-        return app.run(config, parent_fd=parent_fd)
+            return app.run(config, shims=shims, parent_fd=parent_fd)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,6 +141,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     private.add_argument(
         "--allow-effects", action="store_true", help="do side effects instead of writing them down"
+    )
+    private.add_argument(
+        "--expect-runs",
+        metavar="N",
+        type=int,
+        default=0,
+        help="have a shim ready for each of so many runs",
+    )
+    private.add_argument(
+        "--expect-python", action="store_true", help="their stages are written in Python"
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     return parser

@@ -39,6 +39,7 @@ from byteord.runs.effect_views import governance_sample
 from byteord.runs.events import EventLog
 from byteord.runs.host import read_host
 from byteord.runs.manager import RunManager, RunSettings
+from byteord.runs.shims import ShimReserve
 from byteord.stages.catalogue import CATALOGUE as STAGES
 from byteord.telemetry.calls import GrpcCalls
 from byteord.telemetry.exporter import Collector, Exporter
@@ -49,16 +50,16 @@ from byteord.telemetry.systemd import Notifier
 EFFECTS_TIMEOUT_S = 5.0
 
 
-def run(config: Config, *, parent_fd: int = -1) -> int:
+def run(config: Config, *, shims: ShimReserve, parent_fd: int = -1) -> int:
     """Serve until told to stop; return the exit code. The caller holds the locks of `config`.
 
-    Raises ByteorError when the daemon cannot start; nothing is left then.
+    `shims` wait for runs. Raises ByteorError when the daemon cannot start; nothing is left then.
     """
     notifier = Notifier.from_environment(os.environ)
     log = make_logger(form=config.log.format, level=config.log.level)
     bridge_library_logs(log)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(Daemon(config, log, notifier, parent_fd).serve())
+        runner.run(Daemon(config, log, notifier, shims, parent_fd).serve())
     return 0
 
 
@@ -66,11 +67,17 @@ class Daemon:
     """One daemon, from start to stop. Use once."""
 
     def __init__(
-        self, config: Config, log: FilteringBoundLogger, notifier: Notifier, parent_fd: int
+        self,
+        config: Config,
+        log: FilteringBoundLogger,
+        notifier: Notifier,
+        shims: ShimReserve,
+        parent_fd: int,
     ) -> None:
         self._config = config
         self._log = log
         self._notifier = notifier
+        self._shims = shims
         self._parent_fd = parent_fd
         self._started = time.monotonic()
         self._stop = asyncio.Event()
@@ -100,9 +107,11 @@ class Daemon:
             watch = LoopWatch(self._notifier, self._log, manager.steps.stuck)
             for task in (watch.run(), manager.steps.run()):
                 stack.callback(asyncio.create_task(task).cancel)
+            know_host = asyncio.create_task(asyncio.to_thread(self._read_host))
             await manager.adopt()
             await servicer.settle()
             metrics = self._serve_metrics(manager, doctor, stack)
+            await know_host  # measures the clock: 20 ms that the first run does not wait for
             await server.start()
             self._say_ready(metrics)
             await self._stop.wait()
@@ -155,6 +164,7 @@ class Daemon:
             regions_root=self._config.paths.regions,
             state_dir=None if bound else os.path.join(self._config.paths.state, "runs"),
             bound=bound,
+            shims=self._shims,
         )
         return RunManager(settings, governor=governor, host=self._read_host, report=self._report)
 

@@ -28,6 +28,8 @@ cdef extern from "unit_stages.h" nogil:
         BYTEOR_STAGE_RESIZES
         BYTEOR_SLOT_HEADER_BYTES
         BYTEOR_STATE_DOUBLE_BYTES_MAX
+        BYTEOR_BATCH_EMITS
+        BYTEOR_SLOT_END
     const uint32_t BYTEOR_INDEX_UNKNOWN
     ctypedef struct byteor_slot:
         uint16_t length
@@ -45,6 +47,7 @@ cdef extern from "unit_stages.h" nogil:
         uint64_t state_bytes
         uint64_t now_ns
         uint32_t error_index
+        uint32_t features
         const char *error_text
     ctypedef struct byteor_stage_vtable:
         uint32_t abi
@@ -66,6 +69,7 @@ cdef extern from "unit_stages.h" nogil:
     int byteor_live(const byteor_slot *slot)
     void byteor_drop(byteor_slot *slot)
     int byteor_touch(byteor_batch *batch, void *address, uint32_t size)
+    int byteor_emit(byteor_batch *batch, uint32_t index, const void *data, uint32_t size)
 
 
 class BatchError(Exception):
@@ -85,6 +89,7 @@ cdef class Batch:
     cdef uint32_t live_count
     cdef uint32_t live_room
     cdef uint32_t touched
+    cdef uint32_t emitted_after  # index of the last message that something was emitted after
     cdef uint32_t flags
     cdef Py_ssize_t exports
     cdef object view
@@ -116,6 +121,7 @@ cdef class Batch:
         self.batch = batch
         self.flags = flags
         self.touched = BYTEOR_INDEX_UNKNOWN
+        self.emitted_after = 0
         if self.role != NULL:
             self.role.busy_exact = 0
         self.view = memoryview(self)
@@ -273,6 +279,38 @@ cdef class Batch:
         if size:
             memcpy(byteor_payload(slot), &source[0], size)
         slot.length = <uint16_t> size
+
+    def emit(self, Py_ssize_t index, data):
+        """Send one more message (bytes-like) right after live message `index`, with its type and ingress time.
+
+        In a LaneGraph, for a stage with `outputs_max` above 1: that many of one message, itself included. In order of
+        index. What was emitted stays when the message itself is dropped, and goes when the call fails. In `end`, with
+        index 0, it comes after what `end` returns.
+        """
+        cdef const uint8_t[::1] source = data
+        cdef Py_ssize_t size = source.shape[0]
+        cdef uint32_t place = 0
+        if self.batch == NULL or self.live_count or not self.is_end():
+            self.at(index)
+            place = self.touched
+        fits = size <= self.batch.payload_max
+        if not fits or byteor_emit(self.batch, place, &source[0] if size else NULL, <uint32_t> size) != 0:
+            raise BatchError(self.not_emitted(place, size))
+        self.emitted_after = place
+
+    cdef bint is_end(self) noexcept:
+        return self.batch.count == 1 and byteor_slot_at(self.batch, 0).flags & BYTEOR_SLOT_END
+
+    cdef str not_emitted(self, uint32_t place, Py_ssize_t size):
+        if not self.batch.features & BYTEOR_BATCH_EMITS:
+            return "messages can be emitted in a LaneGraph only, by a stage that does not work in place"
+        if size > self.batch.payload_max:
+            return (f"{size} bytes do not fit a payload of {self.batch.payload_max}: raise `slot_bytes` of the lanes "
+                f"that the stage writes")
+        if place < self.emitted_after:
+            return (f"emitted after message {place} of the batch, and before that after {self.emitted_after}: go "
+                f"through the batch in order")
+        return "more messages of one than the stage may make: raise `outputs_max` of the stage in the spec"
 
 
 @cython.final

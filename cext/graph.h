@@ -60,6 +60,7 @@ typedef struct byteor_graph_member {
     uint32_t payload_max; /* that a stage may leave */
     uint32_t outputs_max;
     uint32_t large_state; /* its state is logged, not double-buffered */
+    uint32_t staged; /* what comes in may be longer than what may go out: it works outside any ring */
     uint64_t key_offset, key_length;
 } byteor_graph_member;
 
@@ -122,6 +123,10 @@ static inline byteor_slot *byteor_graph_staged(const byteor_graph *g, uint32_t i
     return (byteor_slot *)(void *)(g->staging + (size_t)index * g->staging_bytes);
 }
 
+static inline byteor_slot *byteor_graph_extra(const byteor_graph *g, uint32_t index) {
+    return (byteor_slot *)(void *)(g->extra + (size_t)index * g->staging_bytes);
+}
+
 static inline byteor_slot *byteor_graph_copied(const byteor_graph *g, uint32_t index) {
     return (byteor_slot *)(void *)(g->copies + (size_t)index * g->copy_bytes);
 }
@@ -143,6 +148,14 @@ static inline void byteor_slot_write(byteor_slot *to, const byteor_slot *from, u
     byteor_store_relaxed64(&to->time_ns, head.time_ns);
     byteor_words_copy(byteor_payload(to), (const uint8_t *)from + BYTEOR_SLOT_HEADER_BYTES, length);
 }
+
+static inline void byteor_slot_end(byteor_slot *slot, uint64_t time_ns) {
+    byteor_slot head = {.flags = BYTEOR_SLOT_END};
+    uint32_t word;
+    memcpy(&word, &head.length, sizeof word);
+    byteor_store_relaxed32((uint32_t *)(void *)&slot->length, word);
+    byteor_store_relaxed64(&slot->time_ns, time_ns);
+}
 #else
 static inline void byteor_words_copy(void *to, const void *from, uint32_t bytes) { memcpy(to, from, bytes); }
 
@@ -151,6 +164,8 @@ static inline void byteor_slot_write(byteor_slot *to, const byteor_slot *from, u
     byteor_slot_copy(to, from, length);
     to->flags = 0;
 }
+
+static inline void byteor_slot_end(byteor_slot *slot, uint64_t time_ns) { byteor_end_slot(slot, time_ns); }
 #endif
 
 /* Copy a slot that may change meanwhile; the caller looks again. */

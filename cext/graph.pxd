@@ -46,6 +46,7 @@ cdef extern from "graph_build.h" nogil:
         uint32_t payload_max
         uint32_t outputs_max
         uint32_t large_state
+        uint32_t staged
         uint64_t key_offset
         uint64_t key_length
     ctypedef struct byteor_graph:

@@ -99,6 +99,7 @@ cdef class Graph:
         member.payload_max = source["payload_max"]
         member.outputs_max = source["outputs_max"]
         member.large_state = source["large_state"]
+        member.staged = source["staged"]
         member.key_offset, member.key_length = source["key"]
         return 0
 

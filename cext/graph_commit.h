@@ -37,6 +37,7 @@ static inline void byteor_graph_show_port(byteor_graph *g, byteor_tx_port *port)
     uint64_t cursor = byteor_load_relaxed64(&producer->cursor);
     if (cursor == position) return;
     if (port->end != BYTEOR_NO_SEQUENCE) byteor_store_release64(&producer->end_sequence, port->end);
+    BYTEOR_KILL_POINT(27);
     if (port->journal) byteor_store_release64(&producer->cursor, position); /* partner: byteor_rx_ready of a reader */
     else byteor_ring_publish(port->ring, cursor, position);
     BYTEOR_KILL_POINT(23);
@@ -145,6 +146,7 @@ static inline void byteor_graph_recover(byteor_unit_runtime *u) {
             if (u->source && port->progress > u->work.time_last) u->work.time_last = port->progress;
         }
     }
+    byteor_recover_capture(u);
     byteor_graph_show(u);
     byteor_graph_show_counters(u);
 }

@@ -39,13 +39,13 @@ static inline int byteor_graph_emit(void *context, uint32_t index, const void *d
     if (g->extra_count && index < e->last) return -1;
     uint32_t of_it = g->extra_count && index == e->last ? e->of_last + 1 : 1;
     if (of_it > e->each_max) return -1;
-    byteor_slot *slot = (byteor_slot *)(void *)(g->extra + (size_t)g->extra_count * g->staging_bytes);
+    byteor_slot *slot = byteor_graph_extra(g, g->extra_count);
     const byteor_slot *from = byteor_slot_at(e->batch, index);
     slot->length = (uint16_t)bytes;
     slot->type = from->type;
     slot->flags = 0;
     slot->time_ns = from->time_ns;
-    memcpy(byteor_payload(slot), data, bytes);
+    if (bytes) memcpy(byteor_payload(slot), data, bytes);
     g->extra_of[g->extra_count++] = index;
     e->last = index;
     e->of_last = of_it;
@@ -130,13 +130,13 @@ static inline void byteor_pack_staged(byteor_graph *g, const byteor_graph_member
         g->rx_sequence = g->entry[first + i].next;
         if (byteor_live(slot)) byteor_stage_put(g, gm, slot);
         for (; e < g->extra_count && g->extra_of[e] == i; e++)
-            byteor_stage_put(g, gm, (const byteor_slot *)(const void *)(g->extra + (size_t)e * g->staging_bytes));
+            byteor_stage_put(g, gm, byteor_graph_extra(g, e));
     }
 }
 
 /* Whether stage m can work in the very slots of its output. */
 static inline byteor_tx_port *byteor_stage_in_place(byteor_graph *g, const byteor_graph_member *gm, uint64_t *limit) {
-    if (gm->tx_count != 1 || gm->outputs_max != 1 || g->tx[gm->tx_first].journal) return NULL;
+    if (gm->tx_count != 1 || gm->outputs_max != 1 || gm->staged || g->tx[gm->tx_first].journal) return NULL;
     byteor_tx_port *port = &g->tx[gm->tx_first];
     uint64_t room = byteor_tx_room(g, port, *limit);
     if (room == 0) return NULL; /* a lane that drops: the stage sees the message all the same */
@@ -166,9 +166,9 @@ static inline int byteor_stage_batch(byteor_unit_runtime *u, uint32_t m, byteor_
 }
 
 /* Messages too long for where the stage works are lost before it sees them, one a turn: they are no part of a batch. */
-static inline uint32_t byteor_stage_fitting(byteor_unit_runtime *u, uint32_t m) {
+static inline uint32_t byteor_stage_fitting(byteor_unit_runtime *u, uint32_t m, const byteor_tx_port *port) {
     byteor_graph *g = u->graph;
-    uint32_t most = g->member[m].payload_max, count = 0;
+    uint32_t most = (port ? port->ring->slot_bytes : g->staging_bytes) - BYTEOR_SLOT_HEADER_BYTES, count = 0;
     while (count < g->entry_count && g->entry[count].slot->length <= most) count++;
     if (count || g->entry_count == 0) return count;
     if (g->member[m].tx_count) byteor_tx_lost(g, &g->tx[g->member[m].tx_first], BYTEOR_TX_OVERSIZE);
@@ -181,11 +181,11 @@ static inline uint32_t byteor_stage_fitting(byteor_unit_runtime *u, uint32_t m) 
 /* --- failure ---------------------------------------------------------------------------------------------------- */
 
 /* Entry `index` is at fault: sent to the dead letters or passed over, or the end of the unit. */
-static inline int byteor_stage_at_fault(byteor_unit_runtime *u, uint32_t m, uint32_t index) {
+static inline int byteor_stage_at_fault(byteor_unit_runtime *u, uint32_t m, uint32_t index, uint64_t sequence) {
     byteor_graph *g = u->graph;
     const byteor_graph_member *gm = &g->member[m];
     const byteor_slot *slot = g->entry[index].slot;
-    u->failed_sequence = u->work.member[m].received;
+    u->failed_sequence = sequence;
     g->failed_payload = (const uint8_t *)slot + BYTEOR_SLOT_HEADER_BYTES;
     g->failed_length = slot->length;
     if (!u->skip_failed) return -1;
@@ -199,49 +199,45 @@ static inline int byteor_stage_at_fault(byteor_unit_runtime *u, uint32_t m, uint
     return 0;
 }
 
-/* Which message is at fault is not known: one at a time, each committed. Returns how many were good. */
-static inline uint32_t byteor_stage_singly(byteor_unit_runtime *u, uint32_t m, byteor_tx_port *port, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++) {
-        if (byteor_stage_batch(u, m, port, i, 1) != 0) return i;
+/* Entries [first, end) one at a time, each committed, up to one that fails. Returns that one, or `end`. */
+static inline uint32_t byteor_stage_singly(byteor_unit_runtime *u, uint32_t m, byteor_tx_port *port, uint32_t first, uint32_t end) {
+    for (uint32_t i = first; i < end; i++) {
         u->failure = BYTEOR_FAILURE_NONE;
+        u->failed_unknown = 0;
         u->done = 0;
         byteor_graph_publish(u); /* state is kept per commit */
-        if (u->done) return i + 1;
+        if (u->failure || byteor_stage_batch(u, m, port, i, 1) != 0) return i;
     }
-    return count;
+    return end;
 }
 
-/* A batch of `count` failed: keep the good ones before the fault, then deal with that. -1: the unit has failed. */
+/* A batch of `count` failed: keep the good ones before the fault, then deal with that. -1: the unit has failed. A stage may
+ * be wrong about which message it was, or not say: only one that fails alone is at fault. */
 static inline int byteor_stage_recover(byteor_unit_runtime *u, uint32_t m, byteor_tx_port *port, uint32_t count) {
-    uint32_t failure = u->failure, good = (uint32_t)(u->failed_sequence - u->work.member[m].received);
-    const char *text = u->failure_text;
-    if (u->failed_unknown && u->rerunnable) {
-        u->failed_unknown = 0;
-        byteor_graph_publish(u);
-        good = byteor_stage_singly(u, m, port, count);
-        if (u->done && u->failure == BYTEOR_FAILURE_ADAPTER) return -1; /* a journal */
-        if (good == count) { /* it fails on the batch only: noted, and passed */
-            byteor_note_error(u->member[m].role, failure, u->work.member[m].received, text, strlen(text));
-            return 0;
-        }
-        return byteor_stage_at_fault(u, m, good);
+    uint64_t began = u->work.member[m].received;
+    uint32_t failure = u->failure, good = (uint32_t)(u->failed_sequence - began), end;
+    if (good >= count) good = 0;
+    if (!u->rerunnable) return byteor_stage_at_fault(u, m, good, began + good); /* where that is passed over it is alone */
+    end = good + 1;
+    if (u->failed_unknown || (good && byteor_stage_batch(u, m, port, 0, good) != 0)) {
+        good = 0;
+        end = count;
     }
-    if (good >= count || (good && !u->rerunnable)) good = 0;
-    if (good) {
-        if (byteor_stage_batch(u, m, port, 0, good) != 0) good = 0;
-        byteor_unit_fail(u, m, failure, u->work.member[m].received, text);
-    }
-    return byteor_stage_at_fault(u, m, good);
+    uint32_t at = byteor_stage_singly(u, m, port, good, end);
+    if (u->failure == BYTEOR_FAILURE_ADAPTER) return -1; /* a journal */
+    if (at < end) return byteor_stage_at_fault(u, m, at, u->work.member[m].received);
+    byteor_note_error(u->member[m].role, failure, began + good, u->failure_text, strlen(u->failure_text)); /* on the batch only: passed */
+    return 0;
 }
 
 /* --- a turn ----------------------------------------------------------------------------------------------------- */
 
-/* The input has ended: the stage may leave a last message, then the end goes on. */
+/* The input has ended: the stage may leave last messages, as many as of one message, then the end goes on. */
 static inline int byteor_stage_end(byteor_unit_runtime *u, uint32_t m) {
     byteor_graph *g = u->graph;
     const byteor_graph_member *gm = &g->member[m];
     byteor_slot *slot = byteor_graph_staged(g, 0);
-    if (!byteor_tx_room_for_end(g, gm, 2)) {
+    if (!byteor_tx_room_for_end(g, gm, gm->outputs_max + 1)) {
         g->no_room = 1;
         return 0;
     }
@@ -250,6 +246,7 @@ static inline int byteor_stage_end(byteor_unit_runtime *u, uint32_t m) {
     if (byteor_stage_over(u, m, g->staging, g->staging_bytes, 1, 1) < 0) return -1;
     slot->flags = 0;
     if (slot->length) byteor_stage_put(g, gm, slot);
+    for (uint32_t e = 0; e < g->extra_count; e++) byteor_stage_put(g, gm, byteor_graph_extra(g, e));
     byteor_take_ends(u, m);
     byteor_tx_end_all(u, m, time);
     return 1;
@@ -267,7 +264,7 @@ static inline int byteor_stage_turn(byteor_unit_runtime *u, uint32_t m) {
         g->no_room = 1;
         return 0;
     }
-    uint32_t count = byteor_stage_fitting(u, m);
+    uint32_t count = byteor_stage_fitting(u, m, port);
     if (count == 0) return 1;
     if (byteor_stage_batch(u, m, port, 0, count) == 0) return 1;
     return byteor_stage_recover(u, m, port, count) == 0 ? 1 : -1;

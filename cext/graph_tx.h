@@ -95,7 +95,7 @@ static inline int byteor_tx_room_for_end(byteor_graph *g, const byteor_graph_mem
 static inline void byteor_tx_end(byteor_graph *g, byteor_tx_port *port, uint64_t time_ns) {
     uint64_t *position = byteor_tx_word(g, port, BYTEOR_TX_POSITION);
     byteor_tx_claim(g, port, 1);
-    if (!port->journal) byteor_end_slot(byteor_ring_slot(port->ring, *position), time_ns);
+    if (!port->journal) byteor_slot_end(byteor_ring_slot(port->ring, *position), time_ns);
     port->end = *position;
     (*position)++;
 }

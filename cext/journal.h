@@ -74,6 +74,7 @@ typedef struct byteor_journal_scan {
     uint64_t end_offset;  /* behind the last whole frame */
     uint64_t good_behind; /* offset of a whole frame behind a bad one: corruption; 0: none */
     uint64_t last_unix_ns;
+    uint64_t last_rx_sequence;
 } byteor_journal_scan;
 
 /* Walk the frames from the header on. A bad one with nothing good behind it is a torn tail. */
@@ -85,6 +86,7 @@ static inline byteor_journal_scan byteor_journal_walk(const uint8_t *base, uint6
         scan.frames++;
         scan.next_sequence++;
         scan.last_unix_ns = frame->unix_ns;
+        scan.last_rx_sequence = frame->rx_sequence;
         scan.end_offset += byteor_journal_frame_bytes(frame->length - 1u);
     }
     for (uint64_t at = scan.end_offset + 8u; at < bytes && scan.good_behind == 0; at += 8u) {
@@ -108,6 +110,7 @@ typedef struct byteor_journal_writer {
     uint64_t segment, segment_bytes, offset;
     uint64_t base; /* sequence of the run's first frame */
     uint64_t retention_bytes, retention_ns, sync_interval_ns, synced_ns;
+    uint64_t retention_frames; /* this many stay at least, in segments that are full; 0: no bound */
     uint64_t id[BYTEOR_JOURNAL_SEGMENTS_MAX];
     uint64_t last_unix_ns[BYTEOR_JOURNAL_SEGMENTS_MAX];
     uint32_t segments;

@@ -29,6 +29,7 @@ cdef extern from "graph.h" nogil:
         uint64_t end_offset
         uint64_t good_behind
         uint64_t last_unix_ns
+        uint64_t last_rx_sequence
     ctypedef struct byteor_journal_writer:
         char directory[512]
         int directory_fd
@@ -37,12 +38,15 @@ cdef extern from "graph.h" nogil:
         uint64_t base
         uint64_t retention_bytes
         uint64_t retention_ns
+        uint64_t retention_frames
         uint64_t sync_interval_ns
         uint64_t id[4096]
         uint64_t last_unix_ns[4096]
         uint32_t segments
         uint32_t sync
         uint32_t durable
+        int error_number
+        char error_text[640]
     ctypedef struct byteor_journal_reader:
         char directory[512]
         int directory_fd
@@ -53,5 +57,6 @@ cdef extern from "graph.h" nogil:
     uint64_t byteor_journal_frame_bytes(uint32_t payload)
     byteor_journal_scan byteor_journal_walk(const uint8_t *base, uint64_t size, uint64_t segment)
     uint64_t *byteor_journal_base(const byteor_ring *index)
+    int byteor_journal_resume(byteor_journal_writer *w, uint64_t segment, uint64_t offset)
     void byteor_journal_close(byteor_journal_writer *w)
     void byteor_journal_reader_close(byteor_journal_reader *r)

@@ -24,6 +24,7 @@ from journal cimport (
     byteor_journal_header_crc,
     byteor_journal_reader,
     byteor_journal_reader_close,
+    byteor_journal_resume,
     byteor_journal_scan,
     byteor_journal_walk,
     byteor_journal_writer,
@@ -53,7 +54,8 @@ cdef class JournalWriter:
     cdef byteor_journal_writer *writer
 
     def __cinit__(self, str directory, *, segments, uint64_t base, uint64_t segment_bytes, uint64_t retention_bytes,
-                  uint64_t retention_ns, str sync, uint64_t sync_interval_ns, bint durable):
+                  uint64_t retention_ns, str sync, uint64_t sync_interval_ns, bint durable,
+                  uint64_t retention_frames=0):
         """Hold the directory. `segments`: (id, time of its last frame) of those that are there, oldest first.
 
         `base`: sequence of the first frame that this run writes.
@@ -70,6 +72,7 @@ cdef class JournalWriter:
         self.writer.base = base
         self.writer.retention_bytes = retention_bytes
         self.writer.retention_ns = retention_ns
+        self.writer.retention_frames = retention_frames
         self.writer.sync = SYNCS[sync] if durable else 0
         self.writer.sync_interval_ns = sync_interval_ns
         self.writer.durable = durable
@@ -83,9 +86,14 @@ cdef class JournalWriter:
             byteor_journal_close(self.writer)
             free(self.writer)
 
+    def resume(self, uint64_t segment, uint64_t offset):
+        """Go on at `offset` of a segment; what lies behind it is cut. OSError."""
+        if byteor_journal_resume(self.writer, segment, offset) != 0:
+            raise OSError(self.writer.error_number, self.writer.error_text.decode("utf-8", "replace"))
+
     @property
     def address(self):
-        """Address of the structure, for a Graph."""
+        """Address of the structure, for a Graph or a Drain."""
         return <uintptr_t> self.writer
 
 
@@ -141,7 +149,8 @@ cdef byteor_journal_header _header(const uint8_t[::1] data) except *:
 
 
 def scan(const uint8_t[::1] data not None):
-    """Walk a segment: id, segment_bytes, frames, next_sequence, end_offset, good_behind, last_unix_ns.
+    """Walk a segment: id, segment_bytes, frames, next_sequence, end_offset, good_behind, and of its last frame
+    last_unix_ns and last_rx_sequence.
 
     `good_behind` is the offset of a whole frame behind a bad one, 0 when there is none. ValueError for no segment.
     """
@@ -158,11 +167,17 @@ def scan(const uint8_t[::1] data not None):
         "end_offset": found.end_offset,
         "good_behind": found.good_behind,
         "last_unix_ns": found.last_unix_ns,
+        "last_rx_sequence": found.last_rx_sequence,
     }
 
 
 def frames(const uint8_t[::1] data not None):
     """Return the whole frames of a segment as (sequence, type, time_ns, payload), in order."""
+    return [(sequence, kind, time, payload) for sequence, _, kind, time, payload in entries(data)]
+
+
+def entries(const uint8_t[::1] data not None):
+    """Return the whole frames of a segment as (sequence, rx_sequence, type, time_ns, payload), in order."""
     cdef byteor_journal_header header = _header(data)
     cdef const byteor_journal_frame *frame
     cdef uint64_t offset = sizeof(header)
@@ -172,5 +187,5 @@ def frames(const uint8_t[::1] data not None):
         if frame == NULL:
             return found
         payload = PyBytes_FromStringAndSize(<const char *> (frame + 1), frame.length - 1)
-        found.append((frame.sequence, frame.type, frame.time_ns, payload))
+        found.append((frame.sequence, frame.rx_sequence, frame.type, frame.time_ns, payload))
         offset += byteor_journal_frame_bytes(frame.length - 1)

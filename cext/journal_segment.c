@@ -2,6 +2,7 @@
  * message. */
 #define _GNU_SOURCE
 #include "journal.h"
+#include "killpoint.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -62,7 +63,9 @@ static int begin_segment(byteor_journal_writer *w, uint64_t segment, uint64_t un
     header.header_crc32c = byteor_journal_header_crc(header);
     memcpy(w->map, &header, sizeof header);
     if (w->durable && fdatasync(w->fd) != 0) return failed(w, "the new segment could not be synced");
+    BYTEOR_KILL_POINT(29);
     if (renameat(w->directory_fd, temporary, w->directory_fd, name) != 0) return failed(w, "the new segment could not be named");
+    BYTEOR_KILL_POINT(30);
     if (w->durable && fsync(w->directory_fd) != 0) return failed(w, "the directory could not be synced");
     while (w->segments && w->id[w->segments - 1] >= segment) w->segments--; /* of a batch that was not committed */
     w->segment = segment;
@@ -102,6 +105,7 @@ int byteor_journal_append(byteor_journal_writer *w, uint64_t sequence, uint64_t 
     const uint8_t *payload = (const uint8_t *)slot + BYTEOR_SLOT_HEADER_BYTES;
     frame.crc32c = byteor_journal_crc(&frame, payload, slot->length, w->segment);
     memcpy(w->map + w->offset + sizeof frame, payload, slot->length);
+    BYTEOR_KILL_POINT(28);
     memcpy(w->map + w->offset, &frame, sizeof frame);
     w->offset += bytes;
     w->last_unix_ns[w->segments - 1] = unix_ns;
@@ -124,7 +128,8 @@ void byteor_journal_retain(byteor_journal_writer *w, uint64_t unix_ns) {
     while (w->segments > 1) {
         int large = w->retention_bytes && (uint64_t)w->segments * w->segment_bytes > w->retention_bytes;
         int old = w->retention_ns && unix_ns - w->last_unix_ns[0] > w->retention_ns && unix_ns > w->last_unix_ns[0];
-        if (!large && !old) return;
+        int many = w->retention_frames && w->id[w->segments - 1] - w->id[1] >= w->retention_frames;
+        if (!large && !old && !many) return;
         segment_name(w->id[0], name);
         (void)unlinkat(w->directory_fd, name, 0);
         w->segments--;

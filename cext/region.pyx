@@ -193,8 +193,8 @@ def _control_layout(units, roles):
     return _align(offset, BYTEOR_PAGE), units_at, roles_at, states, undos
 
 
-def create_control(int fd, *, units, roles, ident, Clock clock):
-    """Make the empty file `fd` a control region.
+def create_control(int fd, *, units, roles, ident, Clock clock, uint64_t created_ns=0):
+    """Make the empty file `fd` a control region; `created_ns`: when its run was asked for, CLOCK_MONOTONIC; 0: now.
 
     `units`: dicts with worker, roles (indices), undo_bytes, undo_slot_bytes. `roles`: dicts with name,
     stage, kind, unit, member, ring, cell, depends, state_bytes. RegionFault NO_SPACE when the filesystem is full.
@@ -219,7 +219,7 @@ def create_control(int fd, *, units, roles, ident, Clock clock):
         header.size_b = sizeof(byteor_role)
         _fill_header(header, ident, &clock.clock)
         run = <byteor_run_block *> (map.base + header.section[0])
-        run.created_ns = byteor_now_ns(&header.clock)
+        run.created_ns = created_ns if created_ns else byteor_now_ns(&header.clock)
         for index, unit in enumerate(units):
             _fill_unit(<byteor_unit *> (map.base + header.section[1]) + <size_t> index, unit, undos[index])
         for index, role in enumerate(roles):

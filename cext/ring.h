@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "atomics.h"
+#include "killpoint.h"
 #include "layout.h"
 
 typedef struct byteor_ring {
@@ -74,8 +75,10 @@ static inline void byteor_ring_touch(const byteor_ring *ring, uint64_t first, ui
 
 /* Make [first, end) visible. Stamps before the cursor, each with release after what was written to its slot. */
 static inline void byteor_ring_publish(const byteor_ring *ring, uint64_t first, uint64_t end) {
-    for (uint64_t sequence = first; sequence != end; sequence++)
+    for (uint64_t sequence = first; sequence != end; sequence++) {
         byteor_store_release32(&byteor_ring_slot(ring, sequence)->stamp, (uint32_t)(sequence + 1));
+        BYTEOR_KILL_POINT(9);
+    }
     byteor_store_release64(&ring->producer->cursor, end);
 }
 

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "capture.h"
 #include "clock.h"
 #include "histogram.h"
 #include "killpoint.h"
@@ -127,6 +128,7 @@ typedef struct byteor_unit_runtime {
     byteor_wait wait;
     byteor_pending pending[BYTEOR_MEMBERS_MAX];
     struct byteor_graph *graph; /* of a unit of a LaneGraph: graph.h */
+    byteor_capture *capture;    /* NULL: the run is not recorded */
 } byteor_unit_runtime;
 
 static inline byteor_slot *byteor_staged(const byteor_unit_runtime *u, uint32_t index) {
@@ -253,6 +255,7 @@ static inline void byteor_commit(byteor_unit_runtime *u) {
     byteor_store_release32(&u->unit->selector, inactive); /* the commit point; read back by this process's successor only */
     byteor_fence_signal();
     BYTEOR_KILL_POINT(3);
+    if (u->capture) byteor_capture_show(u->capture);
 }
 
 /* Copy exact counters from the record to where observers read them. */
@@ -326,6 +329,20 @@ static inline void byteor_publish_record(byteor_unit_runtime *u) {
             byteor_store_release64(&u->rings[r].producer->progress_ns, work->time_last);
 }
 
+/* The tapes of a unit, whose working record is read back. */
+static inline void byteor_recover_capture(byteor_unit_runtime *u) {
+    byteor_capture *c = u->capture;
+    if (c == NULL) return;
+    for (uint32_t i = 0; i < c->count; i++) {
+        byteor_tape *t = &c->tape[i];
+        t->committed = t->kind == BYTEOR_TAPE_FOLLOW ? &u->work.position : &u->work.member[t->member].received;
+        if (t->kind == BYTEOR_TAPE_IN) c->in = t;
+        if (t->kind == BYTEOR_TAPE_FOLLOW) c->follow = t;
+        if (t->kind == BYTEOR_TAPE_OUT) c->out = t;
+    }
+    byteor_capture_recover(c);
+}
+
 /* A new process takes the unit over: complete what was committed, take back what was not. */
 static inline void byteor_recover(byteor_unit_runtime *u) {
     u->work = u->unit->record[u->unit->selector & 1u];
@@ -337,6 +354,7 @@ static inline void byteor_recover(byteor_unit_runtime *u) {
             if (progress > u->work.time_last) u->work.time_last = progress;
         }
     }
+    byteor_recover_capture(u);
     byteor_publish_record(u);
     byteor_show_counters(u);
     u->available = u->work.position;

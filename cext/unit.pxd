@@ -103,6 +103,8 @@ cdef extern from "unit_graph.h" nogil:
     ctypedef struct byteor_graph:
         const uint8_t *failed_payload
         uint32_t failed_length
+    ctypedef struct byteor_capture:
+        pass
     ctypedef struct byteor_unit_runtime:
         byteor_unit *unit
         byteor_run_block *run
@@ -154,6 +156,7 @@ cdef extern from "unit_graph.h" nogil:
         uint64_t turn_ended_ns
         byteor_wait wait
         byteor_graph *graph
+        byteor_capture *capture
     uint64_t byteor_now_ns(const byteor_clock *clock)
     uint32_t byteor_load_acquire32(const uint32_t *address)
     uint64_t byteor_load_relaxed64(const uint64_t *address)

@@ -49,7 +49,11 @@ static inline int byteor_sink_take(byteor_unit_runtime *u, uint8_t *slots, uint3
     uint32_t m = u->member_count - 1;
     byteor_batch batch = {.abi = BYTEOR_STAGE_ABI, .count = count, .slot_bytes = u->rings[0].slot_bytes,
                           .payload_max = u->rings[0].payload_max, .first_sequence = sequence, .slots = slots};
-    int done = u->gated && !byteor_leased(u) ? byteor_sink_unleased(u, &batch) : u->sink->write(u->sink, &batch);
+    byteor_tape *tape = u->capture ? u->capture->out : NULL;
+    if (tape) batch.count = count = (uint32_t)byteor_tape_limit(tape, count, batch.slot_bytes);
+    if (count == 0) return 0;
+    int held = u->gated && !byteor_leased(u);
+    int done = held ? byteor_sink_unleased(u, &batch) : u->sink->write(u->sink, &batch);
     if (done < 0 || (uint32_t)done > count) {
         byteor_unit_fail(u, m, BYTEOR_FAILURE_NONSENSE, sequence, "the adapter took a number of messages that cannot be");
         return -1;
@@ -61,6 +65,7 @@ static inline int byteor_sink_take(byteor_unit_runtime *u, uint8_t *slots, uint3
     if (live > count) return done;
     const byteor_slot *last = (const byteor_slot *)(const void *)(slots + (size_t)(done - 1) * batch.slot_bytes);
     live += (last->flags & BYTEOR_SLOT_END) != 0 && last->length != 0; /* what a stage left in the end slot is a message too */
+    if (tape && !held) byteor_tape_messages(tape, &u->rings[0], slots, (uint32_t)done, u->work.member[m].received, 1);
     u->work.member[m].received += live;
     if (live) byteor_note_first(u, u->clock_ns);
     return done;
@@ -167,16 +172,7 @@ static inline int byteor_after_failure(byteor_unit_runtime *u, uint64_t first, u
     const char *text = u->failure_text;
     u->clock_ns = byteor_now_ns(u->clock);
     byteor_show_turn(u, u->clock_ns);
-    if (u->failed_unknown && u->rerunnable && !is_end) {
-        u->failed_unknown = 0;
-        if (byteor_run_singly(u, first, count) == count) { /* it fails on the batch only: noted, and passed */
-            byteor_note_error(u->member[member].role, failure, first, text, strlen(text));
-            return u->failure ? BYTEOR_DUTY_FAILED : BYTEOR_DUTY_WORKED;
-        }
-        if (u->skip_failed && u->work.position == u->failed_sequence) return byteor_skip_message(u);
-        return BYTEOR_DUTY_FAILED;
-    }
-    if (!is_end && good > 0 && u->rerunnable && failure == BYTEOR_FAILURE_STAGE) {
+    if (!is_end && !u->failed_unknown && good > 0 && u->rerunnable && failure == BYTEOR_FAILURE_STAGE) {
         byteor_undo_save(u, first, good);
         if (byteor_run_stages(u, first, good, 0, 1) == 0) {
             u->failure = BYTEOR_FAILURE_NONE;
@@ -185,7 +181,18 @@ static inline int byteor_after_failure(byteor_unit_runtime *u, uint64_t first, u
         } else {
             byteor_undo_apply(u);
             byteor_take_back(u);
+            text = u->failure_text;
+            u->failed_unknown = count; /* the stage was wrong about which message it was */
         }
+    }
+    if (u->failed_unknown && u->rerunnable && !is_end) {
+        u->failed_unknown = 0;
+        if (byteor_run_singly(u, first, count) == count) { /* it fails on the batch only: noted, and passed */
+            byteor_note_error(u->member[member].role, failure, first, text, strlen(text));
+            return u->failure ? BYTEOR_DUTY_FAILED : BYTEOR_DUTY_WORKED;
+        }
+        if (u->skip_failed && u->work.position == u->failed_sequence) return byteor_skip_message(u);
+        return BYTEOR_DUTY_FAILED;
     }
     byteor_unit_fail(u, member, failure, first + good, text);
     if (u->skip_failed && !is_end && u->work.position == first + good) return byteor_skip_message(u);
@@ -239,7 +246,13 @@ static inline int byteor_follow_batch(byteor_unit_runtime *u, uint32_t most, int
     if (count == 0) return BYTEOR_DUTY_IDLE;
     uint64_t to_end = byteor_load_acquire64(&ring->producer->end_sequence) - position; /* stored before the end slot's stamp */
     if (to_end == 0) return byteor_run_batch(u, position, 1, 1, 1);
-    *took = (uint32_t)byteor_least(count, to_end);
+    count = byteor_least(count, to_end);
+    if (u->capture && u->capture->follow) {
+        count = byteor_tape_limit(u->capture->follow, count, ring->slot_bytes);
+        if (count == 0) return BYTEOR_DUTY_NO_ROOM;
+        byteor_tape_messages(u->capture->follow, ring, (const uint8_t *)byteor_ring_slot(ring, position), (uint32_t)count, position, 0);
+    }
+    *took = (uint32_t)count;
     return byteor_run_batch(u, position, *took, 0, timed);
 }
 
@@ -283,6 +296,12 @@ static inline int byteor_source_reads_clock(const byteor_unit_runtime *u) {
  * before they get their times; where they have them already, only after they are published (byteor_ring_turn). */
 static inline int byteor_source_take(byteor_unit_runtime *u, uint8_t *slots, uint32_t room, int timed, int *outcome) {
     byteor_batch *batch = &u->in; /* kept: most of it is the same each time */
+    byteor_tape *tape = u->capture ? u->capture->in : NULL;
+    if (tape) room = (uint32_t)byteor_tape_limit(tape, room, u->rings[0].slot_bytes);
+    if (room == 0) {
+        *outcome = BYTEOR_DUTY_NO_ROOM;
+        return -1;
+    }
     batch->abi = BYTEOR_STAGE_ABI;
     batch->count = room;
     batch->slot_bytes = u->rings[0].slot_bytes;
@@ -309,6 +328,7 @@ static inline int byteor_source_take(byteor_unit_runtime *u, uint8_t *slots, uin
     }
     pending->batches++;
     byteor_give_times(u, slots, u->rings[0].slot_bytes, (uint32_t)count, u->clock_ns);
+    if (tape) byteor_tape_messages(tape, &u->rings[0], slots, (uint32_t)count, u->work.member[0].received, 0);
     u->work.member[0].received += (uint64_t)count;
     return count;
 }

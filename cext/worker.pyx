@@ -45,6 +45,7 @@ from unit cimport (
     _sized_unit,
     byteor_any_duty,
     byteor_any_recover,
+    byteor_capture,
     byteor_graph,
     byteor_fault_enter,
     byteor_fault_leave,
@@ -93,12 +94,10 @@ FAILURES = (
     "STAGE_HUNG", "WORKER_DIED", "START_FAILED", "REGION_LOST", "TUNING_DEGRADED",
 )
 
-
 _UNKNOWN = (
     " (at one of {} messages that it took as a whole; which is not known, since it keeps private state and cannot be "
     "called again: sequence and digest are those of the first)"
 )
-
 
 cdef void _show_state(byteor_unit_runtime *u, uint32_t state) noexcept nogil:
     cdef uint32_t m
@@ -321,13 +320,13 @@ cdef class Host:
     def add_unit(
         self, uint32_t index, *, str kind, rings, members, depends, ranges, bint save_headers, uint32_t slot_stride,
         uint32_t max_batch, bint rerunnable, bint skip_failed, bint scan_live, shard_key, doorbells,
-        uint32_t own_doorbell, str wait, uint64_t sleep_ns_max, bint all_live=False, graph=0, str gate=""
+        uint32_t own_doorbell, str wait, uint64_t sleep_ns_max, bint all_live=False, graph=0, capture=0, str gate=""
     ):
         """Make a unit ready to run.
 
         `members`: dicts with role, kind, cell and stage, source or sink (addresses, 0 for none). `ranges`: (offset,
         length) of payload bytes that its stages change. `doorbells`: units to wake after each publication. `graph`:
-        address of a Graph, for kind `graph`.
+        address of a Graph, for kind `graph`. `capture`: that of a UnitCapture.
         """
         if index >= self.unit_count or self.units[index] != NULL:
             raise ValueError(f"unit {index} of {self.unit_count} cannot be added")
@@ -351,6 +350,7 @@ cdef class Host:
         u.gated = GATES.index(gate)
         u.scan_live = scan_live
         u.all_live = all_live
+        u.capture = <byteor_capture *> <uintptr_t> capture
         u.save_headers = save_headers
         u.slot_stride = slot_stride
         u.undo_area = self.control.base + u.unit.undo_offset

@@ -142,6 +142,8 @@ def command(app: App, *, spec: str, detach: bool, validate_only: bool, **given: 
                 private=private,
                 hint=EXPLICIT_HINT if sp else NO_DAEMON_HINT,
                 allow_effects=wanted.allow_effects,
+                runs=0 if validate_only else 1,
+                python=wanted.spec.names_python,
             ) as client,
             approval_hint(wanted),
         ):

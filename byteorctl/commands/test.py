@@ -67,7 +67,9 @@ def command(
     spec_file = read_document("spec", os.path.join(directory, spec))
     deployment = find_deployment(spec_file, None)
     cases = find_cases(directory, patterns)
-    with app.connect(private=[spec_file.directory]) as client:
+    with app.connect(
+        private=[spec_file.directory], runs=len(cases), python=spec_file.names_python
+    ) as client:
         from byteorctl.attached import Interrupts
         from byteorctl.golden.execute import Suite
 

@@ -47,6 +47,7 @@ def create_control(
     roles: Sequence[Mapping[str, Any]],
     ident: Mapping[str, Any],
     clock: Clock,
+    created_ns: int = 0,
 ) -> None: ...
 
 @final

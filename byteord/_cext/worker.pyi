@@ -34,6 +34,7 @@ class Host:
         sleep_ns_max: int,
         all_live: bool = False,
         graph: int = 0,
+        capture: int = 0,
         gate: str = "",
     ) -> None: ...
     def mappings(self) -> list[tuple[int, int]]: ...

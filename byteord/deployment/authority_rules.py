@@ -149,19 +149,28 @@ def check_journals(
 ) -> None:
     """Report journal directories outside those that the daemon allows writing to."""
     for name, row in journals.items():
-        directory = row["directory"]
-        if not isinstance(directory, str) or path_allowed(directory, authority.write_dirs):
-            continue
-        allowed = ", ".join(authority.write_dirs)
-        found.add(
-            "POLICY_PATH_DENIED",
-            ("journals", name, "directory"),
-            seen=shown(directory),
-            wanted=f"a directory beneath one of {allowed}"
-            if allowed
-            else "no directory: the daemon's configuration has no write_dirs",
-            fix="move it, or add its parent to write_dirs in the daemon's configuration",
-        )
+        _check_directory(row["directory"], ("journals", name, "directory"), authority, found)
+
+
+def check_capture(capture: Mapping[str, object], authority: Authority, found: Collector) -> None:
+    """Report a directory for captures outside those that the daemon allows writing to."""
+    if capture["directory"]:
+        _check_directory(capture["directory"], ("capture", "directory"), authority, found)
+
+
+def _check_directory(directory: object, path: Path, authority: Authority, found: Collector) -> None:
+    if not isinstance(directory, str) or path_allowed(directory, authority.write_dirs):
+        return
+    allowed = ", ".join(authority.write_dirs)
+    found.add(
+        "POLICY_PATH_DENIED",
+        path,
+        seen=shown(directory),
+        wanted=f"a directory beneath one of {allowed}"
+        if allowed
+        else "no directory: the daemon's configuration has no write_dirs",
+        fix="move it, or add its parent to write_dirs in the daemon's configuration",
+    )
 
 
 class _Place:

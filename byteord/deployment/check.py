@@ -13,11 +13,19 @@ from typing import Any
 
 from byteord.deployment import graph_rules
 from byteord.deployment.adapter_rules import AdapterCheck, client_ends, takes_stdio
+from byteord.deployment.capture import (
+    Capture,
+    capture_of,
+    check_capture,
+    check_capture_ends,
+    flat_capture,
+)
 from byteord.deployment.keys import (
     DEPLOYMENT_SCHEMA,
     VERSION,
 )
 from byteord.deployment.model import (
+    CLIENT,
     ActionLimits,
     Adapter,
     AdapterCatalogue,
@@ -185,6 +193,9 @@ class DeploymentCheck:
         values.pop("url_prefixes", None)
         return ActionLimits(**values)
 
+    def _capture(self) -> Capture:
+        return capture_of(self.typed["capture"]) if self.typed else Capture()
+
     def url_prefixes(self) -> tuple[str, ...]:
         """Return the URLs that the document narrows the daemon's to; empty: it does not."""
         return tuple(self.typed["actions"]["url_prefixes"] or ()) if self.typed else ()
@@ -218,13 +229,16 @@ class DeploymentCheck:
         typed = Reader(found).table(DEPLOYMENT_SCHEMA, self.tree)
         check_version(typed, found)
         check_priority(typed["tuning"], found)
+        check_capture(typed, found)
         self.typed = typed
         self._check_hash_key()
         adapters = AdapterCheck(catalogue, endpoints, self.client, found, payload_max)
         self.adapters = adapters.read(typed["adapters"], is_absent=self.is_absent)
         return True
 
-    def topology(self, endpoints: Mapping[str, EndpointKind], graph: Draft | None) -> bool:
+    def topology(
+        self, endpoints: Mapping[str, EndpointKind], graph: Draft | None, *, shards: int = 1
+    ) -> bool:
         """Check that adapters are bound to exactly the endpoints of the spec.
 
         And, with a LaneGraph, that journals, groups and dead letters have their place. Tell whether
@@ -234,6 +248,17 @@ class DeploymentCheck:
             return False
         self._check_bound(endpoints)
         graph_rules.check_clients(endpoints, self.client, self.typed["adapters"], self.found)
+        clients = {
+            name: kind
+            for name, kind in endpoints.items()
+            if name in self.adapters and self.adapters[name].kind == CLIENT
+        }
+        check_capture_ends(
+            self.typed["capture"],
+            clients,
+            ring_shards=shards if graph is None else 0,
+            found=self.found,
+        )
         if graph is None:
             graph_rules.check_ring(self.typed, self.found)
         else:
@@ -286,6 +311,7 @@ class DeploymentCheck:
             put_array(flat, f"groups.{index}.roles", group.roles)
         journals = {name: row["directory"] for name, row in self.typed["journals"].items()}
         flat.update({f"journals.{name}.directory": path for name, path in journals.items()})
+        flat |= flat_capture(self._capture())
         flat |= _flat_actions(self._actions(), self.url_prefixes(), self.certificates)
         text = kv.write(flat)
         return Deployment(
@@ -301,6 +327,7 @@ class DeploymentCheck:
             actions=self._actions(),
             ca_certificates=self.certificates,
             url_prefixes=self.url_prefixes(),
+            capture=self._capture(),
             kv=text,
             sha256=hashlib.sha256(text).hexdigest(),
         )

@@ -70,6 +70,7 @@ class Config:
     """`leave`: runs go on and the next daemon adopts them; `drain`: they are drained first."""
     drain_timeout_s: int = 30
     request_ids_max: int = 10_000
+    keep_shim_ready: bool = True
     source: str = ""
     """File it was read from; empty: defaults."""
 
@@ -265,6 +266,7 @@ def _build(values: Mapping[str, Any], source: str) -> Config:
         on_stop=get("on_stop"),
         drain_timeout_s=get("drain_timeout_s"),
         request_ids_max=get("ceilings.request_ids_max"),
+        keep_shim_ready=get("shims.keep_ready"),
         source=source,
     )
 

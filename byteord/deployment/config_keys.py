@@ -270,6 +270,12 @@ KEYS: dict[str, Key] = {
         Key("ceilings.uploads_max", "inputs fed at once", _LIMITS.uploads_max, _integer(1, 4096)),
         Key("ceilings.watches_max", "watches at once", _LIMITS.watches_max, _integer(1, 65_536)),
         Key("ceilings.request_ids_max", "request ids kept", 10_000, _integer(16, 1_000_000)),
+        Key(
+            "shims.keep_ready",
+            "have a shim wait for the next run, so that it starts sooner",
+            True,
+            _boolean,
+        ),
         Key("log.format", "form of the log", "auto", _one_of("auto", "json", "console")),
         Key(
             "log.level", "least level logged", "info", _one_of("debug", "info", "warning", "error")

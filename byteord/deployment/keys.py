@@ -5,6 +5,14 @@ What validation reads by and the reference is printed from.
 
 from __future__ import annotations
 
+from byteord.deployment.capture import (
+    BUFFER_BYTES_MIN,
+    KEEPS,
+    ON_FULL,
+    OUTPUTS,
+    SEGMENT_BYTES_MIN,
+    Capture,
+)
 from byteord.deployment.model import (
     ActionLimits,
     Effects,
@@ -25,7 +33,7 @@ VERSION = 1
 PINS = ("none", "balanced", "physical")
 
 _BY_PROFILE = "{}; with `low-latency` and `isolated-core` {}"
-_ACTIONS = ActionLimits()
+_ACTIONS, _CAPTURE = ActionLimits(), Capture()
 _TUNING, _FAILURE, _LIMITS, _EFFECTS = Tuning(), Failure(), Limits(), Effects()
 
 DEPLOYMENT_KEYS: tuple[Key, ...] = (
@@ -320,6 +328,89 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
         "string",
         "Key of `hash` rules, as `secret:NAME`: equal values have equal hashes under one key.",
         default="",
+    ),
+    Key(
+        "capture.directory",
+        "string",
+        "Directory of what is recorded, beneath one that the daemon allows writing to: each run "
+        "has one of its own in it, named by its id. It is made where it is missing.",
+        default="",
+        default_text="nothing is recorded",
+    ),
+    Key(
+        "capture.keep",
+        "string",
+        "What is kept of the messages that enter: `all`, the `last` ones, or a `sample`.",
+        default=_CAPTURE.keep,
+        choices=KEEPS,
+    ),
+    Key(
+        "capture.last_messages",
+        "integer",
+        "With `last`: so many messages of each ingress are kept at least, in whole segments.",
+        default=0,
+        default_text="none",
+        minimum=1,
+        maximum=1 << 48,
+    ),
+    Key(
+        "capture.last_time_s",
+        "integer",
+        "With `last`: the messages of so many seconds are kept at least, in whole segments.",
+        default=0,
+        default_text="none",
+        minimum=1,
+        maximum=366 * 86_400,
+    ),
+    Key(
+        "capture.sample_every",
+        "integer",
+        "With `sample`: of so many messages of an ingress the first is kept.",
+        default=0,
+        default_text="none",
+        minimum=2,
+        maximum=1 << 32,
+    ),
+    Key(
+        "capture.outputs",
+        "string",
+        "What is kept of the messages that leave: a rolling `digest`, or the `messages` too.",
+        default=_CAPTURE.outputs,
+        choices=OUTPUTS,
+    ),
+    Key(
+        "capture.on_full",
+        "string",
+        "What happens when the disk is full or too slow: `degrade` goes on without what could not "
+        "be kept, and the gap is recorded exactly; `wait` makes the run wait.",
+        default=_CAPTURE.on_full,
+        choices=ON_FULL,
+    ),
+    Key(
+        "capture.segment_bytes",
+        "integer",
+        "Bytes of one file of a recorded stream.",
+        default=_CAPTURE.segment_bytes,
+        minimum=SEGMENT_BYTES_MIN,
+        maximum=1 << 34,
+    ),
+    Key(
+        "capture.retention_bytes",
+        "integer",
+        "Bytes that each recorded stream may take on the disk: its oldest segments go; 0: no "
+        "bound.",
+        default=_CAPTURE.retention_bytes,
+        minimum=0,
+        maximum=1 << 48,
+    ),
+    Key(
+        "capture.buffer_bytes",
+        "integer",
+        "Shared memory between each end of the run and the recorder: what it may be behind. "
+        "Rounded up to a power of two.",
+        default=_CAPTURE.buffer_bytes,
+        minimum=BUFFER_BYTES_MIN,
+        maximum=1 << 32,
     ),
     Key(
         "limits.max_batch",

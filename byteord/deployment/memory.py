@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from byteord.deployment.capture import tape_bytes, tape_slots
 from byteord.deployment.confinement import confines, effect_free
 from byteord.deployment.fusion import staff, unite
 from byteord.deployment.lane_plan import lay_out
@@ -42,17 +43,20 @@ def estimate_memory(spec: Spec | LaneGraph, deployment: Deployment) -> Memory:
     """Return the shared memory that rings, control region and stage state take, in bytes."""
     if isinstance(spec, LaneGraph):
         return _graph_memory(spec, deployment)
+    tapes = 2 * tape_bytes(tape_slots(deployment.capture)) if deployment.capture.on else 0
     ring, shards = spec.ring, spec.ring.shards
     per_ring = ring.capacity * ring.slot_bytes + REGION_HEADER_BYTES * 2
     roles = 2 + len(spec.stages) * shards
     undo = sum(_undo_bytes(spec, stage, deployment) for stage in spec.stages) * shards
     state = sum(_pages(stage.state_bytes) * 2 for stage in spec.stages) * shards
-    return Memory(per_ring * shards, REGION_HEADER_BYTES + roles * ROLE_BYTES + undo, state)
+    return Memory(per_ring * shards + tapes, REGION_HEADER_BYTES + roles * ROLE_BYTES + undo, state)
 
 
 def _graph_memory(graph: LaneGraph, deployment: Deployment) -> Memory:
     layout = lay_out(graph, deployment)
     rings = sum(ring.capacity * ring.slot_bytes + REGION_HEADER_BYTES * 2 for ring in layout.rings)
+    if deployment.capture.on:
+        rings += len(graph.endpoints) * tape_bytes(tape_slots(deployment.capture))
     kept = [lane.journal for lane in layout.lanes if lane.journal is not None]
     rings += sum(
         journal.retention_bytes + REGION_HEADER_BYTES for journal in kept if not journal.durable

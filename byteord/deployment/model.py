@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from byteord.deployment.capture import Capture
 from byteord.deployment.topology import Rights, Topology, flat_topology
 from byteord.spec.model import ConfigKey, ConfigProblem, Scalar, Stage
 
@@ -220,6 +221,7 @@ class Deployment:
     """Content of `actions.ca_file`."""
     url_prefixes: tuple[str, ...] = ()
     """Narrows the daemon's; empty: no narrower."""
+    capture: Capture = field(default_factory=Capture)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from byteord.deployment.capture import CapturePlan
+
 PLAN_VERSION = 1
 STATE_DOUBLE_BYTES_MAX = 4096
 """As BYTEOR_STATE_DOUBLE_BYTES_MAX of the stage ABI."""
@@ -282,6 +284,8 @@ class RunPlan:
     lanes: tuple[LanePlan, ...] = ()
     """Of a LaneGraph; its roles stand in topological order."""
     tuning: TuningPlan = field(default_factory=TuningPlan)
+    capture: CapturePlan | None = None
+    """None: the run is not recorded."""
 
     def to_json(self) -> str:
         """Return the plan as JSON text."""
@@ -310,6 +314,7 @@ class RunPlan:
         tuning = raw.get("tuning", {})
         tuning["housekeeping"] = tuple(tuning.get("housekeeping", ()))
         raw["tuning"] = TuningPlan(**tuning)
+        raw["capture"] = CapturePlan.from_raw(raw["capture"]) if raw.get("capture") else None
         return cls(**raw)
 
 

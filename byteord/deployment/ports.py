@@ -114,8 +114,15 @@ def lane_rings(plan: RunPlan, lane: LanePlan) -> tuple[int, ...]:
 
 
 def ring_files(plan: RunPlan) -> list[str]:
-    """Return the files of all rings in the run's directory, indices of journals last."""
-    return [ring.file for ring in plan.rings] + [index_file(lane) for lane in journal_lanes(plan)]
+    """Return the files of all rings in the run's directory; last those of journals and tapes."""
+    rings = [ring.file for ring in plan.rings] + [index_file(lane) for lane in journal_lanes(plan)]
+    return rings + [tape.file for tape in plan.capture.tapes] if plan.capture else rings
+
+
+def tape_rings(plan: RunPlan) -> range:
+    """Return the places of the recorder's tapes among `ring_files`."""
+    files = len(ring_files(plan))
+    return range(files - (len(plan.capture.tapes) if plan.capture else 0), files)
 
 
 def is_graph_unit(plan: RunPlan, unit: UnitPlan) -> bool:

@@ -176,7 +176,9 @@ class _Run:
         ran = self._spec.topology()
         graph = self._spec.graph
         draft = graph.draft if graph is not None else None
-        return self._deployment.topology(self._spec.endpoints(), draft) and ran
+        spec = self._spec.build() if graph is None else None
+        shards = spec.ring.shards if isinstance(spec, Spec) else 1
+        return self._deployment.topology(self._spec.endpoints(), draft, shards=shards) and ran
 
     def _policy(self, adapters: AdapterCatalogue) -> bool:
         if not self._spec.is_read or self._deployment.typed is None:
@@ -194,6 +196,9 @@ class _Run:
             graph.check_gated(str(self._environment))
         authority_rules.check_journals(
             self._deployment.typed["journals"], self._authority, self._deployment.found
+        )
+        authority_rules.check_capture(
+            self._deployment.typed["capture"], self._authority, self._deployment.found
         )
         self._deployment.check_environment(self._authority.environment)
         self._deployment.check_effects()

@@ -14,12 +14,16 @@ def membarrier_available() -> bool:
     return bool(region.membarrier_available())
 
 
-@functools.cache
 def clock_mult(root: str = "/") -> int:
     """Return nanoseconds per TSC tick (32 fractional bits), 0 where the kernel distrusts the TSC.
 
     `root` stands in for `/` when looking at `/sys` and `/proc`. Takes 20 ms, once.
     """
+    return _measured(root)
+
+
+@functools.cache
+def _measured(root: str) -> int:
     try:
         sources = Path(
             root, "sys/devices/system/clocksource/clocksource0/available_clocksource"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from byteord._cext import region
+from byteord.deployment.capture import TAPE_SLOT_BYTES
 from byteord.deployment.plan import RunPlan, UnitPlan
 from byteord.deployment.ports import index_file, journal_lanes, unit_areas
 from byteord.errors import AlreadyExistsError, ByteorError, DeniedError, ResourceError
@@ -37,15 +38,17 @@ def run_directories(regions_root: str) -> list[str]:
         return []
 
 
-def create_run(regions_root: str, plan: RunPlan) -> str:
+def create_run(regions_root: str, plan: RunPlan, *, asked_ns: int = 0) -> str:
     """Create the directory of a run with all its regions and return it.
+
+    The run's age counts from `asked_ns` (CLOCK_MONOTONIC; 0: now).
 
     ResourceError (`SHM_FULL`, with wanted_bytes and free_bytes) when they do not fit;
     AlreadyExistsError when the run is there. On any error nothing is left behind.
     """
     directory = _make_directory(regions_root, plan.run_id)
     try:
-        _fill(directory, plan)
+        _fill(directory, plan, asked_ns)
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
@@ -90,7 +93,7 @@ def _check_owner(path: Path) -> None:
         raise DeniedError(message, reason="REGION_DIRECTORY_UNSAFE")
 
 
-def _fill(directory: Path, plan: RunPlan) -> None:
+def _fill(directory: Path, plan: RunPlan, asked_ns: int) -> None:
     clock = region.Clock(clock_mult())
     identity = {
         "pid": os.getpid(),
@@ -110,6 +113,10 @@ def _fill(directory: Path, plan: RunPlan) -> None:
         )
         if lane.journal is not None and not lane.journal.durable:
             journal_directory(str(directory), lane).mkdir(mode=0o700)
+    if plan.capture is not None:
+        size = {"capacity": plan.capture.tape_slots, "slot_bytes": TAPE_SLOT_BYTES, "cells": 1}
+        for tape in plan.capture.tapes:
+            _create(directory / tape.file, region.create_ring, ident=identity, clock=clock, **size)
     units, roles = control_tables(plan)
     _create(
         directory / CONTROL,
@@ -118,6 +125,7 @@ def _fill(directory: Path, plan: RunPlan) -> None:
         roles=roles,
         ident=identity,
         clock=clock,
+        created_ns=asked_ns,
     )
     try:
         (directory / PLAN).write_text(plan.to_json())

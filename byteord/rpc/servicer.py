@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Protocol
@@ -110,6 +111,7 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         """Start a run, once for each request id."""
         self._control.check_up()
         principal = self._who.principal(context.peer())
+        asked_ns = time.monotonic_ns()
         wanted = convert_runs.wanted_from_start(request)
 
         async def start(run_id: str) -> runs_pb.StartRunResponse:
@@ -119,7 +121,12 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
                 run = await self._control.preview(admission)
             else:
                 run = await self._control.start(
-                    replace(admission, run_id=run_id, request_id=request.request_id)
+                    replace(
+                        admission,
+                        run_id=run_id,
+                        request_id=request.request_id,
+                        asked_ns=asked_ns,
+                    )
                 )
             return runs_pb.StartRunResponse(
                 run=convert_runs.run_to_proto(run),

@@ -22,6 +22,12 @@ def new_run_id() -> str:
     return f"{time.time_ns() // 1_000_000:011x}-{secrets.token_hex(3)}"
 
 
+def asked_unix_ns(admission: Admission) -> int:
+    """Return when a run was asked for, as ages of it count, since 1970."""
+    ago_ns = time.monotonic_ns() - admission.asked_ns if admission.asked_ns else 0
+    return time.time_ns() - ago_ns
+
+
 def check_ceilings(plan: RunPlan, live: Sequence[RunPlan], allowed: Authority) -> None:
     """Raise ResourceError if a run beside the live ones would be beyond a ceiling."""
     region_bytes = sum(plan_memory_bytes(each) for each in live)

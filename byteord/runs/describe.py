@@ -182,7 +182,7 @@ def _lane(raw: Mapping[str, Any]) -> LaneStatusView:
 
 
 def elapsed_ns(read: Mapping[str, Any] | None, key: str) -> int:
-    """Return the time from the run's creation to the moment `key` of its clock.
+    """Return the time from the call that started the run to the moment `key` of its clock.
 
     0 if that has not come.
     """

@@ -13,6 +13,8 @@ import signal
 import time
 from collections.abc import Iterable
 
+from byteord.shim.order import waiting_place
+
 WAIT_S = 10.0
 
 
@@ -45,13 +47,17 @@ def mapping_pids(directory: str) -> list[int]:
 
 
 def runs_shim_of(pid: int, directory: str) -> bool:
-    """Tell whether that process is a shim of this run directory."""
+    """Tell whether that process is a shim of this run directory, or waits to become one.
+
+    A shim that was told to, a moment ago, may not show it yet.
+    """
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = file.read().split(b"\0")
     except OSError:
         return False
-    return b"byteord.shim" in words and os.fsencode(directory) in words
+    places = {directory, waiting_place(os.path.dirname(directory))}
+    return b"byteord.shim" in words and any(os.fsencode(place) in words for place in places)
 
 
 def _open_if_mapping(pid: int, directory: str) -> int:

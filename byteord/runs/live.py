@@ -45,11 +45,12 @@ from byteord.runs.shim_client import (
     ShimStatus,
     connect_shim,
     read_result,
-    spawn_shim,
 )
+from byteord.runs.shims import Shim
 from byteord.runs.state import RunState, may_follow
 from byteord.runs.streams import InputStream, OutputStream, stream_pair
 from byteord.runs.view import ConditionView, EffectsView, FailureView, RunView
+from byteord.shim.order import Order
 from byteord.tuning.monitor import Report, read_report
 
 _START_FAILURES = frozenset({"START_FAILED", "WORKER_DIED", "TUNING_DEGRADED"})
@@ -121,9 +122,9 @@ class LiveRun:
         self.ended = asyncio.Event()
         self.final: RunView | None = None
         self.client_gone: FailureView | None = None
+        """Set when its own client left it: an abort because of that is a failure."""
         self.lease_lost: FailureView | None = None
         """Set when it loses its lease and its policy is to stop; its roles may say it first."""
-        """Set when its own client left it: an abort because of that is a failure."""
         self.given_up: FailureView | None = None
         """Set when the daemon kills the shim; the reason if the shim leaves none."""
         self.input: InputStream | None = None
@@ -153,16 +154,18 @@ class LiveRun:
         """The name of its spec."""
         return self.plan.name
 
-    def launch(self, directory: str, *, bound: bool) -> None:
-        """Start the shim on a directory that `create_run` made.
+    def launch(self, directory: str, shim: Shim, *, bound: bool) -> None:
+        """Give a shim the directory that `create_run` made; it is this run's, come what may.
 
         Raises UnavailableError, RegionError.
         """
         self.directory = directory
-        self._reader = RunReader(directory)
-        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        inherited = [theirs]
+        self._child = shim.pid
+        inherited: list[socket.socket] = []
         try:
+            self._reader = RunReader(directory)
+            self.facts = replace(self.facts, shim_pid=shim.pid)
+            self.facts.save(directory)
             input_fd = output_fd = -1
             if self.facts.client_input:
                 ours, end = stream_pair()
@@ -172,18 +175,10 @@ class LiveRun:
                 ours, end = stream_pair()
                 self.output, output_fd = OutputStream(ours), end.fileno()
                 inherited.append(end)
-            self._child = spawn_shim(
-                directory,
-                control=theirs.fileno(),
-                input_fd=input_fd,
-                output_fd=output_fd,
-                bound=bound,
-            )
-            self._follow(control, self._child)
-            self.facts = replace(self.facts, shim_pid=self._child)
-            self.facts.save(directory)
+            shim.order(Order(directory, bound, input_fd=input_fd, output_fd=output_fd))
+            self._follow(shim.channel, shim.pid)
         except BaseException:
-            control.close()
+            shim.channel.close()
             self._undo_spawn()
             raise
         finally:

@@ -1,6 +1,6 @@
 """All runs of this daemon: admitting, starting, stopping, finding, watching, adopting them.
 
-Owns the ceilings and the table of live runs; `live` knows one run, `history` the ended ones.
+Owns the ceilings and the order of steps; `table` finds runs, `live` knows one of them.
 Everything happens on one event loop; what blocks (hashing code, making and removing regions, fsync)
 goes to a thread. It must not know gRPC.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -19,18 +18,17 @@ from byteord.capture.files import RunDocuments
 from byteord.deployment.model import Authority, HostFacts
 from byteord.deployment.plan import RunPlan
 from byteord.errors import (
-    AlreadyExistsError,
     ByteorError,
     DeadlineError,
     InvalidArgumentError,
-    NotFoundError,
     UnavailableError,
     WrongStateError,
 )
 from byteord.policy.governor import Governor
 from byteord.regions.create import create_run, remove_run
-from byteord.runs.admission import asked_of, check_ceilings, new_run_id
+from byteord.runs.admission import asked_of, asked_unix_ns, check_ceilings, new_run_id
 from byteord.runs.adoption import find_runs
+from byteord.runs.captures import begin_capture
 from byteord.runs.clients import RunClients
 from byteord.runs.code import pin_code
 from byteord.runs.describe import stuck_roles
@@ -43,7 +41,9 @@ from byteord.runs.journal_dirs import make_directories
 from byteord.runs.live import LiveRun, RunFacts
 from byteord.runs.plan import make_plan, plan_memory_bytes
 from byteord.runs.run_code import RunCode
+from byteord.runs.shims import ShimReserve, kind_of
 from byteord.runs.steps import Steps
+from byteord.runs.table import RunTable
 from byteord.runs.view import Admission, FailureView, InputChunk, OutputChunk, RunView
 from byteord.runs.waiting import not_started, within
 from byteord.runs.watch import Watch, WatchHub
@@ -72,6 +72,8 @@ class RunSettings:
     regions_root: str = "/dev/shm"  # noqa: S108 - a mount point for shared memory, not a temporary directory
     state_dir: str | None = None
     bound: bool = False
+    shims: ShimReserve | None = None
+    """Shims that wait for runs; None: each is started with its run."""
     start_timeout_s: float = 60.0
     attach_timeout_s: float = 30.0
 
@@ -99,8 +101,8 @@ class RunManager:
         self.governor = governor
         self._host = host
         self._report = report
-        self._live: dict[str, LiveRun] = {}
-        self._history = History(settings.state_dir)
+        self._table = RunTable(History(settings.state_dir))
+        self._live = self._table.live
         self._hub = WatchHub(self._watched, watches_max=settings.authority.watches_max)
         self.steps = Steps()
         self._clients = RunClients(
@@ -109,6 +111,7 @@ class RunManager:
             report=report,
         )
         self._closing = False
+        self._shims = settings.shims or ShimReserve(settings.regions_root)
         self._leases = LeaseKeeper(
             governor,
             runs=self.live_runs,
@@ -125,7 +128,7 @@ class RunManager:
             record=governor.record,
         )
         self._keeping: asyncio.Future[Any] | None = None
-        for problem in self._history.unreadable:
+        for problem in self._table.history.unreadable:
             report("history.skipped", {"problem": problem})
 
     # --- starting
@@ -144,6 +147,15 @@ class RunManager:
         run = self._admit(admission)
         try:
             await self._launch(run, admission)
+            self._publish(run)
+            await self._wait_started(run)
+        finally:
+            self._shims.settle()
+        return self._current(run)
+
+    async def _launch(self, run: LiveRun, admission: Admission) -> None:
+        try:
+            await self._begin(run, admission)
         except BaseException:
             run.release()
             self._clients.drop(run, "the run did not start")
@@ -152,9 +164,6 @@ class RunManager:
             if run.directory:
                 await asyncio.to_thread(remove_run, run.directory)
             raise
-        self._publish(run)
-        await self._wait_started(run)
-        return self._current(run)
 
     def _admit(self, admission: Admission) -> LiveRun:
         """Plan the run and take its place among the live ones, before anything is allocated."""
@@ -172,10 +181,10 @@ class RunManager:
             client_output=admission.client_output,
         )
         refuse_degraded(plan, host, plan_memory_bytes(plan))
-        self._check_new(plan)
+        self._table.check_new(plan)
         check_ceilings(plan, [each.plan for each in self._live.values()], self._settings.authority)
         facts = RunFacts(
-            created_unix_ns=time.time_ns(),
+            created_unix_ns=asked_unix_ns(admission),
             principal=admission.principal,
             client_input=admission.client_input,
             client_output=admission.client_output,
@@ -184,11 +193,9 @@ class RunManager:
         self._live[run.id] = run
         return run
 
-    def _check_new(self, plan: RunPlan) -> None:
-        if plan.run_id in self._live or self._history.get(plan.run_id) is not None:
-            raise AlreadyExistsError(f"the run {plan.run_id} exists already: take another id")
-
-    async def _launch(self, run: LiveRun, admission: Admission) -> None:
+    async def _begin(self, run: LiveRun, admission: Admission) -> None:
+        kind = kind_of(run.plan)
+        self._shims.prepare(kind)
         digests = await asyncio.to_thread(self.code.freeze, admission.spec.stages)
         asked = asked_of(admission, run.id, digests)
         grant = await asyncio.to_thread(self.governor.admit, asked)
@@ -206,12 +213,14 @@ class RunManager:
             self.governor.actions_dir,
         )
         await asyncio.to_thread(make_directories, run.plan)
-        run.directory = await asyncio.to_thread(create_run, self._settings.regions_root, run.plan)
+        root, asked_ns = self._settings.regions_root, admission.asked_ns
+        run.directory = await asyncio.to_thread(create_run, root, run.plan, asked_ns=asked_ns)
         run.documents = RunDocuments(admission.spec.kv, admission.deployment.kv)
+        await asyncio.to_thread(begin_capture, run.plan, run.documents, digests)
         await asyncio.to_thread(save_documents, run.directory, run.documents)
         if grant.acting:
             await self._leases.renew(run)
-        run.launch(run.directory, bound=self._settings.bound)
+        run.launch(run.directory, self._shims.take(kind), bound=self._settings.bound)
         self._report(
             "run.started", {"run": run.id, "pipeline": run.name, "principal": run.facts.principal}
         )
@@ -300,7 +309,7 @@ class RunManager:
         run.release()
         await self._leases.ended(run, view.effects)
         try:
-            await asyncio.to_thread(self._history.add, view, snapshot, run.documents)
+            await asyncio.to_thread(self._table.history.add, view, snapshot, run.documents)
         except OSError as error:
             self._report("history.failed", {"run": run.id, "error": str(error)})
         try:
@@ -337,26 +346,17 @@ class RunManager:
         Raises NotFoundError, and what ended the run before its output did.
         """
         known = self.get(run_id).id
-        return self._clients.take(known, self._lookup_live(known), lambda: self.get(known))
+        return self._clients.take(known, self._table.find_live(known), lambda: self.get(known))
 
     # --- looking
 
     def list(self, *, include_ended: bool = False) -> Views:
         """Return the runs, newest first, without workers and roles."""
-        views = [run.view(light=True) for run in self._live.values()]
-        if include_ended:
-            ended = (view for view in self._history.views() if view.id not in self._live)
-            views += [replace(view, workers=(), roles=(), lanes=()) for view in ended]
-        return sorted(views, key=lambda view: (view.created_unix_ns, view.id), reverse=True)
+        return self._table.views(include_ended=include_ended)
 
     def get(self, run_id: str) -> RunView:
-        """Return a run by its id, or by its name.
-
-        The only live one, else the newest ended one, that has it. Raises NotFoundError, or
-        WrongStateError (AMBIGUOUS_NAME) when several live runs have the name.
-        """
-        run = self._lookup_live(run_id)
-        return run.view() if run is not None else self._ended(run_id)
+        """Return a run by its id or its name; raises as `RunTable.view`."""
+        return self._table.view(run_id)
 
     def watch(self, run_id: str | None = None, after_revision: int = 0) -> Watch:
         """Return an asynchronous iterator of events of one run or all.
@@ -367,21 +367,15 @@ class RunManager:
 
     async def snapshot(self, run_id: str) -> bytes:
         """Return the state of a run's regions as JSON, now or, for one that has ended, the last."""
-        run = self._lookup_live(run_id)
-        if run is not None:
-            return run.snapshot()
-        view = self._ended(run_id)
-        kept = await asyncio.to_thread(self._history.snapshot, view.id)
-        if kept is None:
-            raise NotFoundError(
-                f"the last snapshot of the run {view.id} is gone: its file was removed or damaged"
-            )
-        return kept
+        return await self._table.snapshot(run_id)
 
     def documents(self, run_id: str) -> RunDocuments:
         """Return the frozen documents of a run, live or ended; raises as `get`."""
-        run = self._lookup_live(run_id)
-        return run.documents if run is not None else self._history.documents(self.get(run_id).id)
+        return self._table.documents(run_id)
+
+    def live(self, run_id: str) -> LiveRun:
+        """Return a live run as `get`; raises WrongStateError (RUN_ENDED), NotFoundError."""
+        return self._table.live_run(run_id)
 
     def live_runs(self) -> LiveRuns:
         """Return the live runs.
@@ -402,44 +396,6 @@ class RunManager:
 
     def _current(self, run: LiveRun) -> RunView:
         return run.final or run.view()
-
-    def _lookup_live(self, run_id: str) -> LiveRun | None:
-        if run_id in self._live:
-            return self._live[run_id]
-        if self._history.get(run_id) is not None:
-            return None
-        named = [run for run in self._live.values() if run.name == run_id]
-        if len(named) > 1:
-            ids = ", ".join(run.id for run in named)
-            raise WrongStateError(
-                f"{len(named)} live runs are called {run_id!r}: name one by its id ({ids})",
-                reason="AMBIGUOUS_NAME",
-            )
-        return named[0] if named else None
-
-    def live(self, run_id: str) -> LiveRun:
-        """Return a live run as `get`; raises WrongStateError (RUN_ENDED), NotFoundError."""
-        run = self._lookup_live(run_id)
-        if run is None:
-            view = self._ended(run_id)
-            raise WrongStateError(
-                f"the run {view.id} ({view.name}) has ended: {view.state}", reason="RUN_ENDED"
-            )
-        return run
-
-    def _ended(self, run_id: str) -> RunView:
-        view = self._history.get(run_id)
-        if view is not None:
-            return view
-        for view in reversed(self._history.views()):
-            if view.name == run_id:
-                return view
-        live = ", ".join(f"{run.id} ({run.name})" for run in self._live.values()) or "none"
-        raise NotFoundError(
-            f"no run {run_id!r}; live runs: {live}",
-            reason="RUN_NOT_FOUND",
-            details={"seen": run_id},
-        )
 
     # --- the daemon's own life
 
@@ -478,6 +434,7 @@ class RunManager:
     async def close(self) -> None:
         """Let go: runs live on for the next daemon; `bound` ones are aborted and waited for."""
         self._closing = True
+        self._shims.close()
         self._hub.going_down()
         if self._keeping is not None:
             self._keeping.cancel()

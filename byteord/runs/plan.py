@@ -14,6 +14,7 @@ from typing import Any
 
 from byteord._cext import region
 from byteord.deployment.actions import COUNTERS, is_action
+from byteord.deployment.capture import tape_bytes
 from byteord.deployment.confinement import (
     confine_roles,
     confines,
@@ -43,6 +44,7 @@ from byteord.deployment.plan import (
 )
 from byteord.deployment.ports import unit_areas
 from byteord.deployment.profiles import strict
+from byteord.runs.captures import capture_plan
 from byteord.runs.journal_dirs import with_absolute_journals
 from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec, Stage
@@ -116,6 +118,7 @@ def make_plan(
         ca_text=deployment.ca_certificates.text,
         url_prefixes=authority.url_prefixes,
         exec_allowed=authority.exec_allowed,
+        capture=capture_plan(deployment.capture, placed.roles, placed.units, authority.write_dirs),
     )
     tuning = deployment.tuning
     return tuned(plan, tuning, host, strict=strict(tuning, deployment.environment))
@@ -300,6 +303,8 @@ def plan_memory_bytes(plan: RunPlan) -> int:
     )
     units = [{"undo_bytes": sum(unit_areas(plan, unit))} for unit in plan.units]
     roles = [{"state_bytes": role.state_bytes} for role in plan.roles]
+    if plan.capture is not None:
+        rings += len(plan.capture.tapes) * tape_bytes(plan.capture.tape_slots)
     return int(rings + region.control_bytes(units, roles))
 
 

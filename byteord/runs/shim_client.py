@@ -1,8 +1,7 @@
-"""The daemon's side of a shim: starting one, hearing from it, telling it to stop, seeing it end.
+"""The daemon's side of a shim with a run: hearing from it, telling it to stop, seeing it end.
 
-Owns the status channel (one JSON object a packet, SOCK_SEQPACKET) and the way a shim process is
-made. A shim is believed about its run, not about the shape of its packets: what does not parse is
-dropped and counted.
+Owns the status channel (one JSON object a packet, SOCK_SEQPACKET). A shim is believed about its
+run, not about the shape of its packets: what does not parse is dropped and counted.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -26,7 +24,6 @@ from byteord.runs.view import ConditionView, FailureView
 
 STATUS_BYTES_MAX = 60 << 10
 _OUTBOX_MAX = 16
-_CLEARED = ("PYTHON", "LD_", "BYTEOR_", "GRPC_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,54 +107,6 @@ def read_result(directory: str) -> ShimStatus | None:
             return parse_status(json.loads(file.read(1 << 20)))
     except (OSError, ValueError):
         return None
-
-
-def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for a shim.
-
-    Nothing that changes what Python or the loader would load.
-    """
-    return {key: value for key, value in environment.items() if not key.startswith(_CLEARED)}
-
-
-def spawn_shim(
-    directory: str, *, control: int, input_fd: int = -1, output_fd: int = -1, bound: bool = False
-) -> int:
-    """Start the shim of a run directory with the ends of its sockets.
-
-    What it prints goes to `shim.log` there. Return its pid, which is the caller's to reap: a shim
-    may outlive any object that would do it. Raises UnavailableError when it cannot be made.
-    """
-    command = [sys.executable, "-I", "-m", "byteord.shim", directory, "--control-fd", str(control)]
-    if input_fd >= 0:
-        command += ["--input-fd", str(input_fd)]
-    if output_fd >= 0:
-        command += ["--output-fd", str(output_fd)]
-    if bound:
-        command.append("--bound")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    log = os.open(os.path.join(directory, "shim.log"), flags, 0o600)
-    try:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=[each for each in (control, input_fd, output_fd) if each >= 0],
-            start_new_session=True,
-            cwd=directory,
-            env=clean_environment(os.environ),
-        )
-    except OSError as error:
-        raise UnavailableError(
-            f"the shim of the run cannot be started: {error}; free processes or memory and try "
-            "again",
-            reason="SHIM_SPAWN",
-        ) from error
-    finally:
-        os.close(log)
-    child.returncode = 0
-    return child.pid
 
 
 def connect_shim(directory: str) -> tuple[socket.socket, int] | None:

@@ -37,6 +37,8 @@ class Admission:
     approval: bytes = b""
     """The credential that came with the request; empty: none."""
     request_id: str = ""
+    asked_ns: int = 0
+    """When it was asked for, CLOCK_MONOTONIC: its start counts from then. 0: from its regions."""
     run_id: str = ""
     """From `new_run_id`, for callers that must know it before the run starts; empty: made here."""
 

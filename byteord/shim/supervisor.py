@@ -25,6 +25,7 @@ from byteord.shim import endpoints, processes
 from byteord.shim.channel import Channel
 from byteord.shim.in_hand import InHand, in_hand
 from byteord.shim.processes import Process
+from byteord.shim.recording import Recording
 from byteord.shim.result import read_failure, write_result
 from byteord.shim.tuning import TuningWatch
 from byteord.worker.main import EXIT_FAILED, EXIT_OK, EXIT_REGION, EXIT_RESTART, run_worker
@@ -79,6 +80,15 @@ class Supervisor:
         self.selector = selectors.DefaultSelector()
         self._shown = ""
         self.tuning = TuningWatch(directory, self.plan, self.selector)
+        self.recording = Recording(
+            directory,
+            self.plan,
+            self.selector,
+            control_fd=self.control_fd,
+            ring_fds=self.ring_fds,
+            condition=self._condition,
+            received=lambda role: int(self.control.role(role)["received"]),
+        )
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -88,6 +98,7 @@ class Supervisor:
         for client in self.channel.clients:
             self.selector.register(client, selectors.EVENT_READ, partial(self._command, client))
         self._watch_signals()
+        self.recording.start()
         for process in self.workers:
             self._start(process)
         while self.state not in TERMINAL:
@@ -97,6 +108,7 @@ class Supervisor:
                 key.data()
             self._tick()
             self._report()
+        self.recording.conclude(self.state)
         write_result(self.directory, self.status())
         self._report()
 
@@ -297,6 +309,7 @@ class Supervisor:
             if process.restart_at and process.restart_at <= now and not process.alive:
                 self._start(process)
         self._watch_tuning()
+        self.recording.tick()
         self._note_running()
         self._kill_hung()
         if self.finishing < 0 and self.control.run()["failed_role"] is not None:
@@ -424,6 +437,10 @@ class Supervisor:
 
     def _conclude(self) -> None:
         if any(process.alive or process.restart_at for process in self.workers):
+            return
+        aborted = self.stop_requested == "abort"
+        self.recording.finish(ABORT_TIMEOUT_S if aborted else self.plan.drain_timeout_s)
+        if not self.recording.over:
             return
         if self.failure is not None:
             self.state = "failed"

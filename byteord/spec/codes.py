@@ -84,6 +84,10 @@ CODES: tuple[Code, ...] = (
         DEPLOYMENT_ADAPTER_DIRECTION="an adapter kind on an endpoint of the other direction",
         DEPLOYMENT_PRIORITY_MISSING="a real-time policy without a priority",
         DEPLOYMENT_PRIORITY_UNUSED="a priority without a real-time policy",
+        DEPLOYMENT_CAPTURE_DIRECTORY="how to record, and no directory to record to",
+        DEPLOYMENT_CAPTURE_BOUND_MISSING="a capture of some messages that does not say which",
+        DEPLOYMENT_CAPTURE_BOUND_UNUSED="a bound that the way of keeping does not go by",
+        DEPLOYMENT_CAPTURE_RETENTION_TOO_SMALL="a capture that keeps fewer than two segments",
     ),
     *_level(
         "topology",
@@ -136,6 +140,7 @@ CODES: tuple[Code, ...] = (
         DEPLOYMENT_GROUP_CLIENT="a client in a group of roles",
         DEPLOYMENT_DEAD_LETTER_MISSING="dead letters, and a stage that names no lane for them",
         DEPLOYMENT_DEAD_LETTER_UNUSED="lanes for dead letters that no policy sends anything to",
+        DEPLOYMENT_CAPTURE_CLIENT="a client at an end of a run that is recorded",
         DEPLOYMENT_CLIENT_LANE="a client at a lane of a kind that clients cannot attach to",
     ),
     *_level(

@@ -29,6 +29,8 @@ IN_PLACE_STAGES_MAX = 4
 """Stages that work in place on one lane of kind `sequenced_slots`."""
 OUTPUTS_MAX = 4096
 """Most messages that a stage may make of one."""
+LOSSY_SHARE = 4
+"""A batch takes at most this part of a lane with lossy consumers: the rest is their window."""
 SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX, SEGMENT_BYTES_DEFAULT = 1 << 16, 1 << 30, 1 << 24
 MEMORY_SEGMENTS_DEFAULT = 4
 """Segments that a journal in shared memory keeps unless `retention_bytes` says otherwise."""
@@ -120,6 +122,11 @@ class Lane:
     lossy: tuple[str, ...] = ()
     """Consumers (roles and egress endpoints) that never stall a `fanout_broadcast` lane."""
     journal: Journal | None = None
+
+    @property
+    def batch_slots(self) -> int:
+        """Return how many slots one batch may take."""
+        return self.capacity // LOSSY_SHARE if self.lossy else self.capacity
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,13 +43,13 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "byteor_run_ready_seconds",
         "gauge",
-        "Time from the creation of the run until all its roles ran; absent before.",
+        "Time from the call that started the run until all its roles ran; absent before.",
         _RUN,
     ),
     Metric(
         "byteor_run_first_message_seconds",
         "gauge",
-        "Time from the creation of the run to its first message at the egress; absent before.",
+        "Time from the call that started the run to its first message out; absent before.",
         _RUN,
     ),
     Metric("byteor_lane_published_total", "counter", "Messages published to the lane.", _LANE),

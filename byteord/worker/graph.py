@@ -25,12 +25,11 @@ from byteord.deployment.ports import (
     progress_wanted,
     unit_ports,
 )
+from byteord.spec.lane_model import LOSSY_SHARE
 from byteord.worker.journals import Journals
 
 STAGING_BYTES_MAX = 16 << 20
 """Private memory of a unit for slots that lie in no ring; bounds its batches."""
-_LOSSY_SHARE = 4
-"""A batch takes at most this part of a ring that a lossy consumer reads: the rest is its window."""
 
 
 def open_graph(
@@ -69,7 +68,7 @@ def _batch(plan: RunPlan, ports: UnitPorts, batch_max: int, bytes_each: int) -> 
         if port.journal:
             continue
         capacity = plan.lanes[port.lane].capacity
-        most = min(most, capacity // _LOSSY_SHARE if port.lossy else capacity)
+        most = min(most, capacity // LOSSY_SHARE if port.lossy else capacity)
     return max(most, 1)
 
 
@@ -92,11 +91,12 @@ def _tx(host: Host, plan: RunPlan, port: TxPort, journals: Journals) -> dict[str
         "ring": host.ring_address(port.ring),
         "word": port.word,
         "drops": port.drops,
-        "claim_max": capacity // _LOSSY_SHARE if port.lossy else capacity,
+        "claim_max": capacity // LOSSY_SHARE if port.lossy else capacity,
     }
 
 
 def _member(plan: RunPlan, role: RolePlan, ports: MemberPorts) -> dict[str, Any]:
+    payload_max = role_payload_bytes(plan, role)
     return {
         "rx": ports.rx,
         "tx": ports.tx,
@@ -105,7 +105,8 @@ def _member(plan: RunPlan, role: RolePlan, ports: MemberPorts) -> dict[str, Any]
         "pick": role.mode if role.kind == "merge" else "fair",
         "route": role.mode if role.kind == "router" else "broadcast",
         "key": role.key or (0, 0),
-        "payload_max": role_payload_bytes(plan, role),
+        "payload_max": payload_max,
         "outputs_max": role.outputs_max,
         "large_state": role.state_bytes > STATE_DOUBLE_BYTES_MAX,
+        "staged": any(plan.lanes[rx.lane].slot_bytes - 16 > payload_max for rx in role.rx),
     }

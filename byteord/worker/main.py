@@ -35,6 +35,7 @@ from byteord.deployment.plan import (
 from byteord.deployment.ports import is_graph_unit
 from byteord.errors import ByteorError
 from byteord.tuning.apply import Outcome, begin, enter, pin_thread, settle
+from byteord.worker.capture import open_tapes
 from byteord.worker.code import code_dirs_of, frozen_dir
 from byteord.worker.graph import open_graph
 from byteord.worker.journals import open_journals
@@ -131,6 +132,8 @@ class Worker:
         members = [opened[role.index][0] for role in roles]
         touched = sum(opened[role.index][1] for role in roles)
         stages = [role for role in roles if role.kind == "stage"]
+        tapes = open_tapes(self.host, plan, unit)
+        self.handles.append(tapes)
         self.host.add_unit(
             unit.index,
             members=members,
@@ -145,6 +148,7 @@ class Worker:
             wait=plan.wait,
             sleep_ns_max=plan.sleep_ns_max,
             gate=plan.effects_policy if any(map(self._acts, roles)) else "",
+            capture=tapes.address if tapes is not None else 0,
             **(
                 self._on_ports(unit, stages, touched)
                 if is_graph_unit(plan, unit)

@@ -1,21 +1,17 @@
 """Loading a Python stage: its module from the allowed directories, its context, its object.
 
-Runs only inside a worker. The module comes from source in a directory that the daemon allows;
-cached bytecode is neither read nor written, so what runs is what lies in the source files.
+Runs only inside a worker. Where the module may come from is `byteord.stages.source`'s.
 """
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from byteord._cext.batch import PythonStage
 from byteord.deployment.plan import RolePlan
 from byteord.errors import StageError
-from byteord.stages.source import install_finder
+from byteord.stages.source import import_code
 
 
 class StageContext:
@@ -82,35 +78,11 @@ def _find_class(
     code_dirs: tuple[str, ...],
     shown: tuple[str, ...],
 ) -> Any:
-    sys.dont_write_bytecode = True
-    sys.pycache_prefix = "/nonexistent"
-    if shown:
-        install_finder(code_dirs[:1], shown)
-    for directory in reversed(code_dirs):
-        if directory not in sys.path:
-            sys.path.insert(0, directory)
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name != module_name.partition(".")[0] and error.name != module_name:
-            message = (
-                f"stage {role.name}: module {module_name} needs {error.name}, which is not "
-                "installed here"
-            )
-            raise StageError(message, reason="STAGE_MODULE_FAILED") from error
-        where = (
-            ", ".join(code_dirs)
-            or "no directory: the daemon's configuration allows none (allow.code_dirs)"
-        )
-        message = f"stage {role.name}: module {module_name} not found; looked in {where}"
-        raise StageError(message, reason="STAGE_CODE_NOT_FOUND") from error
-    except Exception as error:
-        message = (
-            f"stage {role.name}: module {module_name} failed to import: "
-            f"{type(error).__name__}: {error}"
-        )
-        raise StageError(message, reason="STAGE_MODULE_FAILED") from error
-    _check_origin(role, module, (*code_dirs, *shown))
+        module = import_code(module_name, code_dirs, shown)
+    except StageError as error:
+        message = f"stage {role.name}: {error.message}"
+        raise StageError(message, reason=error.reason, details=error.details) from error
     try:
         return getattr(module, class_name)
     except AttributeError:
@@ -118,13 +90,3 @@ def _find_class(
             f"stage {role.name}: module {module_name} ({module.__file__}) has no class {class_name}"
         )
         raise StageError(message, reason="STAGE_CLASS_NOT_FOUND") from None
-
-
-def _check_origin(role: RolePlan, module: Any, code_dirs: tuple[str, ...]) -> None:
-    origin = Path(getattr(module, "__file__", None) or "/").resolve()
-    if not any(origin.is_relative_to(Path(directory).resolve()) for directory in code_dirs):
-        message = (
-            f"stage {role.name}: module {module.__name__} comes from {origin}, which the "
-            "daemon does not allow"
-        )
-        raise StageError(message, reason="STAGE_CODE_NOT_ALLOWED")

@@ -31,6 +31,26 @@ class Number:
         state[:8] = number.to_bytes(8, "little")
         del state
 '''
+SPLIT = '''
+class Split:
+    """Makes one to three of a message, each with a running number."""
+
+    def __init__(self, ctx):
+        self.ctx = ctx
+
+    def process(self, batch):
+        state = self.ctx.state("<u8")
+        for index in range(len(batch)):
+            message = bytearray(batch[index])
+            for part in range(message[0] % 3 + 1):
+                state[0] += 1
+                message[40:48] = int(state[0]).to_bytes(8, "little")
+                if part:
+                    batch.emit(index, message)
+                else:
+                    batch.replace(index, message)
+'''
+SPLITS = 15_000
 SAMPLE = {"config": {"every": 3}, "drops": True, "state": "state", "state_bytes": 8}
 NUMBERED = {"state": "state", "state_bytes": 64, "mutates": ((40, 8),)}
 ROLES = ("in", "split", "number", "sample", "join", "out")
@@ -104,3 +124,42 @@ def test_a_diamond_gives_the_same_bytes_with_and_without_kills(
     assert killed >= 8
     assert len(calm) == 48 * (COUNT + (COUNT + 2) // 3)
     assert wild == calm
+
+
+@pytest.mark.timeout(90)
+def test_a_stage_that_makes_several_of_one_repeats_and_loses_none(tmp_path: Path) -> None:
+    """`kill -9` of a Python stage that emits: with its number in each message, the same bytes."""
+    (tmp_path / "split_for_lanes.py").write_text(SPLIT)
+    outputs = []
+    for kills in (0, 5):
+        path = tmp_path / f"out-{kills}"
+        split = {"state": "state", "state_bytes": 64, "mutates": ((0, 0),), "outputs_max": 3}
+        roles = [
+            source("in", "a", "generator", size=48, count=SPLITS, rate=15_000, content="counter"),
+            stage("split", "a", "b", "python:split_for_lanes:Split", **split),
+            sink("out", "b", "file", path=str(path), mode="truncate", framing="fixed"),
+        ]
+        dirs = (str(tmp_path),)
+        plan = graph_plan([L("a"), L("b")], roles, code_dirs=dirs, write_dirs=dirs)
+        outputs.append(_killed_at_random(plan, path, kills, step_max=SPLITS // 12))
+    calm, wild = outputs
+    assert len(calm) > 48 * SPLITS
+    numbers = [calm[at + 40 : at + 48] for at in range(0, len(calm), 48)]
+    assert numbers == [n.to_bytes(8, "little") for n in range(1, len(numbers) + 1)]
+    assert wild == calm
+
+
+def _killed_at_random(plan: RunPlan, path: Path, kills: int, step_max: int) -> bytes:
+    chance = random.Random(3)
+    with running(plan) as run:
+        run.until_state("running", "completed")
+        killed = 0
+        for _ in range(kills):
+            goal = run.role("split")["received"] + chance.randrange(1, step_max)
+            _await_messages(run, "split", goal)
+            killed += _kill(run, "split")
+        status = run.until_state("completed", "failed", timeout_s=60)
+        assert status["state"] == "completed", (status, run.log())
+        assert killed == kills
+        run.shim.wait(10)
+    return path.read_bytes()

@@ -73,6 +73,16 @@ def daemons(tmp_path: Path) -> list[psutil.Process]:
     return found
 
 
+def shims(tmp_path: Path) -> list[psutil.Process]:
+    """Return shims, waiting or with their workers, of private daemons below `tmp_path`."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        words, environment = process.info["cmdline"] or [], process.info["environ"] or {}
+        if "byteord.shim" in words and environment.get("XDG_RUNTIME_DIR") == str(tmp_path):
+            found.append(process)
+    return found
+
+
 def test_version_brings_a_daemon_and_leaves_nothing(tmp_path: Path) -> None:
     """The first command a newcomer types works; neither process nor directory is left."""
     done = run(tmp_path, "version", "-o", "jsonpath={.daemon.environment}")
@@ -164,6 +174,7 @@ def test_ctrl_c_at_the_terminal_drains_a_run_of_a_private_daemon(tmp_path: Path)
     assert process.returncode == 130, err
     assert b"lines: stopped" in err
     assert daemons(tmp_path) == []
+    assert shims(tmp_path) == []
     assert private_regions() <= before
 
 
@@ -176,6 +187,19 @@ def test_a_killed_client_ends_its_run(tmp_path: Path) -> None:
     os.close(write)
     until(lambda: not daemons(tmp_path), 30, "private daemon gone")
     until(lambda: private_regions() <= before, 30, "regions gone")
+    until(lambda: not shims(tmp_path), 30, "shims gone")
+
+
+def test_a_killed_daemon_leaves_no_shim(tmp_path: Path) -> None:
+    """`kill -9` of the private daemon of a run ends its shim too."""
+    process, write = start_run(tmp_path)
+    assert shims(tmp_path)
+    [daemon] = daemons(tmp_path)
+    daemon.kill()
+    _, err = process.communicate(timeout=60)
+    os.close(write)
+    assert process.returncode == 69, err
+    until(lambda: not shims(tmp_path), 30, "shims gone")
 
 
 def test_plain_run_never_brings_a_daemon(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from byteord.regions.reader import RunReader
 from byteord.runs.files import RunFiles
 from byteord.runs.host import read_host
 from byteord.runs.plan import make_plan
+from byteord.shim.order import Order, send_order, waiting_place
 from byteord.spec.document import Source
 from byteord.stages.catalogue import CATALOGUE as STAGES
 from tests.support.daemon import processes_naming
@@ -141,7 +142,6 @@ def running(
     plan: RunPlan,
     *,
     bound: bool = False,
-    stream_fds: dict[str, int] | None = None,
     root: str = "/dev/shm",
 ) -> Iterator[LiveRun]:
     """Start a run's shim on fresh regions beneath `root`; afterwards nothing of it is left."""
@@ -150,26 +150,14 @@ def running(
     process: subprocess.Popen[bytes] | None = None
     try:
         directory = create_run(regions, plan)
-        command = [
-            sys.executable,
-            "-I",
-            "-m",
-            "byteord.shim",
-            directory,
-            "--control-fd",
-            str(theirs.fileno()),
-        ]
-        descriptors = [theirs.fileno()]
-        for option, descriptor in (stream_fds or {}).items():
-            command += [option, str(descriptor)]
-            descriptors.append(descriptor)
-        if bound:
-            command.append("--bound")
-        with open(os.path.join(directory, "shim.log"), "wb") as log:
-            process = subprocess.Popen(
-                command, pass_fds=descriptors, stdout=log, stderr=log, cwd=directory
-            )
+        place = waiting_place(os.path.dirname(directory))
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-m", "byteord.shim", place, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+        )
         theirs.close()
+        with open(os.path.join(directory, "shim.log"), "wb") as log:
+            send_order(ours, Order(directory, bound=bound, log_fd=log.fileno()))
         run = LiveRun(directory, process, ours, RunReader(directory))
         yield run
         if process.poll() is None:

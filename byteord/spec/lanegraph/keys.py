@@ -158,7 +158,8 @@ def _outputs_max(path: str) -> Key:
     return Key(
         path,
         "integer",
-        "Stage: most messages that it makes of one; room for all is taken before the first.",
+        "Stage: most messages that it makes of one (`batch.emit`, `byteor_emit`); room for all is "
+        "taken before the first, so it is less than the capacity of the lanes that it writes.",
         minimum=1,
         maximum=OUTPUTS_MAX,
         default_text="1",

@@ -106,7 +106,7 @@ def _too_small(role: GraphRole, source: Lane, target: Lane, path: Path, found: C
 
 
 def _check_outputs(draft: Draft, role: GraphRole, lane: Lane, found: Collector) -> None:
-    most = 1 if role.in_place else lane.capacity
+    most = 1 if role.in_place else lane.batch_slots - 1
     if role.kind is not RoleKind.STAGE or lane.kind is LaneKind.JOURNAL:
         return
     if role.outputs_max > most:
@@ -116,8 +116,9 @@ def _check_outputs(draft: Draft, role: GraphRole, lane: Lane, found: Collector) 
             seen=f"outputs_max = {role.outputs_max}",
             wanted="1: a stage in place has no other output than the slot"
             if role.in_place
-            else f"at most {most}, the capacity of {shown(lane.name)}: room for all outputs of "
-            "one message is taken at once",
+            else f"at most {most}: room for all outputs of one message, and for the end of input, "
+            f"is taken at once in {shown(lane.name)}"
+            + (", where a batch gets a quarter because a consumer is lossy" if lane.lossy else ""),
             fix="give it a lane of its own as tx" if role.in_place else "raise the capacity",
         )
 

@@ -101,7 +101,7 @@ static inline int byteor_touch(byteor_batch *batch, void *address, uint32_t byte
 /* Send one more message after message `index` of the batch, with its type and time. In order of
  * index, and no more of one input than the role's `outputs_max` less one. 0, or -1: not in a
  * LaneGraph, out of order, too long, or too many. What was emitted goes with the batch: a dropped
- * input keeps its further outputs. */
+ * input keeps its further outputs. In `end`, with index 0, it comes after the last message. */
 static inline int byteor_emit(byteor_batch *batch, uint32_t index, const void *data,
                               uint32_t bytes) {
     if (!(batch->features & BYTEOR_BATCH_EMITS)) return -1;
@@ -136,8 +136,8 @@ typedef struct byteor_stage_vtable {
      * what was committed. */
     void *(*create)(const byteor_config *config, char *error, size_t error_bytes);
     int (*process)(void *self, byteor_batch *batch);
-    /* The batch holds just the end slot. A last message may be left in it (length, payload). May be
-     * NULL. */
+    /* The batch holds just the end slot. A last message may be left in it (length, payload), and in
+     * a LaneGraph more may be emitted. May be NULL. */
     int (*end)(void *self, byteor_batch *batch);
     void (*destroy)(void *self); /* may be NULL */
 } byteor_stage_vtable;

@@ -17,11 +17,11 @@ from byteord.runs.shim_client import (
     ProcessWatch,
     ShimChannel,
     ShimStatus,
-    clean_environment,
     connect_shim,
     parse_status,
     read_result,
 )
+from byteord.runs.shims import clean_environment
 from byteord.runs.state import RunState
 from tests.unit.runs.support import run
 

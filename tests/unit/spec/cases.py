@@ -18,6 +18,7 @@ from tests.unit.spec.case import (
     ring,
     two,
 )
+from tests.unit.spec.cases_capture import CAPTURES
 from tests.unit.spec.cases_lanes import LANE_CASES
 from tests.unit.spec.cases_schema import SCHEMA, SYNTAX
 from tests.unit.spec.documents import (
@@ -385,4 +386,4 @@ HOSTED = (
     ),
 )
 
-CASES = (*SYNTAX, *SCHEMA, *TOPOLOGY, *POLICY, *HOSTED, *LANE_CASES)
+CASES = (*SYNTAX, *SCHEMA, *TOPOLOGY, *POLICY, *HOSTED, *LANE_CASES, *CAPTURES)

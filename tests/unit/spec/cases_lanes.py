@@ -301,10 +301,10 @@ TOPOLOGY = (
     Case(
         "SPEC_OUTPUTS_TOO_MANY",
         "roles.0.outputs_max",
-        "at most 16",
+        "at most 15",
         graph(
             lanes=('name = "a"', 'name = "b"\ncapacity = 16'),
-            roles=(f"{ROLES[0]}\noutputs_max = 17",),
+            roles=(f"{ROLES[0]}\noutputs_max = 16",),
         ),
     ),
     Case(

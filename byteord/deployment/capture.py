@@ -1,0 +1,224 @@
+"""What a deployment says of recording its runs, and where the recorder's tapes lie in a plan.
+
+Pure. What is written where is `byteord.regions.captures`; what the daemon allows is
+`authority_rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from byteord.spec.findings import Collector, Severity, shown
+from byteord.spec.model import EndpointKind
+
+if TYPE_CHECKING:
+    from byteord.deployment.plan import RolePlan, UnitPlan
+
+KEEPS = ("all", "last", "sample")
+OUTPUTS = ("digest", "messages")
+ON_FULL = ("degrade", "wait")
+BUFFER_BYTES_MIN = 1 << 20
+SEGMENT_BYTES_MIN = 1 << 17
+TAPE_SLOT_BYTES = 4096
+_CLIENT = "client"
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """How the runs of a deployment are recorded; without a directory they are not."""
+
+    directory: str = ""
+    keep: str = "all"
+    last_messages: int = 0
+    last_time_s: int = 0
+    sample_every: int = 0
+    outputs: str = "digest"
+    on_full: str = "degrade"
+    segment_bytes: int = 16 << 20
+    retention_bytes: int = 0
+    """Of each stream; 0: everything stays."""
+    buffer_bytes: int = 8 << 20
+    """Shared memory between a role and the recorder, of each stream."""
+
+    @property
+    def on(self) -> bool:
+        """Tell whether runs are recorded."""
+        return bool(self.directory)
+
+
+@dataclass(frozen=True, slots=True)
+class TapePlan:
+    """One stream that is recorded: where a unit hands it over, and what it is."""
+
+    file: str
+    stream: str
+    """`in`, `out` or `choices`: the directory of what is kept of it."""
+    name: str
+    """Of the endpoint or role."""
+    role: int
+    unit: int
+    member: int
+    kind: str
+    """How the unit comes by it; a key of `byteord._cext.capture.KINDS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CapturePlan:
+    """How one run is recorded."""
+
+    directory: str
+    """Of the deployment, absolute: the run's own lies beneath it, by its id."""
+    keep: str
+    last_messages: int
+    last_time_s: int
+    sample_every: int
+    outputs: str
+    on_full: str
+    segment_bytes: int
+    retention_bytes: int
+    tape_slots: int
+    """Slots of `TAPE_SLOT_BYTES` of each tape."""
+    hash_seed: int
+    """PYTHONHASHSEED of its workers."""
+    tapes: tuple[TapePlan, ...]
+
+    @classmethod
+    def from_raw(cls, raw: dict[str, Any]) -> CapturePlan:
+        """Return what the JSON of a plan says."""
+        raw["tapes"] = tuple(TapePlan(**tape) for tape in raw["tapes"])
+        return cls(**raw)
+
+
+def capture_of(typed: Mapping[str, Any]) -> Capture:
+    """Return what a valid typed table says."""
+    given = {key: value for key, value in typed.items() if value is not None}
+    return Capture(**given)
+
+
+def flat_capture(capture: Capture) -> dict[str, str | int | bool]:
+    """Return the canonical keys and values; nothing where nothing is recorded."""
+    if not capture.on:
+        return {}
+    values = {f"capture.{key}": getattr(capture, key) for key in Capture.__slots__}
+    return {key: value for key, value in values.items() if value}
+
+
+def tape_slots(capture: Capture) -> int:
+    """Return the slots of each tape: a power of two."""
+    return 1 << max(capture.buffer_bytes // TAPE_SLOT_BYTES - 1, 1).bit_length()
+
+
+def tape_bytes(slots: int) -> int:
+    """Return the bytes of shared memory that a tape takes."""
+    return slots * TAPE_SLOT_BYTES + 2 * TAPE_SLOT_BYTES
+
+
+def tapes_of(roles: Sequence[RolePlan], units: Sequence[UnitPlan]) -> tuple[TapePlan, ...]:
+    """Return the streams of a run that are recorded."""
+    where = {role: (unit.index, member) for unit in units for member, role in enumerate(unit.roles)}
+    found: list[TapePlan] = []
+    for role in roles:
+        if role.kind not in {"ingress", "egress"}:
+            continue
+        stream = "in" if role.kind == "ingress" else "out"
+        at, kind = role, stream
+        if role.adapter == _CLIENT:
+            if stream == "out":
+                continue
+            at, kind = _first_taker(roles), "follow"
+        unit, member = where[at.index]
+        found.append(
+            TapePlan(
+                f"tape-{stream}-{role.name}", stream, role.name, role.index, unit, member, kind
+            )
+        )
+    return tuple(found)
+
+
+def _first_taker(roles: Sequence[RolePlan]) -> RolePlan:
+    """Return the stage of a SingleRing that sees what a client published before it is changed."""
+    first = [role for role in roles if role.kind == "stage" and not role.depends]
+    return next((role for role in first if role.mutates), first[0])
+
+
+def check_capture(typed: Mapping[str, Any], found: Collector) -> None:
+    """Report a table that does not say how much is kept, or says it twice."""
+    capture, at = typed["capture"], ("capture",)
+    said = [
+        key for key, value in capture.items() if value not in (None, "", 0) and key != "directory"
+    ]
+    defaults = Capture()
+    said = [key for key in said if capture[key] != getattr(defaults, key)]
+    if not capture["directory"]:
+        if said:
+            found.add(
+                "DEPLOYMENT_CAPTURE_DIRECTORY",
+                (*at, "directory"),
+                seen=f"nothing, and {', '.join(sorted(said))}",
+                wanted="a directory: without one nothing is recorded",
+                fix="add directory, or delete the table",
+            )
+        return
+    wants = {"last": ("last_messages", "last_time_s"), "sample": ("sample_every",)}
+    for keep, keys in wants.items():
+        given = [key for key in keys if capture[key]]
+        if capture["keep"] == keep and not given:
+            found.add(
+                "DEPLOYMENT_CAPTURE_BOUND_MISSING",
+                (*at, keys[0]),
+                seen="nothing",
+                wanted=f'{" or ".join(keys)} with keep = "{keep}"',
+                fix='add it, or write keep = "all"',
+            )
+        for key in given if capture["keep"] != keep else ():
+            found.add(
+                "DEPLOYMENT_CAPTURE_BOUND_UNUSED",
+                (*at, key),
+                seen=shown(capture[key]),
+                wanted=f"nothing with keep = {shown(capture['keep'])}",
+                fix=f'delete it, or write keep = "{keep}"',
+            )
+    if 0 < capture["retention_bytes"] < 2 * capture["segment_bytes"]:
+        found.add(
+            "DEPLOYMENT_CAPTURE_RETENTION_TOO_SMALL",
+            (*at, "retention_bytes"),
+            seen=shown(capture["retention_bytes"]),
+            wanted=f"0, or two segments of {capture['segment_bytes']} bytes and more",
+            fix="make it larger, or segment_bytes smaller",
+        )
+
+
+def check_capture_ends(
+    capture: Mapping[str, Any],
+    clients: Mapping[str, EndpointKind],
+    *,
+    ring_shards: int,
+    found: Collector,
+) -> None:
+    """Report endpoints played by clients that cannot be recorded.
+
+    `ring_shards`: of a SingleRing; 0: the spec is a LaneGraph.
+    """
+    if not capture["directory"]:
+        return
+    for name, kind in clients.items():
+        if kind is EndpointKind.EGRESS:
+            found.add(
+                "DEPLOYMENT_CAPTURE_CLIENT",
+                ("adapters", name, "kind"),
+                seen="client, in a deployment that is recorded",
+                wanted="an adapter of a worker, if what leaves there is to be in the capture",
+                fix="nothing, if what enters is enough",
+                severity=Severity.NOTE,
+            )
+        elif ring_shards != 1:
+            found.add(
+                "DEPLOYMENT_CAPTURE_CLIENT",
+                ("adapters", name, "kind"),
+                seen="client, in a deployment that is recorded",
+                wanted="an adapter of a worker: what a client publishes into several rings or a "
+                "lane is not recorded",
+                fix="bind another adapter, or delete [capture]",
+            )

@@ -1,0 +1,144 @@
+"""What a recorded run leaves on disk: where it lies, and how it is read.
+
+Owns names, modes and the reading of `capture.json`; what a frame is stands in `journal.h`. The
+published description is `byteord/capture/README.md`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from byteord._cext import journal
+from byteord._cext.capture import Tape
+from byteord.deployment.capture import CapturePlan, TapePlan
+from byteord.deployment.plan import RunPlan
+from byteord.errors import RegionError
+from byteord.regions.journals import Found, names, recover, segment_path
+
+FORMAT_VERSION = 1
+ABOUT, SPEC, DEPLOYMENT = "capture.json", "spec.kv", "deployment.kv"
+Entry = tuple[int, int, int, int, bytes]
+"""Own count, position in the stream, type, ingress time in ns of the run's clock, payload."""
+
+
+def run_directory(capture: CapturePlan, run_id: str) -> Path:
+    """Return the directory of one run's capture."""
+    return Path(capture.directory, run_id)
+
+
+def stream_directory(capture: CapturePlan, run_id: str, tape: TapePlan) -> Path:
+    """Return the directory of the segments of one stream."""
+    return run_directory(capture, run_id) / tape.stream / tape.name
+
+
+def keeps_messages(capture: CapturePlan, tape: TapePlan) -> bool:
+    """Tell whether messages of a stream are kept, not only their digest."""
+    return tape.stream != "out" or capture.outputs == "messages"
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file as a whole or not at all; OSError."""
+    temporary = path.with_name(f".{path.name}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1, sort_keys=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def recovered(directory: Path) -> tuple[Found, int, tuple[int, int] | None]:
+    """Cut a torn tail; return what is there, the position after the last frame, where it ends.
+
+    The last is (segment, offset), None without segments. RegionError JOURNAL_CORRUPT.
+    """
+    found = recover(directory)
+    position, end = 0, None
+    for number, _ in found.segments:
+        scan = journal.scan(segment_path(directory, number).read_bytes())
+        position = scan["last_rx_sequence"] + 1 if scan["frames"] else position
+        end = (number, scan["end_offset"])
+    return found, position, end
+
+
+def read_about(directory: Path) -> dict[str, Any]:
+    """Return `capture.json`; RegionError CAPTURE_UNREADABLE says what was wrong with it."""
+    path = directory / ABOUT
+    try:
+        about = json.loads(path.read_bytes())
+        version = about["capture_v"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"{path}: {type(error).__name__}: {error}; {directory} is no capture of a run"
+        raise RegionError(message, reason="CAPTURE_UNREADABLE") from error
+    if version != FORMAT_VERSION:
+        message = f"{path}: capture version {version!r}: this byteor reads {FORMAT_VERSION}"
+        raise RegionError(message, reason="CAPTURE_VERSION")
+    return dict(about)
+
+
+def read_stream(directory: Path) -> Iterator[Entry]:
+    """Yield what was kept of one stream, oldest first; a segment is in memory at a time.
+
+    What was torn off at the end is not there; RegionError JOURNAL_CORRUPT, with file and offset,
+    for anything else that is not whole: every frame before it has been yielded.
+    """
+    expected: int | None = None
+    ids = names(directory)
+    for index, number in enumerate(ids):
+        path = segment_path(directory, number)
+        data = path.read_bytes()
+        try:
+            scan = journal.scan(data)
+        except ValueError as error:
+            raise _corrupt(path, 0, str(error)) from error
+        if scan["id"] != number or (expected is not None and number != expected):
+            wanted = number if expected is None else expected
+            raise _corrupt(path, 0, f"it begins with frame {scan['id']}, wanted {wanted}")
+        yield from journal.entries(data)
+        if scan["good_behind"]:
+            why = f"a whole one follows at {scan['good_behind']}"
+            raise _corrupt(path, scan["end_offset"], why)
+        if index < len(ids) - 1 and not _ends_well(data, scan["end_offset"]):
+            raise _corrupt(path, scan["end_offset"], "it is cut off, and another segment follows")
+        expected = scan["next_sequence"]
+
+
+def _ends_well(data: bytes, offset: int) -> bool:
+    """Tell whether nothing follows the last frame: room that the next one did not fit."""
+    return not any(memoryview(data)[offset : offset + 8])
+
+
+def _corrupt(path: Path, offset: int, why: str) -> RegionError:
+    message = f"capture segment {path}: no whole frame at offset {offset}: {why}"
+    return RegionError(message, reason="JOURNAL_CORRUPT")
+
+
+def tape_stats(run_directory: str, plan: RunPlan) -> list[dict[str, Any]]:
+    """Return how far the recorder of a run has come with each stream; RegionError."""
+    found = []
+    for tape in plan.capture.tapes if plan.capture else ():
+        about = {key: getattr(tape, key) for key in ("stream", "name", "role", "kind")}
+        found.append({**about, **_stats(run_directory, tape)})
+    return found
+
+
+def _stats(run_directory: str, tape: TapePlan) -> dict[str, Any]:
+    path = Path(run_directory, tape.file)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        message = f"region {path}: {error.strerror}"
+        raise RegionError(message, reason="REGION_MISSING") from error
+    try:
+        return Tape(descriptor).stats()
+    except ValueError as error:
+        message = f"region {path}: {error}; it is not used"
+        raise RegionError(message, reason="REGION_NO_TAPE") from error
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,203 @@
+"""The recorder of a run: a process that takes what units hand over and keeps it on disk.
+
+Owns the journals and digests of one run's capture. It is off the critical path: a unit never waits
+for it but where the deployment says so. Exit codes: 0 everything was dealt with; 1 it cannot go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import select
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from byteord._cext import capture as tapes
+from byteord._cext.control import Control
+from byteord._cext.journal import JournalWriter
+from byteord.deployment.capture import CapturePlan, TapePlan
+from byteord.deployment.plan import RunPlan
+from byteord.deployment.ports import tape_rings
+from byteord.errors import ByteorError
+from byteord.regions.captures import (
+    keeps_messages,
+    recovered,
+    run_directory,
+    stream_directory,
+    write_json,
+)
+
+EXIT_OK, EXIT_FAILED = 0, 1
+PR_SET_NAME = 15
+STEP_BYTES = 1 << 20
+CHECKPOINT = 4096
+"""Messages between two checkpoints of a digest, until there are too many of them."""
+CHECKPOINTS_MAX = 512
+_IDLE_S, _IDLE_MAX_S = 0.0005, 0.01
+_FULL_S = 0.02
+_REPORT_S = 1.0
+
+
+@dataclass(slots=True)
+class Stream:
+    """One tape and what is kept of it."""
+
+    plan: TapePlan
+    drain: tapes.Drain
+    journal: JournalWriter | None
+    checkpoints: list[tuple[int, str]] = field(default_factory=list)
+    every: int = CHECKPOINT
+    given_up: str = ""
+
+    @property
+    def digests(self) -> bool:
+        """Tell whether it has a digest."""
+        return self.plan.stream == "out"
+
+    def step(self, unix_ns: int) -> int:
+        """Deal with what is there; returns the outcome of `Drain.step`."""
+        if self.given_up:
+            self.drain.give_up(0)
+            return tapes.NOTHING
+        outcome = self.drain.step(STEP_BYTES, unix_ns)
+        if outcome == tapes.CHECKPOINT:
+            self._checkpoint()
+            return tapes.SOME
+        if outcome == tapes.NONSENSE:
+            self.given_up = "what a worker handed over cannot be"
+        return outcome
+
+    def _checkpoint(self) -> None:
+        self.checkpoints.append(self.drain.digest())
+        if len(self.checkpoints) > CHECKPOINTS_MAX:
+            self.every *= 2
+            self.checkpoints = [each for each in self.checkpoints if each[0] % self.every == 0]
+        self.drain.stop_at(self.checkpoints[-1][0] // self.every * self.every + self.every)
+
+    def report(self, directory: Path) -> None:
+        """Write the digest so far; OSError."""
+        if not self.digests:
+            return
+        stats = self.drain.stats()
+        count, digest = self.drain.digest()
+        content = {
+            "count": count,
+            "sha256": digest,
+            "checkpoints": self.checkpoints,
+            "lost": stats["lost"],
+            "gaps": stats["gaps"],
+        }
+        write_json(directory / "out" / f"{self.plan.name}.json", content)
+
+
+class Recorder:
+    """All streams of one run."""
+
+    def __init__(self, plan: RunPlan, capture: CapturePlan, *, ring_fds: list[int]) -> None:
+        """Open every stream where the last recorder left it; ByteorError, OSError, ValueError."""
+        self.plan, self.capture = plan, capture
+        self.directory = run_directory(capture, plan.run_id)
+        self.streams = [
+            self._open(tape, ring_fds[ring])
+            for tape, ring in zip(capture.tapes, tape_rings(plan), strict=True)
+        ]
+
+    def _open(self, tape: TapePlan, ring_fd: int) -> Stream:
+        journal, sequence, position = None, 0, 0
+        if keeps_messages(self.capture, tape):
+            journal, sequence, position = self._open_journal(tape)
+        drain = tapes.Drain(
+            ring_fd,
+            journal=journal,
+            sequence=sequence,
+            appended=position,
+            sample_every=max(self.capture.sample_every, 1) if tape.stream == "in" else 1,
+            digests=tape.stream == "out",
+            waits=self.capture.on_full == "wait",
+        )
+        stream = Stream(tape, drain, journal)
+        if stream.digests:
+            drain.stop_at(drain.digest()[0] // CHECKPOINT * CHECKPOINT + CHECKPOINT)
+        return stream
+
+    def _open_journal(self, tape: TapePlan) -> tuple[JournalWriter, int, int]:
+        capture, where = self.capture, stream_directory(self.capture, self.plan.run_id, tape)
+        found, position, end = recovered(where)
+        last = capture.keep == "last" and tape.stream == "in"
+        writer = JournalWriter(
+            str(where),
+            segments=found.segments,
+            base=0,
+            segment_bytes=capture.segment_bytes,
+            retention_bytes=capture.retention_bytes,
+            retention_ns=capture.last_time_s * 1_000_000_000 if last else 0,
+            retention_frames=capture.last_messages if last else 0,
+            sync="none",
+            sync_interval_ns=0,
+            durable=False,
+        )
+        if end is not None:
+            writer.resume(*end)
+        return writer, found.next_sequence, position
+
+    def run(self, finish_fd: int) -> None:
+        """Go on until `finish_fd` is at its end and every tape is empty."""
+        idle_s, reported, finishing = _IDLE_S, time.monotonic(), False
+        while True:
+            outcomes = {stream.step(time.time_ns()) for stream in self.streams}
+            now = time.monotonic()
+            if now - reported > _REPORT_S:
+                self._report()
+                reported = now
+            if tapes.SOME in outcomes:
+                idle_s = _IDLE_S
+                continue
+            if finishing and tapes.WAITS not in outcomes:
+                return
+            pause = _FULL_S if tapes.WAITS in outcomes else idle_s
+            idle_s = min(idle_s * 2, _IDLE_MAX_S)
+            if finishing:
+                time.sleep(pause)
+            else:
+                finishing = bool(select.select([finish_fd], [], [], pause)[0])
+
+    def finish(self, entered: dict[int, int]) -> None:
+        """Everything has been handed over: say how many messages each role had, write the ends."""
+        for stream in self.streams:
+            stream.drain.end(
+                entered.get(stream.plan.role, 0) if stream.plan.kind != "follow" else 0
+            )
+        self._report()
+
+    def _report(self) -> None:
+        for stream in self.streams:
+            with contextlib.suppress(OSError):  # a full disk: the next one says more
+                stream.report(self.directory)
+
+
+def run_recorder(plan: RunPlan, *, control_fd: int, ring_fds: list[int], finish_fd: int) -> int:
+    """Be the recorder; return the exit code."""
+    ctypes.CDLL(None).prctl(PR_SET_NAME, b"byteor-record", 0, 0, 0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    if plan.capture is None:
+        return EXIT_OK
+    try:
+        recorder = Recorder(plan, plan.capture, ring_fds=ring_fds)
+        recorder.run(finish_fd)
+        control = Control(control_fd, False)
+        recorder.finish({role.index: _received(control, role.index) for role in plan.roles})
+    except (ByteorError, OSError, ValueError) as error:
+        text = error.message if isinstance(error, ByteorError) else str(error)
+        sys.stderr.write(f"recorder: {text}\n")
+        sys.stderr.flush()
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+def _received(control: Any, role: int) -> int:
+    return int(control.role(role)["received"])
