@@ -26,12 +26,12 @@ from byteord.deployment.config import Config
 from byteord.deployment.model import HostFacts
 from byteord.errors import ByteorError
 from byteord.policy.governor import Governor
+from byteord.rpc.access_file import AccessFile
 from byteord.rpc.bundles import Bundles
 from byteord.rpc.control import Catalogues, Control
 from byteord.rpc.doctor import Doctor
 from byteord.rpc.door import LocalDoor
 from byteord.rpc.facts import byteor_version
-from byteord.rpc.identity import Grants
 from byteord.rpc.requests import RequestStore
 from byteord.rpc.server import ApiServer
 from byteord.rpc.servicer import ControlServicer
@@ -152,10 +152,8 @@ class Daemon:
         return governor
 
     def _make_door(self, governor: Governor) -> LocalDoor:
-        grants = Grants(self._config.access, os.geteuid())
-        if grants.unknown:
-            self._log.warning("access.unknown", names=grants.unknown)
-        return LocalDoor(grants, governor)
+        access = AccessFile(self._config, self._log)
+        return LocalDoor(access.grants(), governor, renewed=access.renewed)
 
     def _make_manager(self, governor: Governor) -> RunManager:
         bound = self._parent_fd >= 0

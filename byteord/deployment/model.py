@@ -345,7 +345,7 @@ class ApprovalRules:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who has which role: `uid:N`, `gid:N`, `user:NAME` or `group:NAME`."""
+    """Who has which role: `uid:N`, `gid:N`, `user:NAME`, `group:NAME` or `cert:PATTERN`."""
 
     viewers: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
