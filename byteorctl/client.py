@@ -293,12 +293,19 @@ class Client:
         call = self._stub.SnapshotRun(runs_pb2.SnapshotRunRequest(run_id=run_id), timeout=timeout_s)
         return self._stream("SnapshotRun", call, _snapshot_chunk)
 
-    def create_bundle(self, run_id: str, *, plan: bool, timeout_s: float) -> Plain:
+    def create_bundle(
+        self, run_id: str, *, plan: bool, part: Mapping[str, int], timeout_s: float
+    ) -> Plain:
         """Have a bundle of a run made, or with `plan` only told what it would hold."""
         request = bundles_pb2.CreateBundleRequest(
-            request_id=str(uuid.uuid4()), validate_only=plan, run_id=run_id
+            request_id=str(uuid.uuid4()), validate_only=plan, run_id=run_id, **part
         )
         return self._unary("CreateBundle", request, timeout_s)
+
+    def list_bundles(self, run_id: str, *, timeout_s: float) -> list[Plain]:
+        """Return the bundles that the daemon keeps, newest first."""
+        request = bundles_pb2.ListBundlesRequest(run_id=run_id)
+        return list(self._unary("ListBundles", request, timeout_s)["bundles"])
 
     def read_bundle(self, bundle_id: str, offset: int) -> Stream[bytes]:
         """Return the pieces of a bundle's archive, each checked, from `offset` on."""

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from byteord.deployment.bundling import BundleLimits
 from byteord.deployment.model import ApprovalRules, Authority
 
 SOCKET_PATH_BYTES_MAX = 107
 SHOWN_MAX = 120
 MODE_MAX = 0o770
 PORT_MAX = 0xFFFF
-_LIMITS, _RULES = Authority(), ApprovalRules()
+_LIMITS, _RULES, _BUNDLES = Authority(), ApprovalRules(), BundleLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +276,20 @@ KEYS: dict[str, Key] = {
         Key("ceilings.uploads_max", "inputs fed at once", _LIMITS.uploads_max, _integer(1, 4096)),
         Key("ceilings.watches_max", "watches at once", _LIMITS.watches_max, _integer(1, 65_536)),
         Key("ceilings.request_ids_max", "request ids kept", 10_000, _integer(16, 1_000_000)),
+        Key("bundles.automatic", "let runs make incident bundles by themselves", True, _boolean),
+        Key("bundles.count_max", "bundles kept", _BUNDLES.count, _integer(1, 10_000)),
+        Key(
+            "bundles.total_bytes_max",
+            "bytes of all bundles together",
+            _BUNDLES.total_bytes,
+            _integer(1 << 20, 1 << 50),
+        ),
+        Key(
+            "bundles.bundle_bytes_max",
+            "bytes of one bundle",
+            _BUNDLES.bundle_bytes,
+            _integer(1 << 20, 1 << 50),
+        ),
         Key(
             "shims.keep_ready",
             "have a shim wait for the next run, so that it starts sooner",

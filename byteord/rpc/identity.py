@@ -52,6 +52,7 @@ ROLE_OF_METHOD = {
     "WatchRuns": Role.VIEWER,
     "SnapshotRun": Role.VIEWER,
     "CreateBundle": Role.OPERATOR,
+    "ListBundles": Role.OPERATOR,
     "ReadBundle": Role.OPERATOR,
     "Doctor": Role.VIEWER,
     "PrepareApproval": Role.VIEWER,

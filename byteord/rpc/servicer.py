@@ -254,14 +254,21 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
     ) -> bundles_pb.CreateBundleResponse:
         """Make a bundle of a run, once for each request id."""
         principal = self._who.principal(context.peer())
+        wanted = convert_bundles.wanted_from_create(request)
 
         async def create(effect_id: str) -> bundles_pb.CreateBundleResponse:
-            found = await self._bundles.facts(request.run_id)
-            made = await asyncio.to_thread(self._bundles.make, found, effect_id)
+            made = await self._bundles.create(request.run_id, effect_id, wanted, principal)
             return convert_bundles.bundle_to_proto(made)
 
         answer = await self._once("CreateBundle", request, create, principal)
         return bundles_pb.CreateBundleResponse.FromString(answer)
+
+    async def ListBundles(  # noqa: N802  name of the API
+        self, request: bundles_pb.ListBundlesRequest, _context: Context
+    ) -> bundles_pb.ListBundlesResponse:
+        """Return the bundles that are kept."""
+        kept = await asyncio.to_thread(self._bundles.store.kept)
+        return convert_bundles.bundles_to_proto(kept, request.run_id)
 
     async def ReadBundle(  # noqa: N802  name of the API
         self, request: bundles_pb.ReadBundleRequest, _context: Context

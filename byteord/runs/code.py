@@ -30,6 +30,7 @@ class Found:
     """Code that a stage loads: where it is, and beneath which name it is imported or opened."""
 
     stage: str
+    directory: str
     path: str
     target: str
 
@@ -94,7 +95,7 @@ def _stage_digest(stage: Stage, code_dirs: Sequence[str], packages: Sequence[str
         return ""
     target = rest.rpartition(":")[0]
     found = find_code(stage.name, kind, target, code_dirs, PackageDirs(packages))
-    return digest_of(stage.name, found.path)
+    return place_digest(stage.name, found.path)
 
 
 def program_digest(name: str, path: str) -> str:
@@ -102,8 +103,8 @@ def program_digest(name: str, path: str) -> str:
     return "sha256:" + _digest(name, os.path.realpath(path))
 
 
-def digest_of(name: str, path: str) -> str:
-    """Return the digest of a file or package that the stage called `name` loads."""
+def place_digest(name: str, path: str) -> str:
+    """Return the digest of a module file, a package's directory or a library."""
     return "sha256:" + _digest(name, path)
 
 
@@ -121,7 +122,8 @@ def find_code(
         if found is not None:
             _check_links(name, directory, found)
             _check_size(name, found)
-            return Found(name, found, target if kind == "cabi" else os.path.basename(found))
+            beneath = target if kind == "cabi" else os.path.basename(found)
+            return Found(name, directory, found, beneath)
     what = "library" if kind == "cabi" else "module"
     searched = ", ".join(code_dirs) or "none: the daemon's configuration allows no code_dirs"
     allowed = f"; packages: {', '.join(packages.names)}" if packages.names else ""
@@ -219,7 +221,7 @@ def _check_size(name: str, top: str) -> None:
 
 def _package_digest(top: str) -> str:
     listing = hashlib.sha256()
-    files = sorted(_package_files(top), key=os.fsencode)
+    files = sorted(package_files(top), key=os.fsencode)
     for file in files:
         line = f"{_file_digest(os.path.join(top, file))}  {file}\n"
         listing.update(os.fsencode(line))
@@ -229,12 +231,13 @@ def _package_digest(top: str) -> str:
 def code_files(path: str) -> Iterator[tuple[str, str]]:
     """Yield each file of a module, library or package: its path, and its name in the package."""
     if os.path.isdir(path):
-        yield from ((os.path.join(path, name), name) for name in _package_files(path))
+        yield from ((os.path.join(path, name), name) for name in package_files(path))
     else:
         yield path, ""
 
 
-def _package_files(top: str) -> Iterator[str]:
+def package_files(top: str) -> Iterator[str]:
+    """Yield the files of a package that its digest covers, relative to its directory."""
     for directory, names, files in os.walk(top):
         names[:] = [each for each in names if each != "__pycache__"]
         links = (each for each in names if os.path.islink(os.path.join(directory, each)))

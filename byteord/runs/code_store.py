@@ -20,8 +20,8 @@ from byteord.runs.code import (
     PackageDirs,
     check_pin,
     code_files,
-    digest_of,
     find_code,
+    place_digest,
     program_digest,
 )
 from byteord.spec.model import Stage
@@ -86,7 +86,7 @@ class CodeStore:
             with self._lock, self._temporary() as directory:
                 target = os.path.join(directory, found.target)
                 _copy_files(found.path, target)
-                digest = digest_of(found.stage, target)
+                digest = place_digest(found.stage, target)
                 self._settle(found, directory, digest)
                 return digest
         except OSError as error:
@@ -118,7 +118,7 @@ class CodeStore:
 def _sound(found: Found, path: str, digest: str) -> bool:
     """Tell whether an earlier copy is still what it was: a crash can leave a part of one."""
     try:
-        return digest_of(found.stage, path) == digest
+        return place_digest(found.stage, path) == digest
     except Exception:  # noqa: BLE001 - whatever is wrong with it, it is made anew
         return False
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from byteord.deployment.plan import RunPlan
 from byteord.errors import StageError
-from byteord.runs.code import PackageDirs, code_files, digest_of, find_code
+from byteord.runs.code import PackageDirs, code_files, find_code, place_digest
 
 LOOK_S = 3.0
 CONDITION = "CodeUnchanged"
@@ -120,7 +120,7 @@ class CodeWatch:
             signature = tuple(_signature(path))
             if signature == before[0]:
                 return before
-            return signature, digest_of(stage, path)
+            return signature, place_digest(stage, path)
         except StageError as error:
             return (), f"none: {error.message}"
         except OSError as error:

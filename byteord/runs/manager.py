@@ -39,6 +39,7 @@ from byteord.runs.history import History
 from byteord.runs.host import read_host
 from byteord.runs.journal_dirs import make_directories
 from byteord.runs.live import LiveRun, RunFacts
+from byteord.runs.observed import Observed
 from byteord.runs.plan import make_plan, plan_memory_bytes
 from byteord.runs.run_code import RunCode
 from byteord.runs.shims import ShimReserve, kind_of
@@ -72,6 +73,8 @@ class RunSettings:
     regions_root: str = "/dev/shm"  # noqa: S108 - a mount point for shared memory, not a temporary directory
     state_dir: str | None = None
     bound: bool = False
+    observed: Observed | None = None
+    """Runs of another daemon, in place of a history."""
     shims: ShimReserve | None = None
     """Shims that wait for runs; None: each is started with its run."""
     start_timeout_s: float = 60.0
@@ -95,13 +98,18 @@ class RunManager:
         governor: Governor,
         host: Callable[[], HostFacts] = read_host,
         report: Report = _silent,
+        ending: Callable[[LiveRun], None] = lambda _: None,
     ) -> None:
-        """Read the history; nothing else happens yet. `governor` is open."""
+        """Read the history; nothing else happens yet. `governor` is open.
+
+        `ending` is called on a thread when a run has ended and its regions are still there.
+        """
+        self._ending = ending
         self._settings = settings
         self.governor = governor
         self._host = host
         self._report = report
-        self._table = RunTable(History(settings.state_dir))
+        self._table = RunTable(settings.observed or History(settings.state_dir))
         self._live = self._table.live
         self._hub = WatchHub(self._watched, watches_max=settings.authority.watches_max)
         self.steps = Steps()
@@ -305,6 +313,7 @@ class RunManager:
     async def _put_away(self, run: LiveRun) -> None:
         """The shim has gone: keep the last of the run, remove its regions, tell everyone."""
         view, snapshot = await asyncio.to_thread(run.conclude)
+        await asyncio.to_thread(self._ending, run)
         view = replace(view, revision=self._hub.next_revision())
         run.release()
         await self._leases.ended(run, view.effects)
@@ -324,7 +333,8 @@ class RunManager:
         self._clients.run_ended(run, run_error(view))
         self._hub.publish(view)
         reason = view.failure.reason if view.failure else ""
-        self._report("run.ended", {"run": run.id, "state": str(view.state), "reason": reason})
+        ended = {"run": run.id, "state": str(view.state), "reason": reason, "ran": run.ran}
+        self._report("run.ended", ended)
         run.started.set()
         run.ended.set()
 

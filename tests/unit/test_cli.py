@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from byteorctl.address import Answer, TlsFiles, parse, probe, resolve
+from byteorctl.address import Answer, TlsFiles, default_socket, parse, probe, resolve
 from byteorctl.cli import VERBS, cli
 from byteorctl.errors import CliError
 from tests.support.timing import best_of, cpu_cost_s
