@@ -33,6 +33,7 @@ from byteord.rpc.control import Catalogues, Control
 from byteord.rpc.doctor import Doctor
 from byteord.rpc.door import LocalDoor
 from byteord.rpc.facts import byteor_version
+from byteord.rpc.replays import Replays
 from byteord.rpc.requests import RequestStore
 from byteord.rpc.server import ApiServer
 from byteord.rpc.servicer import ControlServicer
@@ -107,7 +108,10 @@ class Daemon:
         auto = self._auto = AutoBundles(bundles, manager, self._report)
         doctor = Doctor(control, self._config, private=self._parent_fd >= 0)
         door = self._make_door(governor)
-        servicer = ControlServicer(control, requests, bundles, doctor, door)
+        replays = Replays(control, os.path.join(self._config.paths.state, "replays"))
+        servicer = ControlServicer(
+            control, requests, bundles, doctor=doctor, replays=replays, who=door
+        )
         server = ApiServer(
             self._config.listen, servicer, door=door, log=self._log, calls=self._calls
         )

@@ -211,6 +211,24 @@ KEYS: dict[str, Key] = {
             _one_of("allow", "require_approval", "deny_all"),
         ),
         Key("effects.dry_run", "write side effects down instead of doing them", False, _boolean),
+        Key(
+            "replay.policy",
+            "what replays may do: nothing, write effects down, or act where an approval covers it",
+            "dry_run_only",
+            _one_of("disabled", "dry_run_only", "execute"),
+        ),
+        Key(
+            "replay.actions_max",
+            "actions that one replay may attempt",
+            _LIMITS.replay_actions_max,
+            _integer(1, 1_000_000_000),
+        ),
+        Key(
+            "replay.input_bytes_max",
+            "bytes of messages that one replay may take",
+            _LIMITS.replay_input_bytes_max,
+            _integer(1, 1 << 50),
+        ),
         Key("approvals.key_set", "file of the keys whose approvals count", "", _file),
         Key(
             "approvals.signers_staging",
@@ -252,6 +270,7 @@ KEYS: dict[str, Key] = {
         Key("access.operators", "who may start and stop runs, and look", [], _PEOPLE),
         Key("access.approvers", "who may read the audit log, and look", [], _PEOPLE),
         Key("access.admins", "who may do everything", [], _PEOPLE),
+        Key("access.payload", "who may see payloads of messages in replays", [], _PEOPLE),
         Key("allow.code_dirs", "where code of stages may come from", [], _DIRECTORIES),
         Key(
             "allow.code_packages",

@@ -16,7 +16,7 @@ from byteord.deployment.describe import describe
 from byteord.deployment.diff import Diff, diff
 from byteord.deployment.model import AdapterCatalogue, Authority, Deployment, HostFacts
 from byteord.deployment.validate import Report
-from byteord.errors import InvalidArgumentError, UnavailableError
+from byteord.errors import DeniedError, InvalidArgumentError, UnavailableError
 from byteord.policy.judge import Judged, judge
 from byteord.policy.needs import AnySpec, capabilities, needs
 from byteord.rpc.facts import CapabilityFacts, capability_facts
@@ -210,11 +210,20 @@ class Control:
         record = self.manager.governor.record
         await asyncio.to_thread(record, "run.stop_asked", {**data, "method": "StopRun"})
 
-    async def dead_letters(self, run_id: str, principal: str) -> Iterator[DeadLetter]:
+    async def dead_letters(
+        self, run_id: str, principal: str, *, sees: bool
+    ) -> Iterator[DeadLetter]:
         """Return the messages that actions of a run could not deliver; that is written down.
 
-        Raises NotFoundError, ResourceError (AUDIT_NOT_WRITABLE).
+        `sees`: the caller may see payloads. Raises DeniedError (PAYLOAD_NOT_GRANTED),
+        NotFoundError, ResourceError (AUDIT_NOT_WRITABLE).
         """
+        if not sees:
+            raise DeniedError(
+                f"{principal} may not see payloads; wanted access.payload of the daemon's "
+                "configuration to grant it",
+                reason="PAYLOAD_NOT_GRANTED",
+            )
         known = self.manager.get(run_id).id
         governor = self.manager.governor
         data = {"run": known, "principal": principal, "method": "ReadDeadLetters"}

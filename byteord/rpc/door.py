@@ -98,6 +98,10 @@ class LocalDoor:
         """Return who is behind a connection; raise UnauthenticatedError."""
         return self.identities.of(peer).principal
 
+    def sees_payloads(self, peer: str) -> bool:
+        """Tell whether who is behind a connection may see what messages say."""
+        return self._grants.sees_payloads(self.identities.of(peer))
+
     def look(self) -> None:
         """End the calls whose callers may not make them any more."""
         for call in list(self._calls):

@@ -54,10 +54,12 @@ ROLE_OF_METHOD = {
     "CreateBundle": Role.OPERATOR,
     "ListBundles": Role.OPERATOR,
     "ReadBundle": Role.OPERATOR,
+    "UploadSource": Role.OPERATOR,
+    "Replay": Role.OPERATOR,
     "Doctor": Role.VIEWER,
     "PrepareApproval": Role.VIEWER,
     "ReadAudit": Role.APPROVER,
-    "ReadDeadLetters": Role.ADMIN,
+    "ReadDeadLetters": Role.OPERATOR,
     "GetCapabilities": Role.VIEWER,
     "GetCompatibility": Role.VIEWER,
     "GetVersion": Role.VIEWER,
@@ -115,6 +117,7 @@ class Grants:
             Role.ADMIN: (*access.admins, "uid:0", f"uid:{owner_uid}"),
         }
         self._members = {role: self._resolve(names) for role, names in given.items()}
+        self._payload = self._resolve(access.payload)
 
     def roles(self, who: Identity) -> frozenset[Role]:
         """Return every role that an identity has."""
@@ -123,6 +126,10 @@ class Grants:
             if members.has(who):
                 found |= IMPLIES[role]
         return frozenset(found)
+
+    def sees_payloads(self, who: Identity) -> bool:
+        """Tell whether an identity may see what messages say."""
+        return self._payload.has(who) or Role.ADMIN in self.roles(who)
 
     def check(self, who: Identity, method: str) -> None:
         """Raise DeniedError (ROLE_MISSING) unless an identity may call a method."""

@@ -34,15 +34,13 @@ _MODE = 0o700
 class CodeStore:
     """The copies of one daemon."""
 
-    def __init__(
-        self, directory: str, code_dirs: Sequence[str], packages: Sequence[str] = ()
-    ) -> None:
-        """`code_dirs` and `packages`: where code may come from. Nothing is touched yet."""
+    def __init__(self, directory: str, packages: Sequence[str] = ()) -> None:
+        """`packages`: installed ones that code may come from. Nothing is touched yet."""
         self.directory = directory
-        self._code_dirs, self._packages = tuple(code_dirs), PackageDirs(packages)
+        self._packages = PackageDirs(packages)
         self._lock = threading.Lock()
 
-    def freeze(self, stages: Iterable[Stage]) -> dict[str, str]:
+    def freeze(self, stages: Iterable[Stage], code_dirs: Sequence[str]) -> dict[str, str]:
         """Copy the code of every stage that loads some; return its digest by stage name.
 
         Raises StageError: STAGE_CODE_NOT_FOUND, STAGE_CODE_UNREADABLE, STAGE_CODE_TOO_LARGE, or
@@ -55,7 +53,7 @@ class CodeStore:
                 digest = program_digest(stage.name, rest.partition("|")[0])
             elif kind in ("python", "numba", "cabi"):
                 found = find_code(
-                    stage.name, kind, rest.rpartition(":")[0], self._code_dirs, self._packages
+                    stage.name, kind, rest.rpartition(":")[0], code_dirs, self._packages
                 )
                 digest = self._copy(found)
             else:

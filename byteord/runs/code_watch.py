@@ -50,7 +50,6 @@ class CodeWatch:
 
     def __init__(
         self,
-        code_dirs: Sequence[str],
         packages: Sequence[str],
         *,
         runs: Callable[[], Sequence[Watched]],
@@ -59,7 +58,7 @@ class CodeWatch:
         record: Callable[[str, Mapping[str, Any]], bool],
     ) -> None:
         """`changed`: told of a run with news; `record`: writes into the audit log."""
-        self._code_dirs, self._packages = tuple(code_dirs), PackageDirs(packages)
+        self._packages = PackageDirs(packages)
         self._runs, self._changed = runs, changed
         self._report, self._record = report, record
         self._seen: dict[tuple[str, str], tuple[_Signature, str]] = {}
@@ -105,7 +104,7 @@ class CodeWatch:
         for run_id, plan in plans.items():
             for stage, (key, admitted) in _admitted(plan).items():
                 before = self._seen.get((run_id, stage), ((), admitted))
-                signature, now = self._digest(stage, key, before)
+                signature, now = self._digest(stage, key, plan.code_dirs, before)
                 self._seen[run_id, stage] = signature, now
                 if now != before[1]:
                     found.append(Change(run_id, stage, admitted, now))
@@ -113,10 +112,10 @@ class CodeWatch:
         return found
 
     def _digest(
-        self, stage: str, key: str, before: tuple[_Signature, str]
+        self, stage: str, key: str, code_dirs: Sequence[str], before: tuple[_Signature, str]
     ) -> tuple[_Signature, str]:
         try:
-            path = self._path(stage, key)
+            path = self._path(stage, key, code_dirs)
             signature = tuple(_signature(path))
             if signature == before[0]:
                 return before
@@ -126,12 +125,12 @@ class CodeWatch:
         except OSError as error:
             return (), f"none: {error.strerror}"
 
-    def _path(self, stage: str, key: str) -> str:
+    def _path(self, stage: str, key: str, code_dirs: Sequence[str]) -> str:
         kind, _, rest = key.partition(":")
         if kind == "exec":
             return os.path.realpath(rest.partition("|")[0])
         target = rest.rpartition(":")[0]
-        return find_code(stage, kind, target, self._code_dirs, self._packages).path
+        return find_code(stage, kind, target, code_dirs, self._packages).path
 
 
 def _admitted(plan: RunPlan) -> dict[str, tuple[str, str]]:

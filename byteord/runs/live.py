@@ -39,6 +39,7 @@ from byteord.runs.documents import load_documents
 from byteord.runs.effect_views import acting, effects_view
 from byteord.runs.effects import decode_credential
 from byteord.runs.leftovers import mapping_pids, stop_leftovers
+from byteord.runs.replay_job import ReplayJob
 from byteord.runs.shim_client import (
     ProcessWatch,
     ShimChannel,
@@ -110,6 +111,8 @@ class LiveRun:
         """
         self.plan = plan
         self.facts = facts
+        self.replay: ReplayJob | None = None
+        """What it replays, while this daemon started it; None: an ordinary run."""
         self.directory = ""
         self.documents = RunDocuments()
         self.state = RunState.STARTING
@@ -239,6 +242,7 @@ class LiveRun:
             code=self.facts.code_digests,
             principal=self.facts.principal,
             credential=decode_credential(self.facts.credential),
+            replay=self.plan.replay is not None,
         )
 
     def set_lease(self, lease: Lease) -> None:

@@ -27,11 +27,10 @@ class RunCode:
         record: Callable[[str, Mapping[str, Any]], bool],
     ) -> None:
         """`directory`: of the copies; the others as `CodeWatch` takes them."""
-        self._dirs, self._packages = authority.code_dirs, authority.code_packages
+        self._packages = authority.code_packages
         self._runs: Callable[[], Sequence[Watched]] = runs
-        self.store = CodeStore(directory, self._dirs, self._packages)
+        self.store = CodeStore(directory, self._packages)
         self.watch = CodeWatch(
-            self._dirs,
             self._packages,
             runs=runs,
             changed=changed,
@@ -39,13 +38,13 @@ class RunCode:
             record=record,
         )
 
-    def freeze(self, stages: Iterable[Stage]) -> dict[str, str]:
+    def freeze(self, stages: Iterable[Stage], code_dirs: Sequence[str]) -> dict[str, str]:
         """Copy and hash, for a run that starts; raises as `CodeStore.freeze`."""
-        return self.store.freeze(stages)
+        return self.store.freeze(stages, code_dirs)
 
-    def digests(self, stages: Iterable[Stage]) -> dict[str, str]:
+    def digests(self, stages: Iterable[Stage], code_dirs: Sequence[str]) -> dict[str, str]:
         """Hash, for a run that does not start; raises as `code_digests`."""
-        return code_digests(stages, self._dirs, self._packages)
+        return code_digests(stages, code_dirs, self._packages)
 
     def sweep(self) -> None:
         """Let go of copies that no live run needs."""
