@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 import stat
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ from typing import Any
 import pytest
 
 from byteord.regions import captures, journals
+from byteord.regions.captures_check import check_capture
+from byteord.rpc.convert_runs import run_from_proto, run_to_proto
 from byteord.runs.state import RunState
-from byteord.runs.view import RunView
-from tests.support.runs import Runs, ended, managed, python_stage, run, through
+from byteord.runs.view import CaptureView, RunView
+from tests.support.runs import Runs, ended, endless, managed, python_stage, run, through, until
 
 LINES = b"".join(b"line %d of the input\n" % index for index in range(20_000))
 
@@ -132,5 +136,64 @@ def test_the_last_messages_stay_and_older_segments_go() -> None:
             (number, number) for number in range(first, 20_000)
         ]
         assert entered[0][4] == LINES.splitlines()[first]
+
+    run(work)
+
+
+def test_status_and_metrics_say_how_the_recording_goes() -> None:
+    """A live run shows its streams and the condition; the exporter's reading has the same."""
+
+    async def work(runs: Runs) -> None:
+        async with managed(runs) as manager:
+            view = await manager.start(endless(runs, more=capture_text(runs)))
+
+            def recorded() -> CaptureView | None:
+                shown = manager.get(view.id).capture
+                return shown if shown and all(each.seen > 0 for each in shown.streams) else None
+
+            shown = await until(recorded, "messages in the capture")
+            assert shown is not None
+            assert shown.directory == str(capture_of(runs, view))
+            assert [(each.stream, each.name) for each in shown.streams] == [
+                ("in", "in"),
+                ("out", "out"),
+            ]
+            entered, left = shown.streams
+            assert entered.kept == entered.seen
+            assert (left.kept, left.lost, left.state) == (0, 0, "ok")
+            await until(
+                lambda: "Capture" in {each.type for each in manager.get(view.id).conditions}
+            )
+            (said,) = [each for each in manager.get(view.id).conditions if each.type == "Capture"]
+            assert (said.status, said.reason) == ("true", "Recording")
+            assert run_from_proto(run_to_proto(manager.get(view.id))).capture is not None
+            await manager.stop(view.id, "drain")
+
+    run(work)
+
+
+def test_a_run_that_is_lost_leaves_a_capture_that_is_readable() -> None:
+    """`kill -9` of the shim: the capture has no end; it is whole, and without a gap."""
+
+    async def work(runs: Runs) -> None:
+        async with managed(runs) as manager:
+            view = await manager.start(endless(runs, more=capture_text(runs)))
+
+            def recorded() -> bool:
+                shown = manager.get(view.id).capture
+                return bool(shown and shown.streams and shown.streams[0].kept > 1_000)
+
+            await until(recorded, "messages in the capture")
+            os.kill(manager.get(view.id).shim_pid, signal.SIGKILL)
+            last = await ended(manager, view.id)
+            assert last.failure is not None
+            assert last.failure.reason == "SHIM_DIED"
+        kept = capture_of(runs, last)
+        about = captures.read_about(kept)
+        assert (about["ended_unix_ns"], about["state"]) == (None, None)
+        assert check_capture(kept) == []
+        positions = [entry[1] for entry in captures.read_stream(kept / "in" / "in")]
+        assert len(positions) > 1_000
+        assert positions == list(range(len(positions)))
 
     run(work)
