@@ -37,6 +37,7 @@ from byteord.errors import ByteorError
 from byteord.tuning.apply import Outcome, begin, enter, pin_thread, settle
 from byteord.worker.capture import open_tapes
 from byteord.worker.code import code_dirs_of, frozen_dir
+from byteord.worker.doorbells import doorbells
 from byteord.worker.graph import open_graph
 from byteord.worker.journals import Journals, open_journals
 
@@ -148,7 +149,7 @@ class Worker:
             scan_live=any(role.drops or ":" in role.stage for role in stages),
             all_live=not is_graph_unit(plan, unit) and _all_live(plan),
             shard_key=plan.shard_key or (0, 0),
-            doorbells=_doorbells(plan, unit, leader) if plan.wait == "park" else [],
+            doorbells=doorbells(plan, unit, leader) if plan.wait == "park" else [],
             own_doorbell=leader,
             wait=plan.wait,
             sleep_ns_max=plan.sleep_ns_max,
@@ -418,31 +419,6 @@ def _batch_max(
             1  # what such a stage did to itself cannot be taken back: fail on exactly one message
         )
     return max(most, 1)
-
-
-def _doorbells(plan: RunPlan, unit: UnitPlan, leader: int) -> list[int]:
-    """Return the units to wake.
-
-    The leaders of all other threads that share a ring with this unit.
-    """
-    mine = _conduits(plan, unit)
-    found = []
-    for worker in plan.workers:
-        for thread in worker.threads:
-            others = {each for index in thread for each in _conduits(plan, plan.units[index])}
-            if thread[0] != leader and (mine & others or -1 in mine or -1 in others):
-                found.append(thread[0])
-    return found
-
-
-def _conduits(plan: RunPlan, unit: UnitPlan) -> set[int]:
-    """Return what a unit reads and writes: lanes of a LaneGraph, else rings, -1 for all."""
-    roles = [plan.roles[role] for role in unit.roles]
-    if plan.model != "lane_graph":
-        return {role.shard for role in roles}
-    dead = {role.dead_letter.lane for role in roles if role.dead_letter is not None}
-    read = {rx.lane for role in roles for rx in role.rx}
-    return dead | read | {tx.lane for role in roles for tx in role.tx}
 
 
 def prepare_process(plan: RunPlan, worker: WorkerPlan) -> Outcome:
