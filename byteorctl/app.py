@@ -14,12 +14,14 @@ from byteorctl.output.formats import Format, parse_format
 
 if TYPE_CHECKING:
     from byteorctl.client import Client
+    from byteorctl.private import PrivateDaemon
 
     _FormatParameter = click.ParamType[Format]
 else:
     _FormatParameter = click.ParamType  # generic only in recent versions of click
 
 CALL_TIMEOUT_S = 30.0
+OFFLINE_HINT = "to read what it left on this host, add --offline and its --config"
 START_HINT = "start byteord, or name another socket with --address"
 
 
@@ -61,16 +63,45 @@ class App:
             raise addresses.unreachable(where, answer, hint)
         from byteorctl.private import PrivateDaemon
 
-        daemon = PrivateDaemon(private, allow_effects=allow_effects, runs=runs, python=python)
-        try:
-            daemon.start()
-            from byteorctl.client import Client
+        made = PrivateDaemon(private, allow_effects=allow_effects, runs=runs, python=python)
+        with _serving(made) as client:
+            yield client
 
-            daemon.wait_ready()
-            with Client(daemon.address, last_words=daemon.last_words) as client:
-                yield client
-        finally:
-            daemon.close()
+    @contextlib.contextmanager
+    def connect_or_look(self, *, offline: bool, config: str | None) -> Iterator[Client]:
+        """Yield a client of the daemon, or of a private one that shows what it left on this host.
+
+        The latter with `offline`, or when none runs at the default socket. `config` is the file of
+        that daemon's configuration. Raises `CliError` as `connect`.
+        """
+        from byteorctl import address as addresses
+
+        if not offline:
+            where = addresses.resolve(self.address)
+            answer = addresses.probe(where.path)
+            silent = answer in (addresses.Answer.ABSENT, addresses.Answer.REFUSES)
+            if where.explicit or not silent:
+                with self.connect(hint=OFFLINE_HINT) as client:
+                    yield client
+                return
+        from byteorctl.private import PrivateDaemon
+
+        with _serving(PrivateDaemon([], look=config or "")) as client:
+            yield client
+
+
+@contextlib.contextmanager
+def _serving(daemon: PrivateDaemon) -> Iterator[Client]:
+    """Yield a client of a private daemon for as long as it is needed."""
+    try:
+        daemon.start()
+        from byteorctl.client import Client
+
+        daemon.wait_ready()
+        with Client(daemon.address, last_words=daemon.last_words) as client:
+            yield client
+    finally:
+        daemon.close()
 
 
 class FormatType(_FormatParameter):
@@ -141,3 +172,18 @@ def timeout_option(
 
 
 call_timeout = timeout_option(CALL_TIMEOUT_S, "How long the call may take.")
+
+
+def offline_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--offline` and `--config`: reading what a daemon left without asking it."""
+    function = click.option(
+        "--config",
+        type=click.Path(),
+        metavar="FILE",
+        help="Without the daemon: its configuration, which says where it keeps its runs.",
+    )(function)
+    return click.option(
+        "--offline",
+        is_flag=True,
+        help="Do not ask the daemon, which may be dead or stuck: read what it left on this host.",
+    )(function)

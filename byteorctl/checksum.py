@@ -19,3 +19,8 @@ class Running:
         """Continue with `data`."""
         self.crc32c = google_crc32c.extend(self.crc32c, data)
         self.total_bytes += len(data)
+
+
+def crc32c_of(data: bytes) -> int:
+    """Return the CRC32C of some bytes."""
+    return int(google_crc32c.value(data))

@@ -37,6 +37,7 @@ VERBS = {
     "snapshot": "Read the state of a run's rings from shared memory.",
     "incident-bundle": "Take an incident bundle of a run, live or ended.",
     "bundle": "Make, check and read incident bundles.",
+    "replay": "Run captured input again and compare what leaves.",
     "approve": "Make, sign and check approvals of side effects.",
     "audit": "Verify and read the audit log.",
     "test": "Run the golden cases beside a spec.",

@@ -7,16 +7,12 @@ exit code of the one table.
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import grpc
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from byteor.v1 import (
     bundles_pb2,
@@ -25,17 +21,20 @@ from byteor.v1 import (
     doctor_pb2,
     documents_pb2,
     governance_pb2,
+    replays_pb2,
     runs_pb2,
 )
 from byteorctl.address import Address
-from byteorctl.checksum import Running
+from byteorctl.checksum import Running, crc32c_of
 from byteorctl.client_values import (
     OutputChunk,
+    ReplayEvent,
     SnapshotChunk,
     StartRequest,
     TapBatch,
     TappedMessage,
 )
+from byteorctl.details import details_of
 from byteorctl.errors import CallError, CliError, Plain
 from byteorctl.exit_codes import Exit, exit_for
 from byteorctl.feed import InputChunk
@@ -293,17 +292,47 @@ class Client:
         call = self._stub.SnapshotRun(runs_pb2.SnapshotRunRequest(run_id=run_id), timeout=timeout_s)
         return self._stream("SnapshotRun", call, _snapshot_chunk)
 
-    def create_bundle(self, run_id: str, *, plan: bool, timeout_s: float) -> Plain:
+    def create_bundle(
+        self, run_id: str, *, plan: bool, part: Mapping[str, int], timeout_s: float
+    ) -> Plain:
         """Have a bundle of a run made, or with `plan` only told what it would hold."""
         request = bundles_pb2.CreateBundleRequest(
-            request_id=str(uuid.uuid4()), validate_only=plan, run_id=run_id
+            request_id=str(uuid.uuid4()), validate_only=plan, run_id=run_id, **part
         )
         return self._unary("CreateBundle", request, timeout_s)
+
+    def list_bundles(self, run_id: str, *, timeout_s: float) -> list[Plain]:
+        """Return the bundles that the daemon keeps, newest first."""
+        request = bundles_pb2.ListBundlesRequest(run_id=run_id)
+        return list(self._unary("ListBundles", request, timeout_s)["bundles"])
 
     def read_bundle(self, bundle_id: str, offset: int) -> Stream[bytes]:
         """Return the pieces of a bundle's archive, each checked, from `offset` on."""
         request = bundles_pb2.ReadBundleRequest(bundle_id=bundle_id, offset=offset)
         return self._stream("ReadBundle", self._stub.ReadBundle(request), _bundle_chunk)
+
+    def upload_source(self, pieces: Iterable[tuple[str, bytes]], *, timeout_s: float) -> Plain:
+        """Send the files of a source: pieces of (name, in the first of each file; bytes)."""
+        requests = (
+            replays_pb2.UploadSourceRequest(name=name, data=data, crc32c=crc32c_of(data))
+            for name, data in pieces
+        )
+        try:
+            return to_plain(self._stub.UploadSource(requests, timeout=timeout_s))
+        except grpc.RpcError as error:
+            raise self._error("UploadSource", error) from error
+
+    def replay(
+        self, spec: DocumentFile | None, deployment: DocumentFile | None, **wanted: Any
+    ) -> Stream[ReplayEvent]:
+        """Return the progress of a replay, then its result; `wanted`: fields of ReplayRequest."""
+        request = replays_pb2.ReplayRequest(
+            request_id=str(uuid.uuid4()),
+            spec=_document(spec),
+            deployment=_document(deployment),
+            **wanted,
+        )
+        return self._stream("Replay", self._stub.Replay(request), _replay_event)
 
     def feed_input(self, run_id: str, chunks: Iterable[InputChunk]) -> Upload:
         """Feed the run's ingress from a thread of gRPC's own, which iterates over `chunks`."""
@@ -322,7 +351,7 @@ class Client:
     def _error(self, method: str, error: Any) -> CallError:
         """Return what a broken call means, from its rich details where the daemon sent them."""
         status: str = error.code().name
-        details = _details(error)
+        details = details_of(error)
         reason = details.reason
         message = error.details() or "no message"
         notes: list[str] = []
@@ -362,43 +391,6 @@ class Client:
                 [],
             )
         return f"byteord at {self._address}: {method} failed with {status}: {message}", []
-
-
-@dataclass(frozen=True, slots=True)
-class _Details:
-    reason: str
-    findings: list[Plain]
-    retry_after_s: float
-
-
-def _details(error: Any) -> _Details:
-    """Decode `google.rpc` details; none when the error is the transport's own."""
-    reason, findings, retry_after_s = "", [], 0.0
-    status = None
-    with contextlib.suppress(ValueError):
-        status = rpc_status.from_call(error)
-    for packed in status.details if status is not None else ():
-        info, bad, retry = (
-            error_details_pb2.ErrorInfo(),
-            error_details_pb2.BadRequest(),
-            error_details_pb2.RetryInfo(),
-        )
-        if packed.Unpack(info):
-            reason = info.reason
-        elif packed.Unpack(bad):
-            findings += [_violation(violation) for violation in bad.field_violations]
-        elif packed.Unpack(retry):
-            retry_after_s = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
-    return _Details(reason, findings, retry_after_s)
-
-
-def _violation(violation: Any) -> Plain:
-    return {
-        "code": violation.reason,
-        "severity": "error",
-        "path": violation.field,
-        "fix": violation.description,
-    }
 
 
 def _document(file: DocumentFile | None) -> documents_pb2.Document | None:
@@ -447,6 +439,12 @@ def _tap_batch(answer: runs_pb2.TapLaneResponse) -> TapBatch:
         for each in answer.messages
     )
     return TapBatch(messages, answer.missed, answer.filtered, answer.digests)
+
+
+def _replay_event(answer: replays_pb2.ReplayResponse) -> ReplayEvent:
+    if answer.HasField("progress"):
+        return ReplayEvent(to_plain(answer.progress), None)
+    return ReplayEvent(None, to_plain(answer.result))
 
 
 def _bundle_chunk(answer: bundles_pb2.ReadBundleResponse) -> bytes:

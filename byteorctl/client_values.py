@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from byteorctl.errors import Plain
 from byteorctl.files import DocumentFile
 
 
@@ -61,3 +62,11 @@ class StartRequest:
     overrides: Mapping[str, str]
     validate_only: bool = False
     approval: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayEvent:
+    """Progress, or at the end the result."""
+
+    progress: Plain | None
+    result: Plain | None

@@ -35,14 +35,17 @@ class PrivateDaemon:
         directories: Sequence[str],
         *,
         allow_effects: bool = False,
+        look: str | None = None,
         runs: int = 0,
         python: bool = False,
     ) -> None:
         """Prepare; it may take code from, and open paths of deployments in, `directories`.
 
-        Its side effects are dry unless `allow_effects`. It gets ready for so many `runs` while it
-        starts, for stages in `python`.
+        Its side effects are dry unless `allow_effects`. `look`: it shows what the daemon of that
+        configuration (empty: the default) left on this host. It gets ready for so many `runs`
+        while it starts, for stages in `python`.
         """
+        self._look = look
         self._expected = ["--expect-runs", str(runs)] if runs else []
         self._expected += ["--expect-python"] if runs and python else []
         self._allow_effects = allow_effects
@@ -123,6 +126,9 @@ class PrivateDaemon:
                 command += [option, directory]
         if self._allow_effects:
             command.append("--allow-effects")
+        if self._look is not None:
+            command.append("--look")
+            command += ["--config", os.path.abspath(self._look)] if self._look else []
         return [*command, *self._expected]
 
     def _log_path(self) -> str:

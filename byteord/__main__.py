@@ -143,6 +143,11 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-effects", action="store_true", help="do side effects instead of writing them down"
     )
     private.add_argument(
+        "--look",
+        action="store_true",
+        help="show the runs that the daemon of --config left on this host, touching nothing",
+    )
+    private.add_argument(
         "--expect-runs",
         metavar="N",
         type=int,

@@ -19,19 +19,21 @@ from collections.abc import Mapping
 import uvloop
 from structlog.typing import FilteringBoundLogger
 
-from byteor.trust.strict import dumps
 from byteord.adapters.catalogue import CATALOGUE as ADAPTERS
 from byteord.capture.store import BundleStore
 from byteord.deployment.config import Config
 from byteord.deployment.model import HostFacts
 from byteord.errors import ByteorError
 from byteord.policy.governor import Governor
+from byteord.rpc.auto_bundles import AutoBundles
+from byteord.rpc.bundle_sources import BundleSources
 from byteord.rpc.bundles import Bundles
 from byteord.rpc.control import Catalogues, Control
 from byteord.rpc.doctor import Doctor
 from byteord.rpc.door import LocalDoor
 from byteord.rpc.facts import byteor_version
 from byteord.rpc.identity import Grants
+from byteord.rpc.replays import Replays
 from byteord.rpc.requests import RequestStore
 from byteord.rpc.server import ApiServer
 from byteord.rpc.servicer import ControlServicer
@@ -39,6 +41,7 @@ from byteord.runs.effect_views import governance_sample
 from byteord.runs.events import EventLog
 from byteord.runs.host import read_host
 from byteord.runs.manager import RunManager, RunSettings
+from byteord.runs.observed import Observed
 from byteord.runs.shims import ShimReserve
 from byteord.stages.catalogue import CATALOGUE as STAGES
 from byteord.telemetry.calls import GrpcCalls
@@ -48,6 +51,8 @@ from byteord.telemetry.log import bridge_library_logs, make_logger
 from byteord.telemetry.systemd import Notifier
 
 EFFECTS_TIMEOUT_S = 5.0
+BUNDLES_TIMEOUT_S = 20.0
+"""For bundles under way when the daemon goes down."""
 
 
 def run(config: Config, *, shims: ShimReserve, parent_fd: int = -1) -> int:
@@ -85,32 +90,40 @@ class Daemon:
         self._calls = GrpcCalls()
         self._events = EventLog()
         self._collector: Collector | None = None
+        self._auto: AutoBundles | None = None
 
     async def serve(self) -> None:
         """Start everything, wait for a reason to stop, stop everything."""
         self._listen_for_reasons()
         governor = self._make_governor()
-        manager = self._make_manager(governor)
+        sources = BundleSources(
+            governor, metrics=self._metrics, doctor=lambda: doctor, look=self._config.look
+        )
+        manager = self._make_manager(governor, sources)
         requests = self._make_requests()
         control = Control(
             self._config.authority, manager, Catalogues(STAGES, ADAPTERS), self._read_host
         )
-        bundles = self._make_bundles(control)
+        bundles = self._make_bundles(control, sources)
+        auto = self._auto = AutoBundles(bundles, manager, self._report)
         doctor = Doctor(control, self._config, private=self._parent_fd >= 0)
         door = self._make_door(governor)
-        servicer = ControlServicer(control, requests, bundles, doctor, door)
+        replays = Replays(control, os.path.join(self._config.paths.state, "replays"))
+        servicer = ControlServicer(
+            control, requests, bundles, doctor=doctor, replays=replays, who=door
+        )
         server = ApiServer(
             self._config.listen, servicer, door=door, log=self._log, calls=self._calls
         )
         with contextlib.ExitStack() as stack:
             stack.callback(governor.close)
             watch = LoopWatch(self._notifier, self._log, manager.steps.stuck)
-            for task in (watch.run(), manager.steps.run()):
+            for task in (watch.run(), manager.steps.run(), self._run_auto(auto)):
                 stack.callback(asyncio.create_task(task).cancel)
             know_host = asyncio.create_task(asyncio.to_thread(self._read_host))
             await manager.adopt()
             await servicer.settle()
-            metrics = self._serve_metrics(manager, doctor, stack)
+            metrics = self._serve_metrics(manager, doctor, bundles, stack)
             await know_host  # measures the clock: 20 ms that the first run does not wait for
             await server.start()
             self._say_ready(metrics)
@@ -119,12 +132,17 @@ class Daemon:
             await server.not_serving()
             control.go_down()
             await self._let_go(manager)
+            await auto.finish(BUNDLES_TIMEOUT_S)
             await server.stop()
             await requests.close(EFFECTS_TIMEOUT_S)
         self._log.info("daemon.stopped", reason=self._why)
 
     def _serve_metrics(
-        self, manager: RunManager, doctor: Doctor, stack: contextlib.ExitStack
+        self,
+        manager: RunManager,
+        doctor: Doctor,
+        bundles: Bundles,
+        stack: contextlib.ExitStack,
     ) -> str:
         """Collect metrics until `stack` is left, and serve them; return where, empty: nowhere."""
         collector = Collector(
@@ -134,6 +152,7 @@ class Daemon:
             watches=lambda: manager.watches,
             doctor=lambda: doctor.last,
             governance=lambda: governance_sample(manager.governor, manager.live_runs()),
+            bundles=lambda: (bundles.written, bundles.failed),
         )
         stack.callback(collector.close)
         self._collector = collector
@@ -157,16 +176,23 @@ class Daemon:
             self._log.warning("access.unknown", names=grants.unknown)
         return LocalDoor(grants, governor)
 
-    def _make_manager(self, governor: Governor) -> RunManager:
-        bound = self._parent_fd >= 0
+    def _make_manager(self, governor: Governor, sources: BundleSources) -> RunManager:
+        bound, look = self._parent_fd >= 0, self._config.look
         settings = RunSettings(
             authority=self._config.authority,
             regions_root=self._config.paths.regions,
             state_dir=None if bound else os.path.join(self._config.paths.state, "runs"),
             bound=bound,
+            observed=Observed(look.regions, os.path.join(look.state, "runs")) if look else None,
             shims=self._shims,
         )
-        return RunManager(settings, governor=governor, host=self._read_host, report=self._report)
+        return RunManager(
+            settings,
+            governor=governor,
+            host=self._read_host,
+            report=self._report,
+            ending=sources.ending,
+        )
 
     def _make_requests(self) -> RequestStore:
         path = os.path.join(self._config.paths.state, "requests")
@@ -174,25 +200,25 @@ class Daemon:
         requests.open()
         return requests
 
-    def _make_bundles(self, control: Control) -> Bundles:
-        store = BundleStore(os.path.join(self._config.paths.state, "bundles"))
+    def _make_bundles(self, control: Control, sources: BundleSources) -> Bundles:
+        directory = os.path.join(self._config.paths.state, "bundles")
         return Bundles(
             control,
-            store,
+            BundleStore(directory, self._config.bundles),
             events=self._events.of,
-            extras={
-                "metrics.prom": self._metrics_of,
-                "audit_checkpoint.json": lambda _: _checkpoint_of(control.manager.governor),
-            },
+            process=sources.process,
+            extras=sources.extras(),
         )
 
-    def _metrics_of(self, run_id: str) -> bytes:
-        """Return the metrics that name a run, as a scrape would have shown them now."""
-        if self._collector is None:
-            return b""
-        mark = f'run="{run_id}"'
-        lines = [line for line in self._collector.text().splitlines() if mark in line]
-        return "".join(f"{line}\n" for line in lines).encode()
+    async def _run_auto(self, auto: AutoBundles) -> None:
+        """Let runs make bundles by themselves, except those of a single call."""
+        if self._config.bundles.automatic and self._parent_fd < 0:
+            await auto.run()
+        self._auto = None
+
+    def _metrics(self) -> str:
+        """Return what a scrape would show now."""
+        return self._collector.text() if self._collector is not None else ""
 
     async def _let_go(self, manager: RunManager) -> None:
         """Drain runs if so configured, end watches, let go of what lives."""
@@ -214,6 +240,8 @@ class Daemon:
     def _report(self, event: str, data: Mapping[str, object]) -> None:
         self._events.add(event, data)
         self._log.info(event, **data)
+        if self._auto is not None:
+            self._auto.heard(event, data)
 
     def _listen_for_reasons(self) -> None:
         loop = asyncio.get_running_loop()
@@ -252,9 +280,3 @@ class Daemon:
     def _say_stopping(self) -> None:
         self._notifier.stopping(f"stopping: {self._why}")
         self._log.info("daemon.stopping", reason=self._why, runs=self._config.on_stop)
-
-
-def _checkpoint_of(governor: Governor) -> bytes:
-    """Return a checkpoint of the audit log that covers everything until now, as JSON."""
-    made = governor.audit.checkpoint({}) or governor.audit.last_checkpoint()
-    return dumps(made) + b"\n" if made else b""

@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 
 from byteord.deployment.config import SYSTEM_FILE, Config, load, private_config
 from byteord.deployment.model import Environment
@@ -32,6 +33,7 @@ def make_private(arguments: argparse.Namespace) -> Iterator[Config]:
     _check(directory, arguments.parent_fd)
     if arguments.allow_effects:
         _check_effects_allowed()
+    look = load(arguments.config).paths if arguments.look else None
     parent = os.getppid()
     prefix = f"byteor-private-{os.geteuid()}-"
     sweep(prefix)
@@ -39,7 +41,7 @@ def make_private(arguments: argparse.Namespace) -> Iterator[Config]:
     held = os.open(regions, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(held, fcntl.LOCK_EX)
     try:
-        yield private_config(
+        config = private_config(
             directory,
             regions=regions,
             code_dirs=[os.path.abspath(each) for each in arguments.code_dir],
@@ -47,6 +49,7 @@ def make_private(arguments: argparse.Namespace) -> Iterator[Config]:
             write_dirs=[os.path.abspath(each) for each in arguments.write_dir],
             allow_effects=arguments.allow_effects,
         )
+        yield replace(config, look=look)
     finally:
         shutil.rmtree(regions, ignore_errors=True)
         os.close(held)

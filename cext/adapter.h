@@ -22,6 +22,13 @@ enum byteor_adapter_status {
     BYTEOR_ADAPTER_FAILED = 3  /* error_number and error_text say why */
 };
 
+/* Who sets slot->time_ns of what a source gives. */
+enum byteor_times {
+    BYTEOR_TIMES_LOOP = 0,     /* the loop, from its clock */
+    BYTEOR_TIMES_INTENDED = 1, /* the source: when it was meant to come, by the run's clock */
+    BYTEOR_TIMES_REPLAYED = 2  /* the source: when it came once, by a clock that is not the run's */
+};
+
 /* Why input was not taken or needed repair. Counted exactly (part of the commit record), first sample of each kept. */
 enum byteor_reject {
     BYTEOR_REJECT_OVERSIZE = 0,  /* does not fit a slot's payload; skipped whole */
@@ -38,7 +45,7 @@ typedef struct byteor_adapter_common {
     uint32_t status; /* enum byteor_adapter_status, after each call */
     int32_t wait_fd; /* -1: none. The loop may poll() it while idle */
     int16_t wait_events;
-    int16_t stamps_time; /* source: slot->time_ns is already set (intended time); else the loop sets it */
+    int16_t stamps_time; /* source: enum byteor_times */
     int32_t error_number; /* errno, or 0 */
     const char *error_text; /* static or instance-owned */
     uint64_t position[BYTEOR_POSITION_WORDS]; /* after the last call; restored from the commit record before the first */

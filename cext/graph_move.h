@@ -96,14 +96,14 @@ static inline int byteor_source_end(byteor_unit_runtime *u, uint64_t now) {
         g->no_room = 1;
         return 0;
     }
-    u->work.time_last = now > u->work.time_last ? now : u->work.time_last + 1;
+    u->work.time_last = byteor_end_of_input_ns(u, now);
     byteor_tx_end_all(u, 0, u->work.time_last);
     return 1;
 }
 
 static inline void byteor_source_progress(byteor_unit_runtime *u, uint64_t now) {
     byteor_graph *g = u->graph;
-    if (!g->wants_progress) return;
+    if (!g->wants_progress || u->source->common.stamps_time == BYTEOR_TIMES_REPLAYED) return;
     if (now < u->work.time_last + BYTEOR_PROGRESS_NS) return;
     u->work.time_last = now; /* later messages get later times */
     g->tx[0].progress = u->work.time_last;

@@ -67,6 +67,16 @@ static inline int byteor_stage_check(byteor_unit_runtime *u, uint32_t m, const b
     return (int)left;
 }
 
+/* Keep what a stage left of the message that is followed. */
+static inline void byteor_graph_trace(const byteor_graph *g, uint32_t role, const byteor_batch *batch) {
+    byteor_trace_batch(byteor_tracing, role, BYTEOR_TRACE_AFTER, batch);
+    for (uint32_t e = 0; e < g->extra_count; e++) {
+        const byteor_slot *slot = (const byteor_slot *)(const void *)(g->extra + (size_t)e * g->staging_bytes);
+        if (slot->time_ns == byteor_tracing->time_ns)
+            byteor_trace_add(byteor_tracing, role, BYTEOR_TRACE_EMITTED, slot, batch->first_sequence + g->extra_of[e]);
+    }
+}
+
 /* Call stage m over `count` slots. Returns live messages, or -1 with the failure noted and its state as it was. */
 static inline int byteor_stage_over(byteor_unit_runtime *u, uint32_t m, uint8_t *slots, uint32_t slot_bytes, uint32_t count, int is_end) {
     byteor_graph *g = u->graph;
@@ -88,9 +98,11 @@ static inline int byteor_stage_over(byteor_unit_runtime *u, uint32_t m, uint8_t 
     batch.state_bytes = member->state_bytes;
     byteor_store_relaxed64(&role->busy_sequence, sequence);
     byteor_store_relaxed64(&role->busy_since_ns, now);
+    if (byteor_tracing) byteor_trace_batch(byteor_tracing, member->index, BYTEOR_TRACE_BEFORE, &batch);
     int outcome = byteor_call_stage(member, &batch, is_end);
     byteor_store_relaxed64(&role->busy_since_ns, 0);
     BYTEOR_KILL_POINT(20);
+    if (byteor_tracing && outcome == BYTEOR_STAGE_OK) byteor_graph_trace(g, member->index, &batch);
     uint64_t after = byteor_now_ns(u->clock);
     int live = outcome == BYTEOR_STAGE_OK ? byteor_stage_check(u, m, &batch, is_end, after) : byteor_stage_failed(u, m, &batch, outcome);
     if (live < 0) {

@@ -1,5 +1,9 @@
-/* journal_segment.c: see journal.h. System calls happen when a segment begins or ends and where a sync is asked for, never per
- * message. */
+/* journal_segment.c: see journal.h. System calls happen when a segment begins or ends, where a sync is asked for, and once for
+ * each stretch of a segment, never per message.
+ *
+ * A stretch is made ready before its first frame: zeros are written to it and its pages mapped, in two calls. Touched page by
+ * page the same memory costs four times as much, most of it for entering the kernel and for its filesystem. A reader maps a
+ * stretch at once, too, which the writer had made ready before. */
 #define _GNU_SOURCE
 #include "journal.h"
 #include "killpoint.h"
@@ -11,9 +15,17 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define NAME_BYTES 32
+#define ZERO_BYTES 65536u
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+static uint8_t zeros[ZERO_BYTES]; /* never written, so it takes no memory */
 
 static void segment_name(uint64_t segment, char *name) { snprintf(name, NAME_BYTES, "%020llu.seg", (unsigned long long)segment); }
 
@@ -38,6 +50,34 @@ static int map_segment(byteor_journal_writer *w, const char *name, int flags) {
     void *map = mmap(NULL, w->segment_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
     if (map == MAP_FAILED) return failed(w, "segment cannot be mapped");
     w->map = map;
+    w->ready = 0;
+    return 0;
+}
+
+static int write_zeros(byteor_journal_writer *w, uint64_t from, uint64_t to) {
+    struct iovec piece[BYTEOR_JOURNAL_STRETCH / ZERO_BYTES];
+    while (from < to) {
+        int count = 0;
+        for (uint64_t left = to - from; left && count < (int)(sizeof piece / sizeof piece[0]); count++) {
+            piece[count] = (struct iovec){.iov_base = zeros, .iov_len = left < ZERO_BYTES ? left : ZERO_BYTES};
+            left -= piece[count].iov_len;
+        }
+        ssize_t wrote = pwritev(w->fd, piece, count, (off_t)from);
+        if (wrote < 0 && errno == EINTR) continue;
+        if (wrote <= 0) return failed(w, "the next stretch of its segment cannot be written");
+        from += (uint64_t)wrote;
+    }
+    return 0;
+}
+
+/* Before the first frame that reaches behind `ready`. In shared memory the pages are zero already. */
+static int make_ready(byteor_journal_writer *w, uint64_t upto) {
+    while (w->ready < upto) {
+        uint64_t left = w->segment_bytes - w->ready, bytes = left < BYTEOR_JOURNAL_STRETCH ? left : BYTEOR_JOURNAL_STRETCH;
+        if (w->durable && write_zeros(w, w->ready, w->ready + bytes) != 0) return -1;
+        (void)madvise(w->map + w->ready, bytes, MADV_POPULATE_WRITE); /* where it fails, touching does the same, slowly */
+        w->ready += bytes;
+    }
     return 0;
 }
 
@@ -61,12 +101,14 @@ static int begin_segment(byteor_journal_writer *w, uint64_t segment, uint64_t un
                                     .segment_bytes = w->segment_bytes, .created_unix_ns = unix_ns};
     memcpy(header.magic, BYTEOR_JOURNAL_MAGIC, sizeof header.magic);
     header.header_crc32c = byteor_journal_header_crc(header);
+    if (make_ready(w, sizeof header) != 0) return -1;
     memcpy(w->map, &header, sizeof header);
-    if (w->durable && fdatasync(w->fd) != 0) return failed(w, "the new segment could not be synced");
+    int synced = w->sync != BYTEOR_SYNC_NONE;
+    if (synced && fdatasync(w->fd) != 0) return failed(w, "the new segment could not be synced");
     BYTEOR_KILL_POINT(29);
     if (renameat(w->directory_fd, temporary, w->directory_fd, name) != 0) return failed(w, "the new segment could not be named");
     BYTEOR_KILL_POINT(30);
-    if (w->durable && fsync(w->directory_fd) != 0) return failed(w, "the directory could not be synced");
+    if (synced && fsync(w->directory_fd) != 0) return failed(w, "the directory could not be synced");
     while (w->segments && w->id[w->segments - 1] >= segment) w->segments--; /* of a batch that was not committed */
     w->segment = segment;
     w->offset = sizeof header;
@@ -91,6 +133,7 @@ int byteor_journal_resume(byteor_journal_writer *w, uint64_t segment, uint64_t o
     w->segment = segment;
     w->offset = offset;
     memset(w->map + offset, 0, w->segment_bytes - offset);
+    w->ready = w->segment_bytes;
     return 0;
 }
 
@@ -100,6 +143,7 @@ int byteor_journal_append(byteor_journal_writer *w, uint64_t sequence, uint64_t 
         if (w->map && w->dirty && w->sync != BYTEOR_SYNC_NONE && fdatasync(w->fd) != 0) return failed(w, "fdatasync");
         if (begin_segment(w, sequence, unix_ns) != 0) return -1;
     }
+    if (w->offset + bytes > w->ready && make_ready(w, w->offset + bytes) != 0) return -1;
     byteor_journal_frame frame = {.length = slot->length + 1u, .type = slot->type, .sequence = sequence,
                                   .rx_sequence = rx_sequence, .time_ns = slot->time_ns, .unix_ns = unix_ns};
     const uint8_t *payload = (const uint8_t *)slot + BYTEOR_SLOT_HEADER_BYTES;
@@ -185,10 +229,19 @@ static int open_segment(byteor_journal_reader *r, uint64_t segment) {
     r->map = map;
     r->segment = segment;
     r->segment_bytes = (uint64_t)info.st_size;
+    r->ready = 0;
     r->offset = sizeof(byteor_journal_header);
     r->next = segment;
     memset(r->seen_sequence, 0, sizeof r->seen_sequence);
     return 0;
+}
+
+/* The stretch in which the next frame lies; its writer has made it ready as a whole. */
+static void map_stretch(byteor_journal_reader *r) {
+    uint64_t from = r->offset / BYTEOR_JOURNAL_STRETCH * BYTEOR_JOURNAL_STRETCH, left = r->segment_bytes - from;
+    uint64_t bytes = left < BYTEOR_JOURNAL_STRETCH ? left : BYTEOR_JOURNAL_STRETCH;
+    (void)madvise(r->map + from, bytes, MADV_POPULATE_READ);
+    r->ready = from + bytes;
 }
 
 /* Go back to a frame that was read before and not taken. */
@@ -203,6 +256,7 @@ const byteor_journal_frame *byteor_journal_find(byteor_journal_reader *r, uint64
     for (int turn = 0; turn < 3; turn++) {
         if (r->map && r->next <= sequence) {
             for (;;) {
+                if (r->offset >= r->ready && r->offset < r->segment_bytes) map_stretch(r);
                 const byteor_journal_frame *frame = byteor_journal_at(r->map, r->segment_bytes, r->offset, r->segment);
                 if (frame == NULL || frame->sequence != r->next) break;
                 r->seen_sequence[r->next % BYTEOR_JOURNAL_SEEN] = r->next + 1;

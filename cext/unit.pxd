@@ -209,3 +209,6 @@ cdef extern from "region_fault.h" nogil:
 cdef extern from "worker_fault.h" nogil:
     void byteor_worker_fault_watch(byteor_unit_runtime **units, uint32_t count, int code)
     void byteor_worker_fault_thread(byteor_unit_runtime **units, uint32_t count)
+
+cdef extern from "trace.h" nogil:
+    void byteor_trace_follow(void *area)

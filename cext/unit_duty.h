@@ -277,6 +277,12 @@ static inline void byteor_give_times(byteor_unit_runtime *u, uint8_t *slots, uin
     u->work.time_last = last;
 }
 
+/* Time of the end of what a source gives. Replayed input ends right behind its last message: the clock is another one. */
+static inline uint64_t byteor_end_of_input_ns(const byteor_unit_runtime *u, uint64_t now) {
+    const uint64_t next = u->work.time_last + 1;
+    return now > next && u->source->common.stamps_time != BYTEOR_TIMES_REPLAYED ? now : next;
+}
+
 /* What a poll that gave no message means. */
 static inline int byteor_source_outcome(byteor_unit_runtime *u) {
     uint32_t status = u->source->common.status;
@@ -386,7 +392,7 @@ static inline int byteor_ingress_batch(byteor_unit_runtime *u, uint32_t command,
     if (timed) byteor_turn_begin(u);
     byteor_touch_ahead(u, ring, room, timed);
     if (u->source->common.status == BYTEOR_ADAPTER_ENDED || command == BYTEOR_COMMAND_DRAIN) {
-        u->work.time_last = u->clock_ns > u->work.time_last ? u->clock_ns : u->work.time_last + 1;
+        u->work.time_last = byteor_end_of_input_ns(u, u->clock_ns);
         byteor_end_slot(byteor_ring_slot(ring, position), u->work.time_last);
         return byteor_run_batch(u, position, 1, 1, 1);
     }

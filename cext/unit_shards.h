@@ -17,7 +17,7 @@ static inline void byteor_slot_copy(byteor_slot *to, const byteor_slot *from, ui
 
 static inline int byteor_scatter_end(byteor_unit_runtime *u, uint64_t now) {
     for (uint32_t r = 0; r < u->ring_count; r++) {
-        u->work.time_last = now > u->work.time_last ? now : u->work.time_last + 1;
+        u->work.time_last = byteor_end_of_input_ns(u, now);
         byteor_ring_claim(&u->rings[r], u->work.ring_position[r] + 1);
         byteor_end_slot(byteor_ring_slot(&u->rings[r], u->work.ring_position[r]), u->work.time_last);
         u->work.ring_position[r]++;
@@ -28,7 +28,7 @@ static inline int byteor_scatter_end(byteor_unit_runtime *u, uint64_t now) {
 }
 
 static inline void byteor_scatter_idle(byteor_unit_runtime *u, uint64_t now) {
-    if (now <= u->work.time_last) return;
+    if (now <= u->work.time_last || u->source->common.stamps_time == BYTEOR_TIMES_REPLAYED) return;
     u->work.time_last = now; /* later messages get later times */
     for (uint32_t r = 0; r < u->ring_count; r++) byteor_store_release64(&u->rings[r].producer->progress_ns, now);
 }

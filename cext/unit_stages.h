@@ -2,6 +2,7 @@
 #ifndef BYTEOR_UNIT_STAGES_H
 #define BYTEOR_UNIT_STAGES_H
 
+#include "trace.h"
 #include "unit_account.h"
 
 /* Further outcomes that only our own stage glue uses. */
@@ -118,9 +119,11 @@ static inline int byteor_run_stages(byteor_unit_runtime *u, uint64_t first, uint
         batch.state_bytes = member->state_bytes;
         batch.error_index = 0;
         batch.error_text = NULL;
+        if (byteor_tracing) byteor_trace_batch(byteor_tracing, member->index, BYTEOR_TRACE_BEFORE, &batch);
         int outcome = byteor_call_watched(member, &batch, is_end, now);
         BYTEOR_KILL_POINT(7);
         if (outcome != BYTEOR_STAGE_OK) return byteor_stage_failed(u, m, &batch, outcome);
+        if (byteor_tracing) byteor_trace_batch(byteor_tracing, member->index, BYTEOR_TRACE_AFTER, &batch);
         uint64_t after = timed ? byteor_now_ns(u->clock) : 0;
         uint32_t left = byteor_note_batch(u, m, batch.slots, count, now, after);
         if (byteor_count_stage(u, m, &batch, is_end, &live, left) != 0) return -1;

@@ -52,9 +52,7 @@ from unit cimport (
     byteor_gap_idle,
     byteor_gap_watch,
     byteor_gap_worked,
-    byteor_load_acquire32,
-    byteor_load_relaxed64,
-    byteor_map,
+    byteor_load_acquire32, byteor_load_relaxed64, byteor_map,
     byteor_membarrier_register,
     byteor_member,
     byteor_now_ns,
@@ -73,11 +71,8 @@ from unit cimport (
     byteor_slot,
     byteor_source,
     byteor_stage_handle,
-    byteor_store_relaxed64,
-    byteor_store_release32,
-    byteor_unit,
-    byteor_unit_runtime,
-    byteor_unpark,
+    byteor_store_relaxed64, byteor_store_release32, byteor_trace_follow,
+    byteor_unit, byteor_unit_runtime, byteor_unpark,
     byteor_wait,
     byteor_wait_reset,
     byteor_wait_turn,
@@ -439,6 +434,10 @@ cdef class Host:
     def role_address(self, uint32_t index):
         """Return where a role lies in this process, while the host lives."""
         return <uintptr_t> self._role(index)
+
+    def trace(self, size_t area):
+        """From now on follow a message through the stages of this process, into the area at that address."""
+        byteor_trace_follow(<void *> area)
 
     def end_at_lost_page(self, int code):
         """From now on record a page of a region that is gone, and end this process with `code`."""

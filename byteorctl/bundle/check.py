@@ -1,33 +1,40 @@
-"""Whether a bundle is what its manifest says. Pure."""
+"""Whether a bundle is what its manifest says."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
+
+from byteorctl.bundle.archive import Opened, read_bundle
+from byteorctl.errors import CliError
+from byteorctl.exit_codes import Exit
 
 MANIFEST = "manifest.json"
 FORMAT = "byteor-incident-bundle"
 FORMAT_VERSIONS = (1,)
 
 
-def problems_of(files: Mapping[str, bytes]) -> list[str]:
+def problems_of(opened: Opened) -> list[str]:
     """Return everything that is wrong; nothing when every file is there and untouched."""
-    manifest, problem = read_manifest(files)
+    manifest, problem = read_manifest(opened.files)
     if problem:
         return [problem]
     rows = {str(row["name"]): row for row in manifest["files"]}
     found = []
+    if len(rows) != len(manifest["files"]) or MANIFEST in rows:
+        found.append(f"{MANIFEST}: it lists a file twice, or itself")
     for name, row in rows.items():
-        if name not in files:
+        seen = opened.digests.get(name)
+        if seen is None:
             found.append(f"{name}: missing")
-        elif len(files[name]) != row["bytes"]:
-            found.append(f"{name}: seen {len(files[name]):,} bytes; wanted {row['bytes']:,}")
-        elif hashlib.sha256(files[name]).hexdigest() != row["sha256"]:
+        elif seen.size != row["bytes"]:
+            found.append(f"{name}: seen {seen.size:,} bytes; wanted {row['bytes']:,}")
+        elif seen.sha256 != row["sha256"]:
             found.append(f"{name}: its SHA-256 is not the manifest's: it was changed")
-    found += [f"{name}: not in the manifest" for name in files if name not in {*rows, MANIFEST}]
-    return found or _json_problems(files)
+    found += [f"{name}: not in the manifest" for name in opened.digests
+              if name not in {*rows, MANIFEST}]  # fmt: skip
+    return found or _json_problems(opened.files)
 
 
 def read_manifest(files: Mapping[str, bytes]) -> tuple[dict[str, Any], str]:
@@ -67,3 +74,14 @@ def _json_problems(files: Mapping[str, bytes]) -> list[str]:
             except (ValueError, RecursionError):
                 found.append(f"{name}: not JSON")
     return found
+
+
+def verified(path: str) -> Mapping[str, bytes]:
+    """Return the files for people of a bundle that is whole; raises CliError 65 for another."""
+    opened = read_bundle(path)
+    problems = problems_of(opened)
+    if problems:
+        raise CliError(
+            f"bundle {path}: damaged: {problems[0]}; get it again", Exit.DATA, notes=problems[1:]
+        )
+    return opened.files

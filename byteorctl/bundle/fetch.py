@@ -7,9 +7,10 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from typing import TYPE_CHECKING
 
-from byteorctl.bundle.archive import read_bundle
+from byteorctl.bundle.archive import unpack
 from byteorctl.errors import CallError, CliError, Plain
 from byteorctl.exit_codes import Exit
 from byteorctl.files import OutputFile, unwritable
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from byteorctl.client import Client
 
 RESUMES_MAX = 5
+RESUME_PAUSE_S = 0.5
+"""Before a transfer goes on after a cut; doubles with each one in a row."""
 
 
 def fetch(client: Client, made: Plain, out: str) -> int:
@@ -42,9 +45,11 @@ def fetch(client: Client, made: Plain, out: str) -> int:
 
 
 def _download(client: Client, made: Plain, path: str) -> None:
-    digest, offset = hashlib.sha256(), 0
+    """Fetch the archive; after a cut go on where it was, as long as each try brings something."""
+    digest, offset, cuts = hashlib.sha256(), 0, 0
     with open(path, "wb") as file:
-        for attempt in range(RESUMES_MAX + 1):
+        while True:
+            before = offset
             try:
                 for data in client.read_bundle(made["bundle_id"], offset):
                     file.write(data)
@@ -52,8 +57,10 @@ def _download(client: Client, made: Plain, path: str) -> None:
                     offset += len(data)
                 break
             except CallError as error:
-                if error.status != "UNAVAILABLE" or attempt == RESUMES_MAX:
+                cuts = 1 if offset > before else cuts + 1
+                if error.status != "UNAVAILABLE" or cuts > RESUMES_MAX:
                     raise
+                time.sleep(RESUME_PAUSE_S * 2 ** (cuts - 1))
     if digest.hexdigest() != made["sha256"]:
         raise CliError(
             f"bundle {made['bundle_id']}: seen SHA-256 {digest.hexdigest()}; "
@@ -78,7 +85,7 @@ def _compress(archive: str, out: str) -> None:
     packed = f"{archive}.gz"
     with (
         open(packed, "wb") as raw,
-        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as zipped,
+        gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as zipped,
         open(archive, "rb") as file,
     ):
         shutil.copyfileobj(file, zipped, 1 << 20)
@@ -89,7 +96,5 @@ def _unpack(archive: str, directory: str, out: str) -> None:
     """Make the directory `out` at once; one that is there already is left alone."""
     unpacked = os.path.join(directory, "bundle")
     os.mkdir(unpacked, 0o700)
-    for name, content in read_bundle(archive).items():
-        with open(os.path.join(unpacked, name), "xb") as file:
-            file.write(content)
+    unpack(archive, unpacked)
     os.rename(unpacked, out)

@@ -30,11 +30,13 @@ def summary(files: Mapping[str, bytes]) -> list[Section]:
     )
     snapshot = next((_load(files, name) for name in SNAPSHOTS if name in files), {})
     sections = [
-        ("bundle", _bundle(manifest, files)),
+        ("bundle", _bundle(manifest)),
         ("validation", _validation(validation)),
         ("policy", _policy(policy)),
         ("environment", _process(process)),
         ("run", _run(snapshot)),
+        ("capture", _capture(_load(files, "capture/slice.json"))),
+        ("code", _code(_load(files, "code.json"))),
         ("doctor", _doctor(_load(files, "doctor.json"))),
         ("stands out", _notable(snapshot)),
         ("left out", [(str(row.get("name")), str(row.get("reason")))
@@ -51,12 +53,14 @@ def _load(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _bundle(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> list[tuple[str, str]]:
-    total = sum(len(content) for content in files.values())
+def _bundle(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = [row for row in manifest.get("files") or () if isinstance(row, dict)]
+    total = sum(int(row.get("bytes", 0)) for row in rows)
     return [
         ("of run", str(manifest.get("run", "-"))),
+        ("made for", str(manifest.get("why", "-"))),
         ("made by", f"byteor {manifest.get('version', '-')}"),
-        ("files", f"{len(files)}, {size(total)}"),
+        ("files", f"{len(rows) + 1}, {size(total)}"),
     ]
 
 
@@ -108,6 +112,26 @@ def _run(snapshot: Mapping[str, Any]) -> list[tuple[str, str]]:
         said = f"{role.get('state')}, received {received}, published {published}"
         lines.append((str(role.get("name")), said))
     return lines
+
+
+def _capture(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    lines = []
+    for place, said in (data.get("journals") or {}).items():
+        first, following = int(said.get("first_sequence", 0)), int(said.get("next_sequence", 0))
+        text = f"{count(max(0, following - first))} messages from sequence {first} on"
+        lines.append((str(place), text))
+        lines += [
+            (str(place), f"damaged: {each.get('segment')} at offset {each.get('offset')}")
+            for each in said.get("damaged") or ()
+        ]
+    return lines
+
+
+def _code(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (str(name), f"{said.get('stage')} in {said.get('path', '-')}, {said.get('digest', '-')}")
+        for name, said in (data.get("stages") or {}).items()
+    ]
 
 
 def _doctor(data: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from byteorctl.app import App, example, shared_options, timeout_option
+from byteorctl.app import (
+    App,
+    call_timeout,
+    example,
+    offline_options,
+    shared_options,
+    timeout_option,
+)
+from byteorctl.bundle.part import part_of
 from byteorctl.errors import CliError, Plain
 from byteorctl.exit_codes import Exit
 from byteorctl.output.formats import emit
 from byteorctl.output.quantities import duration, size
 from byteorctl.output.screen import Screen
+from byteorctl.output.times import moment
 
-CREATE_TIMEOUT_S = 120.0
+if TYPE_CHECKING:
+    from byteorctl.client import Client
+
+CREATE_TIMEOUT_S = 300.0
 
 
 @click.group("bundle", epilog=example("byteorctl bundle create es-trades --out incident.tar.gz"))
@@ -28,7 +42,8 @@ def command() -> None:
     "create",
     epilog=example(
         "byteorctl incident-bundle es-trades --plan",
-        "byteorctl incident-bundle es-trades --out incident.tar.gz",
+        "byteorctl incident-bundle es-trades --out incident.tar.gz --last 10000",
+        "byteorctl incident-bundle es-trades --offline",
     ),
 )
 @click.argument("run", metavar="RUN")
@@ -39,22 +54,107 @@ def command() -> None:
     help="NAME.tar.gz, NAME.tar, or a directory to make [default: RUN.tar.gz].",
 )
 @click.option("--plan", is_flag=True, help="Only list what would be taken, its size and kind.")
+@click.option(
+    "--last",
+    metavar="N|TIME",
+    help="Of the capture only the last N messages of each ingress, or the last 30s, 5m, 1h.",
+)
+@click.option(
+    "--from-sequence",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Of the capture only what entered from position N on.",
+)
+@offline_options
 @timeout_option(CREATE_TIMEOUT_S, "How long the daemon may take.")
 @shared_options
-def create(app: App, run: str, *, out: str | None, plan: bool, timeout_s: float) -> None:
+def create(
+    app: App,
+    run: str,
+    *,
+    out: str | None,
+    plan: bool,
+    last: str | None,
+    from_sequence: int | None,
+    offline: bool,
+    config: str | None,
+    timeout_s: float,
+) -> None:
     """Take an incident bundle of a run, live or ended.
 
-    The run goes on undisturbed. RUN is an id, or a name that only one live run has.
+    The run goes on undisturbed. RUN is an id, or a name that only one live run has. With no daemon
+    running, or with --offline, a private one reads the state and shared memory that the host's
+    daemon left; that needs the right to read them.
+    """
+    part = part_of(last, from_sequence)
+    with app.connect_or_look(offline=offline, config=config) as client:
+        made = client.create_bundle(run, plan=plan, part=part, timeout_s=timeout_s)
+        if not plan:
+            _fetch(client, made, out or f"{made['run_id']}.tar.gz")
+    emit(app.format, made, lambda screen: _show_made(screen, made), items="files")
+
+
+@command.command(
+    "list",
+    epilog=example("byteorctl bundle list", "byteorctl bundle list --run es-trades -o json"),
+)
+@click.option("--run", default="", metavar="RUN", help="Only those of this run, by id or name.")
+@call_timeout
+@shared_options
+def list_(app: App, *, run: str, timeout_s: float) -> None:
+    """List the bundles that the daemon keeps.
+
+    Also those that runs made by themselves, when they failed, stalled, lost a worker or met a
+    condition of their deployment.
     """
     with app.connect() as client:
-        made = client.create_bundle(run, plan=plan, timeout_s=timeout_s)
-        if not plan:
-            from byteorctl.bundle.fetch import fetch
+        bundles = client.list_bundles(run, timeout_s=timeout_s)
+    answer: Plain = {"bundles": bundles}
+    emit(app.format, answer, lambda screen: _show_list(screen, bundles), items="bundles")
 
-            out = out or f"{made['run_id']}.tar.gz"
-            fetch(client, made, out)
-            click.echo(f"byteorctl: wrote the bundle of run {made['run_id']} to {out}", err=True)
-    emit(app.format, made, lambda screen: _show_made(screen, made), items="files")
+
+@command.command("get", epilog=example("byteorctl bundle get 6f3c --out incident.tar.gz"))
+@click.argument("bundle", metavar="BUNDLE")
+@click.option(
+    "--out",
+    type=click.Path(),
+    metavar="PATH",
+    help="NAME.tar.gz, NAME.tar, or a directory to make [default: BUNDLE.tar.gz].",
+)
+@call_timeout
+@shared_options
+def get(app: App, bundle: str, *, out: str | None, timeout_s: float) -> None:
+    """Fetch a bundle that the daemon keeps.
+
+    BUNDLE is an id of `bundle list`, or the beginning of one, or a run: its newest bundle.
+    """
+    with app.connect() as client:
+        made = _chosen(client.list_bundles("", timeout_s=timeout_s), bundle)
+        _fetch(client, made, out or f"{made['bundle_id']}.tar.gz")
+    emit(app.format, made, lambda screen: screen.fields(_fields(made)))
+
+
+def _fetch(client: Client, made: Plain, out: str) -> None:
+    from byteorctl.bundle.fetch import fetch
+
+    fetch(client, made, out)
+    click.echo(f"byteorctl: wrote the bundle of run {made['run_id']} to {out}", err=True)
+
+
+def _chosen(bundles: list[Plain], wanted: str) -> Plain:
+    """Return the bundle that is meant; raises CliError (66, or 2 when several are)."""
+    for each in bundles:
+        if wanted in (each["bundle_id"], each["run_id"], each["pipeline"]):
+            return each
+    found = [each for each in bundles if each["bundle_id"].startswith(wanted)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(each["bundle_id"] for each in found)
+        raise CliError(f"bundle {wanted}: {len(found)} begin so: {ids}; name one", Exit.USAGE)
+    raise CliError(
+        f"bundle {wanted}: not here; `byteorctl bundle list` names those that are", Exit.NO_INPUT
+    )
 
 
 @command.command("verify", epilog=example("byteorctl bundle verify incident.tar.gz"))
@@ -69,14 +169,15 @@ def verify(app: App, path: str) -> int:
     from byteorctl.bundle.archive import read_bundle
     from byteorctl.bundle.check import problems_of
 
-    files = read_bundle(path)
-    problems = problems_of(files)
-    answer: Plain = {"ok": not problems, "files": len(files), "problems": problems}
+    opened = read_bundle(path)
+    problems = problems_of(opened)
+    number = len(opened.digests)
+    answer: Plain = {"ok": not problems, "files": number, "problems": problems}
 
     def show(screen: Screen) -> None:
         for problem in problems:
             screen.line(problem)
-        screen.line(f"{path}: " + ("damaged" if problems else f"verified, {len(files)} files"))
+        screen.line(f"{path}: " + ("damaged" if problems else f"verified, {number} files"))
 
     emit(app.format, answer, show)
     return Exit.FAILED if problems else Exit.OK
@@ -91,17 +192,10 @@ def inspect(app: App, path: str) -> None:
     Validation, policy, environment, the run's last state, doctor findings, what stands out. Needs
     no daemon.
     """
-    from byteorctl.bundle.archive import read_bundle
-    from byteorctl.bundle.check import problems_of
+    from byteorctl.bundle.check import verified
     from byteorctl.bundle.summary import summary
 
-    files = read_bundle(path)
-    problems = problems_of(files)
-    if problems:
-        raise CliError(
-            f"bundle {path}: damaged: {problems[0]}; get it again", Exit.DATA, notes=problems[1:]
-        )
-    sections = summary(files)
+    sections = summary(verified(path))
     answer = {name: [list(line) for line in lines] for name, lines in sections}
     emit(app.format, answer, lambda screen: _show_sections(screen, sections))
 
@@ -129,6 +223,20 @@ def _show_made(screen: Screen, made: Plain) -> None:
             *((f"without {row['name']}", row["reason"]) for row in made["left_out"]),
         ]
     )
+
+
+def _show_list(screen: Screen, bundles: list[Plain]) -> None:
+    rows = [
+        [each["bundle_id"], each["run_id"], each["pipeline"], each["why"],
+         size(each["size_bytes"]), moment(each["created_unix_ns"])]
+        for each in bundles
+    ]  # fmt: skip
+    screen.table(["bundle", "run", "pipeline", "why", "#size", "made"], rows)
+
+
+def _fields(made: Plain) -> list[tuple[str, str]]:
+    names = (("bundle", "bundle_id"), ("run", "run_id"), ("why", "why"), ("sha256", "sha256"))
+    return [(name, str(made[key])) for name, key in names]
 
 
 command.add_command(create)

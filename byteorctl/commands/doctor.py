@@ -27,6 +27,7 @@ BEYOND = {"degraded": ("degraded", "failed"), "failed": ("failed",)}
         "byteorctl doctor --profile isolated-core --fail-on failed",
         "byteorctl doctor --spec pipeline/spec.toml --measure",
         "byteorctl doctor --profile low-latency --emit sysctl >60-byteor.conf",
+        "byteorctl doctor --bundle incident.tar.gz",
     ),
 )
 @click.option(
@@ -67,6 +68,12 @@ BEYOND = {"degraded": ("degraded", "failed"), "failed": ("failed",)}
     type=click.Choice(FORMS),
     help="Print the fixes in this form instead of the report; nothing is executed.",
 )
+@click.option(
+    "--bundle",
+    type=click.Path(),
+    metavar="PATH",
+    help="Look at the host that this incident bundle was taken on, as it was then.",
+)
 @click.option("--all", "everything", is_flag=True, help="Also show checks that do not apply here.")
 @call_timeout
 @shared_options
@@ -82,6 +89,7 @@ def command(  # noqa: PLR0913  one argument for each option
     measure: bool,
     tools: str | None,
     form: str | None,
+    bundle: str | None,
     everything: bool,
     timeout_s: float,
 ) -> int:
@@ -89,8 +97,11 @@ def command(  # noqa: PLR0913  one argument for each option
 
     Each check says what it observed and where, what that profile wants, and how to get there; a
     profile that does not ask for something only reports it. Nothing on the host is changed. With no
-    daemon running, a private one looks at this host. Exit 1 beyond --fail-on.
+    daemon running, a private one looks at this host. --bundle makes the same checks on what a
+    bundle tells of another host. Exit 1 beyond --fail-on.
     """
+    if bundle and (spec or measure):
+        raise CliError("--bundle: wanted without --spec and --measure", Exit.USAGE)
     if deployment and not spec:
         raise CliError("--deployment: wanted together with --spec", Exit.USAGE)
     if tools and not measure:
@@ -110,6 +121,7 @@ def command(  # noqa: PLR0913  one argument for each option
             emit=form or "",
             client_version=version("byteor"),
             approval=read_approval(spec_file, None) if spec_file else b"",
+            captured=_host_facts(bundle) if bundle else b"",
             timeout_s=timeout_s,
         )
     answer["measured"] = json.loads(answer.pop("measured_json") or "null")
@@ -123,6 +135,20 @@ def command(  # noqa: PLR0913  one argument for each option
             items="checks",
         )
     return _verdict(answer, fail_on)
+
+
+def _host_facts(path: str) -> bytes:
+    """Return what a bundle tells of its host; raises CliError 65 where it tells nothing."""
+    from byteorctl.bundle.check import verified
+
+    facts = verified(path).get("host_facts.json")
+    if not facts:
+        raise CliError(
+            f"bundle {path}: seen no host_facts.json; wanted a bundle made with doctor's facts: "
+            "`byteorctl bundle inspect` says why they were left out",
+            Exit.DATA,
+        )
+    return facts
 
 
 def _verdict(answer: Plain, fail_on: str) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from byteorctl.app import App, call_timeout, example, shared_options
+from byteorctl.app import App, call_timeout, example, offline_options, shared_options
 from byteorctl.errors import CliError
 from byteorctl.exit_codes import Exit
 from byteorctl.files import write_whole
@@ -28,16 +28,25 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="Write the JSON document there, whole or not at all.",
 )
+@offline_options
 @call_timeout
 @shared_options
-def command(app: App, run: str, out: str | None, *, timeout_s: float) -> None:
+def command(
+    app: App,
+    run: str,
+    out: str | None,
+    *,
+    offline: bool,
+    config: str | None,
+    timeout_s: float,
+) -> None:
     """Read the state of a run's rings from shared memory.
 
     Of a live, wedged or ended run: capacity, cursor, gating sequences, lag, who holds the ring,
     heartbeats, counters. The document's digest is verified. RUN is an id, or a name that only one
-    live run has.
+    live run has. With no daemon running, or with --offline, it is read from what the daemon left.
     """
-    with app.connect() as client:
+    with app.connect_or_look(offline=offline, config=config) as client:
         document = assemble(client.snapshot_run(run, timeout_s=timeout_s))
     if out is not None:
         write_whole(out, [document], "snapshot")

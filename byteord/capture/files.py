@@ -1,4 +1,4 @@
-"""The files of an incident bundle, from facts that were gathered before. Pure.
+"""The small files of an incident bundle, from facts that were gathered before. Pure.
 
 Owns the names and shapes that other tools read; they are versioned by the manifest. It must not
 read the host, and takes everything that may be secret through a `Redactor`.
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import tomli_w
 
+from byteord.capture.archive import Manifest, Row
+from byteord.capture.entries import BundleFile, Entry
 from byteord.capture.redact import Redactor
+from byteord.capture.snapshot_view import snapshot_view, tuning_view
 from byteord.spec.document import Bare
 from byteord.spec.findings import Collector
 from byteord.spec.kv import infer, parse
@@ -24,8 +26,7 @@ from byteord.spec.model import Scalar
 FORMAT_VERSION = 1
 POLICY_VERSION = 1
 MANIFEST = "manifest.json"
-_EVENT_KEYS = frozenset(["event", "run", "pipeline", "mode", "reason", "state"])
-_EXCEPTION = re.compile(r"([A-Z][A-Za-z]{2,40}(?:Error|Exception|Interrupt|Exit|Warning))(?::|\Z)")
+_EVENT_KEYS = frozenset(["event", "run", "pipeline", "mode", "reason", "state", "bundle"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,31 +63,24 @@ class BundleFacts:
     wait: str
     stage_failure_policy: str
     enforced: bool
-    process: ProcessFacts
+    process: ProcessFacts | None
+    """None: no process is left that could be looked at."""
     snapshot: bytes
     events: Sequence[Mapping[str, Any]] = ()
+    why: str = "asked"
+    """What made it: `asked`, or what it was made for by itself."""
     extra: Mapping[str, bytes] = field(default_factory=dict)
     """Further files by name: `metrics.prom`, `doctor.json`, ..."""
+    stored: Sequence[Entry] = ()
+    """Files that are too large to hold: the slice of the capture, code."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """What is not in it, and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class BundleFile:
-    """One file, and how much it may tell of a host: `public`, `operational` or `payload`."""
-
-    name: str
-    content: bytes
-    sensitivity: str = "operational"
-
-    @property
-    def sha256(self) -> str:
-        """Hex digest of the content."""
-        return hashlib.sha256(self.content).hexdigest()
-
-
-def bundle_files(facts: BundleFacts, redactor: Redactor) -> tuple[BundleFile, ...]:
-    """Return all files, the manifest first, the others by name."""
+def bundle_entries(
+    facts: BundleFacts, redactor: Redactor
+) -> tuple[tuple[Entry, ...], dict[str, str]]:
+    """Return all files but the manifest, by name, and what is left out with the reason."""
     made = {
         "spec.kv": facts.documents.spec_kv,
         "deployment.toml": _deployment(facts.documents.deployment_kv, redactor),
@@ -95,6 +89,7 @@ def bundle_files(facts: BundleFacts, redactor: Redactor) -> tuple[BundleFile, ..
         "policy_audit.json": _policy_audit(facts),
         "environment.json": _environment(facts.process, redactor),
         _snapshot_name(facts.model): _snapshot(facts.snapshot, redactor),
+        "tuning.json": _maybe_json(tuning_view(facts.snapshot, redactor)),
         "events.jsonl": b"".join(to_line(_event(each, redactor)) for each in facts.events),
         **facts.extra,
     }
@@ -102,8 +97,36 @@ def bundle_files(facts: BundleFacts, redactor: Redactor) -> tuple[BundleFile, ..
     for name in [name for name, content in made.items() if not content]:
         del made[name]
         left_out.setdefault(name, "there is none for this run")
-    files = [BundleFile(name, made[name]) for name in sorted(made)]
-    return (_manifest(facts, files, left_out), *files)
+    small: list[Entry] = [BundleFile(name, made[name]) for name in made]
+    entries = sorted([*small, *facts.stored], key=lambda each: each.name)
+    return tuple(entries), left_out
+
+
+def manifest_of(facts: BundleFacts, left_out: Mapping[str, str]) -> Manifest:
+    """Return what makes the manifest once the archive knows the digests."""
+
+    def make(rows: list[Row], lost: dict[str, str]) -> BundleFile:
+        absent = {**left_out, **lost}
+        content = {
+            "format": "byteor-incident-bundle",
+            "format_version": FORMAT_VERSION,
+            "run": facts.run_id,
+            "why": facts.why,
+            "version": facts.version,
+            "files": [
+                {
+                    "name": row.name,
+                    "bytes": row.size,
+                    "sha256": row.sha256,
+                    "sensitivity": row.sensitivity,
+                }
+                for row in rows
+            ],
+            "left_out": [{"name": name, "reason": why} for name, why in sorted(absent.items())],
+        }
+        return BundleFile(MANIFEST, to_json(content), "public")
+
+    return make
 
 
 def to_json(data: Mapping[str, Any]) -> bytes:
@@ -130,6 +153,10 @@ def _flatten(node: Mapping[str, Any], prefix: str, into: dict[str, Scalar]) -> N
             _flatten(value, f"{prefix}{name}.", into)
         elif value != []:
             into[f"{prefix}{name}"] = infer(value) if isinstance(value, Bare) else value
+
+
+def _maybe_json(data: Mapping[str, Any]) -> bytes:
+    return to_json(data) if data else b""
 
 
 def _deployment(kv: bytes, redactor: Redactor) -> bytes:
@@ -174,7 +201,9 @@ def _policy_audit(facts: BundleFacts) -> bytes:
     return to_json(answer)
 
 
-def _environment(process: ProcessFacts, redactor: Redactor) -> bytes:
+def _environment(process: ProcessFacts | None, redactor: Redactor) -> bytes:
+    if process is None:
+        return b""
     return to_json(
         {
             "pid": process.pid,
@@ -198,75 +227,4 @@ def _snapshot_name(model: str) -> str:
 
 
 def _snapshot(document: bytes, redactor: Redactor) -> bytes:
-    """Return the snapshot without what it repeats of configuration, paths, people and payloads."""
-    if not document:
-        return b""
-    snapshot = json.loads(document)
-    plan, run, regions = (snapshot.get(name) or {} for name in ("plan", "run", "regions"))
-    for key in ("code_dirs", "read_dirs", "write_dirs"):
-        plan[key] = [redactor.path(path) for path in plan.get(key) or ()]
-    for role in plan.get("roles") or ():
-        for key in ("options", "config"):
-            role[key] = _tokens(role.get(key) or {}, redactor)
-    for effect in plan.get("effects") or ():
-        effect["target"] = redactor.token(str(effect.get("target", "")))
-    for key in ("principal", "region_directory"):
-        if run.get(key):
-            run[key] = redactor.token(run[key])
-    for failure in (run.get("failure"), regions.get("failure")):
-        _without_words(failure, "message", redactor)
-    for condition in run.get("conditions") or ():
-        if condition.get("type") == "Failed":
-            _without_words(condition, "message", redactor)
-    _without_payloads([*(run.get("roles") or ()), *(regions.get("roles") or ())], redactor)
-    return to_json(snapshot)
-
-
-def _tokens(values: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
-    return {
-        name: redactor.token(value) if isinstance(value, str) else value
-        for name, value in values.items()
-    }
-
-
-def _without_payloads(roles: Sequence[dict[str, Any]], redactor: Redactor) -> None:
-    """Samples of rejected input leave as digests; what stages said of a message as a token."""
-    for role in roles:
-        for error in role.get("errors") or ():
-            _without_words(error, "text", redactor)
-        if role.get("samples"):
-            role["samples"] = {
-                reason: {"sha256": hashlib.sha256(str(sample).encode()).hexdigest()}
-                for reason, sample in role["samples"].items()
-            }
-
-
-def _without_words(said: dict[str, Any] | None, key: str, redactor: Redactor) -> None:
-    """Keep the class of an exception, for it is code; the rest may quote a message."""
-    if said and said.get(key):
-        text = str(said[key])
-        kind = _EXCEPTION.match(text)
-        said[key] = f"{kind[1]}: {redactor.token(text)}" if kind else redactor.token(text)
-
-
-def _manifest(
-    facts: BundleFacts, files: Sequence[BundleFile], left_out: Mapping[str, str]
-) -> BundleFile:
-    rows = [
-        {
-            "name": file.name,
-            "bytes": len(file.content),
-            "sha256": file.sha256,
-            "sensitivity": file.sensitivity,
-        }
-        for file in files
-    ]
-    content = {
-        "format": "byteor-incident-bundle",
-        "format_version": FORMAT_VERSION,
-        "run": facts.run_id,
-        "version": facts.version,
-        "files": rows,
-        "left_out": [{"name": name, "reason": reason} for name, reason in sorted(left_out.items())],
-    }
-    return BundleFile(MANIFEST, to_json(content), "public")
+    return to_json(snapshot_view(document, redactor)) if document else b""

@@ -12,6 +12,7 @@ import hmac
 import re
 from collections.abc import Mapping, Sequence
 
+from byteord.deployment.bundling import is_condition
 from byteord.deployment.keys import DEPLOYMENT_KEYS
 from byteord.deployment.model import AdapterCatalogue
 from byteord.spec.model import Scalar
@@ -101,6 +102,8 @@ class Redactor:
         parts = key.split(".")
         if parts[0] == "adapters" and len(parts) > 2:  # noqa: PLR2004  adapters.NAME.OPTION
             return self._closed_option(".".join(parts[2:]), value, kinds.get(parts[1], ""))
+        if key.startswith("bundle.when."):
+            return is_condition(value)
         row = key_of(DEPLOYMENT_KEYS, key)
         return row is not None and (value in row.choices or bool(_QUANTITY.match(value)))
 

@@ -1,7 +1,7 @@
 """The bundles that this daemon made: archives and, for the host alone, what their tokens stand for.
 
-Owns the directory, how many are kept and how large they may be in all. Blocks; not for the event
-loop. It must not know what is in a bundle.
+Owns the directory, how many are kept and how large they may be in all: the oldest go first. Blocks;
+not for the event loop. It must not know what is in a bundle.
 """
 
 from __future__ import annotations
@@ -11,35 +11,54 @@ import json
 import os
 import re
 import secrets
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from byteord.capture.archive import Archive, write_archive
-from byteord.capture.files import BundleFile
+from byteord.capture.archive import Archive, Manifest, write_archive
+from byteord.capture.entries import Entry
 from byteord.capture.redact import KEY_BYTES
+from byteord.deployment.bundling import BundleLimits
 from byteord.errors import InvalidArgumentError, NotFoundError, ResourceError
 
-BUNDLES_MAX = 16
-BUNDLE_BYTES_MAX = 1 << 30
 _ID = re.compile(r"[0-9a-f-]{1,64}\Z")
+_ROOM_BYTES = 64 << 20
+"""Left on the file system for everything else that the daemon must write."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
-    """A bundle that can be fetched."""
+class Stored:
+    """One bundle of the store."""
 
     id: str
-    archive: Archive
-    files: Sequence[BundleFile]
+    run: str
+    pipeline: str
+    why: str
+    created_unix_ns: int
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What is written beside a bundle."""
+
+    id: str
+    run: str
+    pipeline: str
+    why: str
+    created_unix_ns: int
 
 
 class BundleStore:
     """Bundles in one directory (0700), the oldest given up when there are too many."""
 
-    def __init__(self, directory: str, *, bundles_max: int = BUNDLES_MAX) -> None:
+    def __init__(self, directory: str, limits: BundleLimits | None = None) -> None:
         """Nothing is made before the first bundle."""
-        self._directory = directory
-        self._bundles_max = bundles_max
+        self.directory = directory
+        self.limits = limits or BundleLimits()
+        self._lock = threading.Lock()
 
     @staticmethod
     def new_key() -> bytes:
@@ -47,51 +66,112 @@ class BundleStore:
         return secrets.token_bytes(KEY_BYTES)
 
     def add(
-        self, bundle_id: str, files: Sequence[BundleFile], tokens: Callable[[], dict[str, str]]
-    ) -> Bundle:
+        self,
+        label: Label,
+        entries: Sequence[Entry],
+        manifest: Manifest,
+        tokens: Callable[[], dict[str, str]],
+    ) -> Archive:
         """Write a bundle and its map; raises ResourceError when it is too large or does not fit."""
-        wanted = sum(len(file.content) for file in files)
-        if wanted > BUNDLE_BYTES_MAX:
-            raise ResourceError(
-                f"the bundle would have {wanted:,} bytes; wanted {BUNDLE_BYTES_MAX:,} at most",
-                reason="BUNDLE_TOO_LARGE",
-            )
-        os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        self._make_room()
-        try:
-            archive = write_archive(self._path(bundle_id), files)
-            self._keep_map(bundle_id, tokens())
-        except OSError as error:
-            raise ResourceError(
-                f"{self._directory}: {error.strerror}; {wanted:,} bytes are wanted for the bundle",
-                reason="BUNDLE_NOT_WRITTEN",
-            ) from error
-        return Bundle(bundle_id, archive, files)
+        wanted = sum(entry.size for entry in entries)
+        self._check_size(wanted)
+        with self._lock:
+            try:
+                os.makedirs(self.directory, mode=0o700, exist_ok=True)
+                self._make_room(wanted)
+                archive = write_archive(self._path(label.id, "tar"), entries, manifest)
+                self._keep(label.id, "map.json", tokens())
+                kept = Stored(**asdict(label), size=archive.size, sha256=archive.sha256)
+                self._keep(label.id, "json", asdict(kept))
+            except OSError as error:
+                self._remove(label.id)
+                raise ResourceError(
+                    f"{self.directory}: {error.strerror or error}; {wanted:,} bytes are wanted for "
+                    "the bundle",
+                    reason="BUNDLE_NOT_WRITTEN",
+                ) from error
+        return archive
+
+    def kept(self) -> list[Stored]:
+        """Return what is here, newest first; what cannot be understood is not listed."""
+        found = []
+        for name in self._names(".json"):
+            if not name.endswith(".map.json"):
+                with contextlib.suppress(OSError, ValueError, TypeError):
+                    found.append(self._stored(name.removesuffix(".json")))
+        return sorted(found, key=lambda each: (each.created_unix_ns, each.id), reverse=True)
 
     def path(self, bundle_id: str) -> str:
         """Return where a bundle's archive is; raises NotFoundError."""
         if not _ID.match(bundle_id):
             raise InvalidArgumentError(f"bundle: {bundle_id[:64]!r} is not the id of a bundle")
-        path = self._path(bundle_id)
+        path = self._path(bundle_id, "tar")
         if not os.path.exists(path):
             raise NotFoundError(
-                f"the bundle {bundle_id} is not here; the last {self._bundles_max} are kept"
+                f"the bundle {bundle_id} is not here; the last {self.limits.count} are kept, "
+                "and `byteorctl bundle list` names them"
             )
         return path
 
-    def _path(self, bundle_id: str) -> str:
-        return os.path.join(self._directory, f"{bundle_id}.tar")
+    def _check_size(self, wanted: int) -> None:
+        most = min(self.limits.bundle_bytes, self.limits.total_bytes)
+        if wanted > most:
+            raise ResourceError(
+                f"the bundle would have {wanted:,} bytes; wanted {most:,} at most: take less of "
+                "the capture, for example --last 100000",
+                reason="BUNDLE_TOO_LARGE",
+            )
 
-    def _keep_map(self, bundle_id: str, tokens: dict[str, str]) -> None:
-        path = os.path.join(self._directory, f"{bundle_id}.map.json")
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    def _stored(self, bundle_id: str) -> Stored:
+        with open(self._path(bundle_id, "json"), encoding="utf-8") as file:
+            said: dict[str, Any] = json.load(file)
+        kept = Stored(**said)
+        if kept.id != bundle_id or not os.path.exists(self._path(bundle_id, "tar")):
+            raise ValueError(bundle_id)
+        return kept
+
+    def _path(self, bundle_id: str, suffix: str) -> str:
+        return os.path.join(self.directory, f"{bundle_id}.{suffix}")
+
+    def _names(self, suffix: str) -> list[str]:
+        try:
+            return [name for name in os.listdir(self.directory) if name.endswith(suffix)]
+        except FileNotFoundError:
+            return []
+
+    def _keep(self, bundle_id: str, suffix: str, data: dict[str, Any]) -> None:
+        """Write a file beside the archive, whole or not at all."""
+        temporary = self._path(f".{bundle_id}", suffix)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, 0o600)
         with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
-            json.dump(tokens, file, indent=1, sort_keys=True)
+            json.dump(data, file, indent=1, sort_keys=True)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, self._path(bundle_id, suffix))
 
-    def _make_room(self) -> None:
-        entries = [name for name in os.listdir(self._directory) if name.endswith(".tar")]
-        entries.sort(key=lambda name: os.path.getmtime(os.path.join(self._directory, name)))
-        for name in entries[: max(0, len(entries) - self._bundles_max + 1)]:
-            for gone in (name, name.removesuffix(".tar") + ".map.json"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(os.path.join(self._directory, gone))
+    def _make_room(self, wanted: int) -> None:
+        """Give up the oldest until a bundle of that size may be here, and fits on the disk."""
+        for name in self._names(""):
+            if name.startswith("."):  # of a daemon that died while it wrote
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(self.directory, name))
+        ages = []
+        for name in self._names(".tar"):
+            status = os.stat(os.path.join(self.directory, name))
+            ages.append((status.st_mtime_ns, name.removesuffix(".tar"), status.st_size))
+        total, count = sum(size for _, _, size in ages), len(ages)
+        for _, bundle_id, size in sorted(ages):
+            if count < self.limits.count and total + wanted <= self.limits.total_bytes:
+                break
+            self._remove(bundle_id)
+            total, count = total - size, count - 1
+        info = os.statvfs(self.directory)
+        free = info.f_bavail * info.f_frsize
+        if free < wanted + _ROOM_BYTES:
+            raise OSError(0, f"{free:,} bytes are free and {_ROOM_BYTES:,} must remain")
+
+    def _remove(self, bundle_id: str) -> None:
+        for suffix in ("json", "tar", "map.json"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path(bundle_id, suffix))

@@ -13,6 +13,7 @@ from typing import Any
 
 from byteord.deployment import graph_rules
 from byteord.deployment.adapter_rules import AdapterCheck, client_ends, takes_stdio
+from byteord.deployment.bundling import bundling_of, check_bundling, put_bundling
 from byteord.deployment.capture import (
     Capture,
     capture_of,
@@ -229,6 +230,7 @@ class DeploymentCheck:
         typed = Reader(found).table(DEPLOYMENT_SCHEMA, self.tree)
         check_version(typed, found)
         check_priority(typed["tuning"], found)
+        check_bundling(typed["bundle"], found)
         check_capture(typed, found)
         self.typed = typed
         self._check_hash_key()
@@ -313,6 +315,7 @@ class DeploymentCheck:
         flat.update({f"journals.{name}.directory": path for name, path in journals.items()})
         flat |= flat_capture(self._capture())
         flat |= _flat_actions(self._actions(), self.url_prefixes(), self.certificates)
+        put_bundling(flat, bundling_of(self.typed["bundle"]))
         text = kv.write(flat)
         return Deployment(
             environment=self.environment,

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from byteord.deployment.bundling import BundleLimits
 from byteord.deployment.config_keys import KEYS, KeyProblem, check_tables
 from byteord.deployment.model import Access, ApprovalRules, Authority, Environment, SideEffects
 from byteord.errors import InvalidDocumentError, NotFoundError
@@ -66,6 +67,9 @@ class Config:
     metrics_address: str = ""
     """`host:port`; port 0: any free one; empty: none."""
     log: Log = field(default_factory=Log)
+    bundles: BundleLimits = field(default_factory=BundleLimits)
+    look: Paths | None = None
+    """Where another daemon keeps its runs, which this one only looks at."""
     on_stop: str = "leave"
     """`leave`: runs go on and the next daemon adopts them; `drain`: they are drained first."""
     drain_timeout_s: int = 30
@@ -257,12 +261,21 @@ def _build(values: Mapping[str, Any], source: str) -> Config:
             side_effects=SideEffects(get("effects.side_effects")),
             dry_run=get("effects.dry_run"),
             secrets_dir=get("paths.secrets") or default_secrets(),
+            replay_policy=get("replay.policy"),
+            replay_actions_max=get("replay.actions_max"),
+            replay_input_bytes_max=get("replay.input_bytes_max"),
             **allowed,
         ),
         approvals=ApprovalRules(**{name: get(f"approvals.{name}") for name in _APPROVALS}),
         access=Access(**{name: tuple(get(f"access.{name}")) for name in _ACCESS}),
         metrics_address=get("metrics.address"),
         log=Log(get("log.format"), get("log.level")),
+        bundles=BundleLimits(
+            automatic=get("bundles.automatic"),
+            count=get("bundles.count_max"),
+            total_bytes=get("bundles.total_bytes_max"),
+            bundle_bytes=get("bundles.bundle_bytes_max"),
+        ),
         on_stop=get("on_stop"),
         drain_timeout_s=get("drain_timeout_s"),
         request_ids_max=get("ceilings.request_ids_max"),

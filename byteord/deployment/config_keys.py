@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from byteord.deployment.bundling import BundleLimits
 from byteord.deployment.model import ApprovalRules, Authority
 
 SOCKET_PATH_BYTES_MAX = 107
 SHOWN_MAX = 120
 MODE_MAX = 0o770
 PORT_MAX = 0xFFFF
-_LIMITS, _RULES = Authority(), ApprovalRules()
+_LIMITS, _RULES, _BUNDLES = Authority(), ApprovalRules(), BundleLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +206,24 @@ KEYS: dict[str, Key] = {
             _one_of("allow", "require_approval", "deny_all"),
         ),
         Key("effects.dry_run", "write side effects down instead of doing them", False, _boolean),
+        Key(
+            "replay.policy",
+            "what replays may do: nothing, write effects down, or act where an approval covers it",
+            "dry_run_only",
+            _one_of("disabled", "dry_run_only", "execute"),
+        ),
+        Key(
+            "replay.actions_max",
+            "actions that one replay may attempt",
+            _LIMITS.replay_actions_max,
+            _integer(1, 1_000_000_000),
+        ),
+        Key(
+            "replay.input_bytes_max",
+            "bytes of messages that one replay may take",
+            _LIMITS.replay_input_bytes_max,
+            _integer(1, 1 << 50),
+        ),
         Key("approvals.key_set", "file of the keys whose approvals count", "", _file),
         Key(
             "approvals.signers_staging",
@@ -246,6 +265,7 @@ KEYS: dict[str, Key] = {
         Key("access.operators", "who may start and stop runs, and look", [], _PEOPLE),
         Key("access.approvers", "who may read the audit log, and look", [], _PEOPLE),
         Key("access.admins", "who may do everything", [], _PEOPLE),
+        Key("access.payload", "who may see payloads of messages in replays", [], _PEOPLE),
         Key("allow.code_dirs", "where code of stages may come from", [], _DIRECTORIES),
         Key("allow.read_dirs", "where adapters may read files", [], _DIRECTORIES),
         Key("allow.write_dirs", "where adapters may write files", [], _DIRECTORIES),
@@ -264,6 +284,20 @@ KEYS: dict[str, Key] = {
         Key("ceilings.uploads_max", "inputs fed at once", _LIMITS.uploads_max, _integer(1, 4096)),
         Key("ceilings.watches_max", "watches at once", _LIMITS.watches_max, _integer(1, 65_536)),
         Key("ceilings.request_ids_max", "request ids kept", 10_000, _integer(16, 1_000_000)),
+        Key("bundles.automatic", "let runs make incident bundles by themselves", True, _boolean),
+        Key("bundles.count_max", "bundles kept", _BUNDLES.count, _integer(1, 10_000)),
+        Key(
+            "bundles.total_bytes_max",
+            "bytes of all bundles together",
+            _BUNDLES.total_bytes,
+            _integer(1 << 20, 1 << 50),
+        ),
+        Key(
+            "bundles.bundle_bytes_max",
+            "bytes of one bundle",
+            _BUNDLES.bundle_bytes,
+            _integer(1 << 20, 1 << 50),
+        ),
         Key(
             "shims.keep_ready",
             "have a shim wait for the next run, so that it starts sooner",

@@ -5,6 +5,7 @@ What validation reads by and the reference is printed from.
 
 from __future__ import annotations
 
+from byteord.deployment.bundling import BUNDLE_KEYS
 from byteord.deployment.capture import (
     BUFFER_BYTES_MIN,
     KEEPS,
@@ -428,6 +429,7 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
         minimum=4_096,
         maximum=1 << 28,
     ),
+    *BUNDLE_KEYS,
 )
 
 DEPLOYMENT_SCHEMA = compile_keys(DEPLOYMENT_KEYS)

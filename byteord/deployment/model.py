@@ -322,6 +322,12 @@ class Authority:
     region_bytes_max: int = 8 << 30
     uploads_max: int = 64
     watches_max: int = 256
+    replay_policy: str = "dry_run_only"
+    """`disabled`, `dry_run_only` or `execute`."""
+    replay_actions_max: int = 10_000
+    """Actions that one replay may attempt."""
+    replay_input_bytes_max: int = 128 << 20
+    """Bytes of messages that one replay may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +355,8 @@ class Access:
     operators: tuple[str, ...] = ()
     approvers: tuple[str, ...] = ()
     admins: tuple[str, ...] = ()
+    payload: tuple[str, ...] = ()
+    """Who may see payloads of messages, besides admins."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,6 +231,22 @@ class TuningPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayPlan:
+    """What makes a run a replay, besides its ends."""
+
+    run_id: str
+    """Of the recorded run: part of idempotency keys; empty: it is not known."""
+    sequence_base: int = 0
+    """What is added to a sequence to have the recorded one."""
+    actions_max: int = 0
+    """Attempted actions of all roles together; 0: no limit."""
+    traces: bool = False
+    """Each worker has an area in which one message is followed."""
+    hash_seed: int | None = None
+    """PYTHONHASHSEED of the recorded run; None: it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunPlan:
     """Everything that shim and workers need to know."""
 
@@ -286,6 +302,15 @@ class RunPlan:
     tuning: TuningPlan = field(default_factory=TuningPlan)
     capture: CapturePlan | None = None
     """None: the run is not recorded."""
+    replay: ReplayPlan | None = None
+    """None: an ordinary run."""
+
+    @property
+    def hash_seed(self) -> int | None:
+        """Return PYTHONHASHSEED of its workers; None: any."""
+        if self.capture is not None:
+            return self.capture.hash_seed
+        return self.replay.hash_seed if self.replay is not None else None
 
     def to_json(self) -> str:
         """Return the plan as JSON text."""
@@ -315,6 +340,7 @@ class RunPlan:
         tuning["housekeeping"] = tuple(tuning.get("housekeeping", ()))
         raw["tuning"] = TuningPlan(**tuning)
         raw["capture"] = CapturePlan.from_raw(raw["capture"]) if raw.get("capture") else None
+        raw["replay"] = ReplayPlan(**raw["replay"]) if raw.get("replay") else None
         return cls(**raw)
 
 

@@ -135,6 +135,8 @@ class Look:
 
     def _absent(self, path: str) -> Exception:
         why = self.root.missing(path)
+        if why == "withheld":
+            return UnknownError(f"{path} does not leave its host with a bundle")
         if why == "denied":
             return UnknownError(f"needs the right to read {path} (run as root)")
         return SkippedError(f"{path} is {'not here' if why == 'absent' else 'not readable'}")

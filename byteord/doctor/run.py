@@ -37,6 +37,7 @@ def run_checks(
     root: HostRoot,
     *,
     later: HostRoot | None = None,
+    kernel: Kernel | None = None,
     pause: Callable[[float], None] = time.sleep,
     deadline_s: float = DEADLINE_S,
 ) -> Report:
@@ -47,11 +48,12 @@ def run_checks(
         asked: what the host is to be ready for.
         root: the host, or a captured tree.
         later: the tree that checks which look twice see the second time; None: `root` again.
+        kernel: answers what no file does; None: the one that belongs to `root`.
         pause: waits between the two looks.
         deadline_s: a check that has not answered by then is `unknown`.
     """
     started, unix = time.monotonic(), time.time()
-    kernel = kernel_of(root)
+    kernel = kernel or kernel_of(root)
     probing = [check for check in checks if check.cost == "probe"]
     first = {check.code: _first_look(check, asked, root, kernel) for check in probing}
     begun = time.monotonic()

@@ -26,7 +26,7 @@ from byteord.errors import ByteorError, DeniedError, ResourceError
 from byteord.policy import judge as judging
 from byteord.policy.approvals import Approvals, covered
 from byteord.policy.audit import AuditLog
-from byteord.policy.decide import Question, Verdict, decide
+from byteord.policy.decide import REPLAY_EXECUTE, Question, Verdict, decide
 from byteord.policy.denials import Denials
 from byteord.policy.judge import Judged, judge
 from byteord.policy.needs import AnySpec, needs
@@ -48,6 +48,13 @@ class Asked:
     run_id: str
     credential: bytes = b""
     request_id: str = ""
+    replay: str = ""
+    """Of a replay, its policy: `disabled`, `dry_run_only`, `execute`; empty: an ordinary run."""
+
+    @property
+    def method(self) -> str:
+        """Return the method of the API that asks."""
+        return "Replay" if self.replay else "StartRun"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,8 @@ class Running:
     code: Mapping[str, str]
     principal: str
     credential: bytes = b""
+    replay: bool = False
+    """It is a replay that executes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +138,21 @@ class Governor:
 
         Raises DeniedError: POLICY_DENIED, APPROVAL_REQUIRED, or why the approval does not hold.
         """
+        if asked.replay == "disabled":
+            raise DeniedError(
+                "this daemon replays nothing: replay.policy of its configuration is disabled",
+                reason="POLICY_DENIED",
+            )
         wanted = needs(asked.spec, asked.deployment)
         environment, effects = str(asked.deployment.environment), asked.deployment.effects
-        judged = judge(wanted, environment, effects, None)
+        judged = judge(wanted, environment, effects, None, replay=asked.replay)
         held = None
         if judging.refused(judged, Verdict.REQUIRE_APPROVAL) and asked.credential:
-            held = self._verify(asked, tuple(sorted({need.capability for need in wanted})))
-            judged = judge(wanted, environment, effects, covered(held))
+            wanting = {need.capability for need in wanted} | (
+                {REPLAY_EXECUTE} if asked.replay else set()
+            )
+            held = self._verify(asked, tuple(sorted(wanting)))
+            judged = judge(wanted, environment, effects, covered(held), replay=asked.replay)
         judging.check(judged, environment, self.approvals.signers_min(environment))
         return Grant(judged, held)
 
@@ -152,7 +169,7 @@ class Governor:
                 self.approvals.use(grant.held, asked.run_id)
         except ByteorError as error:
             self._count_refusal(error)
-            self.denied(asked.principal, "StartRun", error, _facts(asked))
+            self.denied(asked.principal, asked.method, error, _facts(asked))
             raise
         self._record_admission(asked, grant)
         return grant
@@ -187,7 +204,7 @@ class Governor:
         return self.approvals.verify(asked.credential, wanted, run_id=asked.run_id, now=self._now())
 
     def _record_admission(self, asked: Asked, grant: Grant) -> None:
-        data = {**_facts(asked), "principal": asked.principal, "method": "StartRun"}
+        data = {**_facts(asked), "principal": asked.principal, "method": asked.method}
         data["decisions"] = [_decision(each) for each in grant.judged]
         if grant.held is not None:
             data |= _approval(grant.held)
@@ -267,6 +284,8 @@ class Governor:
                 Question(
                     environment=run.environment,
                     capability=capability,
+                    mode="replay" if run.replay else "run",
+                    replay_policy="execute" if run.replay else "dry_run_only",
                     dry_run=self.authority.dry_run,
                     side_effects=str(side_effects),
                     approved=covered(held) if held else None,
@@ -286,7 +305,7 @@ class Governor:
             code=run.code,
             environment=run.environment,
             host=self.approvals.host,
-            capabilities=run.capabilities,
+            capabilities=(*run.capabilities, REPLAY_EXECUTE) if run.replay else run.capabilities,
             principal=run.principal,
             counted=False,
         )

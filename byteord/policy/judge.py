@@ -25,9 +25,14 @@ class Judged:
 
 
 def judge(
-    needs: Sequence[Need], environment: str, effects: Effects, approved: Approved | None
+    needs: Sequence[Need],
+    environment: str,
+    effects: Effects,
+    approved: Approved | None,
+    *,
+    replay: str = "",
 ) -> tuple[Judged, ...]:
-    """Return the decision about each need of a run."""
+    """Return the decision about each need of a run; `replay`: the policy, where it is a replay."""
     return tuple(
         Judged(
             need,
@@ -35,6 +40,8 @@ def judge(
                 Question(
                     environment=environment,
                     capability=need.capability,
+                    mode="replay" if replay else "run",
+                    replay_policy=replay or "dry_run_only",
                     dry_run=effects.dry_run,
                     side_effects=str(effects.side_effects),
                     approved=approved,

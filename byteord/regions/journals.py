@@ -80,6 +80,8 @@ def recover(directory: Path) -> Found:
     gap between segments, a foreign file or another version.
     """
     ids = names(directory)
+    if ids and _never_begun(segment_path(directory, ids[-1])):
+        segment_path(directory, ids.pop()).unlink()
     segments: list[tuple[int, int]] = []
     following = 0
     for position, number in enumerate(ids):
@@ -113,6 +115,12 @@ def read(directory: Path) -> list[tuple[int, int, int, bytes]]:
     for number in names(directory):
         found += journal.frames(segment_path(directory, number).read_bytes())
     return found
+
+
+def _never_begun(path: Path) -> bool:
+    """Nothing of a newest segment reached the disk before the host stopped: nothing asked it to."""
+    data = path.read_bytes()
+    return data.count(0) == len(data)
 
 
 def _cut(path: Path, offset: int) -> None:

@@ -1,53 +1,98 @@
 """Incident bundles of this daemon's runs: gathers facts, lets `byteord.capture` make files of them.
 
-Owns where each fact comes from. Gathering reads shared memory, the history and `/proc`; it stops
-nothing. It must not know messages of the API.
+Owns where each fact comes from. Gathering reads shared memory, history, capture and `/proc`;
+it stops nothing. It must not know messages of the API.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from byteord.capture.archive import Row
 from byteord.capture.files import (
     BundleFacts,
-    BundleFile,
     ProcessFacts,
     RunDocuments,
-    bundle_files,
+    bundle_entries,
+    flat_of,
+    manifest_of,
+    to_json,
 )
 from byteord.capture.redact import Redactor
-from byteord.capture.store import BundleStore
+from byteord.capture.slice import SliceWanted, slice_of
+from byteord.capture.store import BundleStore, Label
+from byteord.deployment.bundling import TRIGGERS, Bundling, bundling_from_flat
 from byteord.deployment.describe import describe
-from byteord.errors import InvalidArgumentError
+from byteord.errors import ByteorError, InvalidArgumentError
 from byteord.rpc.control import Control
 from byteord.rpc.facts import byteor_version
 from byteord.rpc.wanted import StartWanted
+from byteord.runs.code_files import NOT_ALLOWED, PREFIX, code_of
 from byteord.runs.manager import RunManager
+from byteord.runs.view import RunView
 from byteord.spec.document import Source
 from byteord.spec.findings import Severity
+from byteord.spec.model import Scalar
 
 CHUNK_BYTES_MAX = 1 << 20
-Extra = Callable[[str], bytes]
-"""Makes a further file for a run id; empty: there is none."""
+ASKED = "asked"
+NO_CAPTURE = "the deployment captures nothing: it has no [capture]"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What further files are made for: a run, its plan, its deployment as keys and values."""
+
+    view: RunView
+    plan: Mapping[str, Any]
+    deployment: Mapping[str, Scalar]
+
+    @property
+    def bundling(self) -> Bundling:
+        """What may leave."""
+        return bundling_from_flat(self.deployment)
+
+
+Extra = Callable[[Subject], Mapping[str, bytes]]
+"""Makes further files by name; an empty one: there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class BundleWanted:
+    """What a bundle is to hold, and why it is made."""
+
+    slice: SliceWanted = field(default_factory=SliceWanted)
+    why: str = ASKED
+    payload: bool = True
+    """Whether payloads may be in it, if the deployment allows them at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class MadeBundle:
-    """A bundle, or with an empty `id` the plan of one."""
+    """A bundle, or with an empty `id` the plan of one, whose rows have no digests."""
 
     id: str
     run_id: str
     size: int
     sha256: str
-    files: Sequence[BundleFile]
+    files: Sequence[Row]
     left_out: Mapping[str, str]
     took_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found at once; the rest takes time."""
+
+    view: RunView
+    facts: BundleFacts
 
 
 class Bundles:
@@ -59,56 +104,92 @@ class Bundles:
         store: BundleStore,
         *,
         events: Callable[[str], Sequence[Mapping[str, Any]]],
+        process: Callable[[RunView], ProcessFacts | None],
         extras: Mapping[str, Extra],
     ) -> None:
-        """Keep the sources; `extras` are further files by name, made when asked."""
+        """Keep the sources; `extras` make further files and are named for people."""
         self._control = control
         self._manager: RunManager = control.manager
-        self._store = store
+        self.store = store
         self._events = events
+        self._process = process
         self._extras = dict(extras)
+        self.written: dict[str, int] = {}
+        """Bundles written, by cause; conditions of deployments under one name."""
+        self.failed = 0
 
-    async def facts(self, run_id: str) -> BundleFacts:
+    async def create(
+        self, run_id: str, bundle_id: str, wanted: BundleWanted, principal: str = ""
+    ) -> MadeBundle:
+        """Make a bundle of a run; an empty id: only its plan. Raises as `RunManager.get`.
+
+        Payloads leave only after the audit log says who took them.
+        """
+        found = await self.facts(run_id)
+        if bundle_id and not await asyncio.to_thread(self._recorded, found, wanted, principal):
+            wanted = replace(wanted, payload=False)
+        return await asyncio.to_thread(self.make, found, bundle_id, wanted)
+
+    def _recorded(self, found: Found, wanted: BundleWanted, principal: str) -> bool:
+        data = {"run": found.view.id, "why": wanted.why, "principal": principal or "byteord"}
+        return self._manager.governor.record("bundle.made", data)
+
+    async def facts(self, run_id: str) -> Found:
         """Return what is known of a run now; raises as `RunManager.get`."""
         view = self._manager.get(run_id)
         documents = self._manager.documents(view.id)
         snapshot = await self._manager.snapshot(view.id)
-        return BundleFacts(
+        plan = json.loads(snapshot).get("plan") or {}
+        environment = str(plan.get("environment") or self._control.authority.environment)
+        facts = BundleFacts(
             run_id=view.id,
             documents=documents,
             validation={"ok": False, "error": "not looked at"},
             version=byteor_version(),
-            environment=str(self._control.authority.environment),
-            model="single_ring",
-            wait="",
-            stage_failure_policy="",
-            enforced=str(self._control.authority.environment) != "dev",
-            process=read_process(),
+            environment=environment,
+            model=str(plan.get("model", "single_ring")),
+            wait=str(plan.get("wait", "")),
+            stage_failure_policy=str(plan.get("failure_policy", "")),
+            enforced=environment != "dev",
+            process=None,
             snapshot=snapshot,
             events=self._events(view.id),
         )
+        return Found(view, facts)
 
-    def make(self, facts: BundleFacts, bundle_id: str) -> MadeBundle:
-        """Make a bundle of `facts`; an empty id: only its plan. Blocks."""
+    def make(self, found: Found, bundle_id: str, wanted: BundleWanted) -> MadeBundle:
+        """Make a bundle of what was found; an empty id: only its plan. Blocks."""
         begun = time.perf_counter_ns()
-        redactor = Redactor(self._store.new_key(), self._control.catalogues.adapters)
-        whole = self._complete(facts)
-        files = bundle_files(whole, redactor)
-        left_out = _left_out(files[0])
+        redactor = Redactor(self.store.new_key(), self._control.catalogues.adapters)
+        facts = self._complete(found, wanted)
+        entries, left_out = bundle_entries(facts, redactor)
+        view = found.view
         if not bundle_id:
-            size = sum(len(file.content) for file in files)
-            took_ns = time.perf_counter_ns() - begun
-            return MadeBundle("", facts.run_id, size, "", files, left_out, took_ns)
-        made = self._store.add(bundle_id, files, lambda: redactor.tokens)
-        archive = made.archive
-        took_ns = time.perf_counter_ns() - begun
+            rows = [Row(each.name, each.size, "", each.sensitivity) for each in entries]
+            size, took_ns = sum(row.size for row in rows), time.perf_counter_ns() - begun
+            return MadeBundle("", view.id, size, "", rows, left_out, took_ns)
+        label = Label(bundle_id, view.id, view.name, facts.why, time.time_ns())
+        manifest = manifest_of(facts, left_out)
+        try:
+            made = self.store.add(label, entries, manifest, lambda: redactor.tokens)
+        except ByteorError:
+            self.failed += 1
+            raise
+        cause = facts.why if facts.why in (ASKED, *TRIGGERS) else "condition"
+        self.written[cause] = self.written.get(cause, 0) + 1
         return MadeBundle(
-            bundle_id, facts.run_id, archive.size, archive.sha256, files, left_out, took_ns
+            bundle_id,
+            view.id,
+            made.size,
+            made.sha256,
+            made.rows,
+            {**left_out, **made.lost},
+            time.perf_counter_ns() - begun,
         )
 
     def chunks(self, bundle_id: str, offset: int) -> Iterator[tuple[int, bytes, bool]]:
         """Yield (offset, bytes, whether it is the last) of an archive; raises NotFoundError."""
-        path = self._store.path(bundle_id)
+        path = self.store.path(bundle_id)
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if offset > size:
@@ -124,25 +205,50 @@ class Bundles:
                 if last:
                     return
 
-    def _complete(self, facts: BundleFacts) -> BundleFacts:
-        """Add what takes time: validation, further files."""
+    def _complete(self, found: Found, wanted: BundleWanted) -> BundleFacts:
+        """Add what takes time: validation, code, capture, further files."""
+        facts, left_out = found.facts, dict(found.facts.left_out)
         plan = json.loads(facts.snapshot).get("plan") or {}
+        kv = facts.documents.deployment_kv
+        subject = Subject(found.view, plan, flat_of(kv) if kv else {})
         extra: dict[str, bytes] = {}
-        left_out = dict(facts.left_out)
         for name, make in self._extras.items():
             try:
-                extra[name] = make(facts.run_id)
+                extra.update(make(subject))
             except Exception as error:  # noqa: BLE001 - a bundle of a sick daemon is wanted most
                 left_out[name] = f"could not be made: {type(error).__name__}"
+        stored = [*_code(subject, extra, left_out), *self._capture(subject, wanted, left_out)]
         return replace(
             facts,
             validation=self._validation(facts.documents),
-            model=str(plan.get("model", "single_ring")),
-            wait=str(plan.get("wait", "")),
-            stage_failure_policy=str(plan.get("failure_policy", "")),
+            process=self._process(found.view),
             extra=extra,
+            stored=stored,
             left_out=left_out,
+            why=wanted.why,
         )
+
+    def _capture(
+        self, subject: Subject, wanted: BundleWanted, left_out: dict[str, str]
+    ) -> list[Any]:
+        directory = capture_directory(subject)
+        if not directory:
+            left_out["capture"] = NO_CAPTURE
+            return []
+        most = self.store.limits.bundle_bytes * 3 // 4
+        try:
+            slice_ = slice_of(
+                directory,
+                replace(wanted.slice, bytes_max=wanted.slice.bytes_max or most),
+                payload=subject.bundling.payload and wanted.payload,
+            )
+        except (OSError, ValueError) as error:
+            left_out["capture"] = f"cannot be read: {getattr(error, 'strerror', '') or error}"
+            return []
+        left_out.update(slice_.left_out)
+        if not wanted.payload:
+            left_out["capture"] = "payloads: the audit log could not be written"
+        return slice_.entries
 
     def _validation(self, documents: RunDocuments) -> dict[str, Any]:
         if not documents.spec_kv:
@@ -160,15 +266,39 @@ class Bundles:
         return {"ok": False, "error": f"{len(errors)} errors: {codes}"}
 
 
+def capture_directory(subject: Subject) -> str:
+    """Return where a run's capture lies; empty: it has none."""
+    planned = subject.plan.get("capture") or {}
+    top = str(planned.get("directory") or subject.deployment.get("capture.directory") or "")
+    if not top:
+        return ""
+    return top if os.path.basename(top) == subject.view.id else os.path.join(top, subject.view.id)
+
+
+def _code(subject: Subject, extra: dict[str, bytes], left_out: dict[str, str]) -> list[Any]:
+    """Return the files of stage code, if the deployment lets it leave, and say what they are."""
+    stages = {
+        str(role["name"]).partition("#")[0]: str(role.get("stage", ""))
+        for role in subject.plan.get("roles") or ()
+        if role.get("stage")
+    }
+    digests = subject.view.code_digests
+    if not digests:
+        left_out[PREFIX] = "no stage of this run loads code"
+        return []
+    if not subject.bundling.code:
+        left_out[PREFIX] = NOT_ALLOWED
+        return []
+    found = code_of(stages, digests, subject.plan.get("code_dirs") or ())
+    left_out.update(found.left_out)
+    extra["code.json"] = to_json({"stages": found.said})
+    return found.entries
+
+
 def _of_spec(said: Mapping[str, Any]) -> dict[str, Any]:
     """Keep of a description what the spec says: the deployment's options are redacted elsewhere."""
     kept = ("name", "model", "spec_sha256", "deployment_sha256", "environment", "ring", "stages")
     return {key: said[key] for key in (*kept, "memory", "limits", "capabilities") if key in said}
-
-
-def _left_out(manifest: BundleFile) -> dict[str, str]:
-    rows = json.loads(manifest.content)["left_out"]
-    return {row["name"]: row["reason"] for row in rows}
 
 
 def read_process(pid: int | None = None) -> ProcessFacts:

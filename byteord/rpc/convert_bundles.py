@@ -1,22 +1,29 @@
-"""Bundles to messages of the API."""
+"""Bundles to messages of the API and back."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from byteor.v1 import bundles_pb2 as pb
 from byteord._cext.stages import crc32c
-from byteord.rpc.bundles import MadeBundle
+from byteord.capture.slice import SliceWanted
+from byteord.capture.store import Stored
+from byteord.rpc.bundles import BundleWanted, MadeBundle
+
+
+def wanted_from_create(request: pb.CreateBundleRequest) -> BundleWanted:
+    """Return what a request asks for."""
+    first = request.from_sequence if request.HasField("from_sequence") else None
+    return BundleWanted(SliceWanted(request.last_messages, request.last_ns, first))
 
 
 def bundle_to_proto(bundle: MadeBundle) -> pb.CreateBundleResponse:
     """Return the answer that describes a bundle."""
     files = [
         pb.BundleFile(
-            name=file.name,
-            size_bytes=len(file.content),
-            sha256=file.sha256,
-            sensitivity=file.sensitivity,
+            name=row.name, size_bytes=row.size, sha256=row.sha256, sensitivity=row.sensitivity
         )
-        for file in bundle.files
+        for row in bundle.files
     ]
     return pb.CreateBundleResponse(
         bundle_id=bundle.id,
@@ -27,6 +34,24 @@ def bundle_to_proto(bundle: MadeBundle) -> pb.CreateBundleResponse:
         left_out=[pb.LeftOut(name=name, reason=why) for name, why in bundle.left_out.items()],
         took_ns=bundle.took_ns,
     )
+
+
+def bundles_to_proto(bundles: Iterable[Stored], run_id: str) -> pb.ListBundlesResponse:
+    """Return the list of what is kept, of one run or (empty) all."""
+    rows = [
+        pb.BundleEntry(
+            bundle_id=each.id,
+            run_id=each.run,
+            pipeline=each.pipeline,
+            why=each.why,
+            created_unix_ns=each.created_unix_ns,
+            size_bytes=each.size,
+            sha256=each.sha256,
+        )
+        for each in bundles
+        if run_id in ("", each.run, each.pipeline)
+    ]
+    return pb.ListBundlesResponse(bundles=rows)
 
 
 def chunk_to_proto(offset: int, data: bytes, end: bool) -> pb.ReadBundleResponse:  # noqa: FBT001  fields of the message

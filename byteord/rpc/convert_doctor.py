@@ -31,6 +31,7 @@ def doctor_from_proto(request: pb.DoctorRequest) -> DoctorWanted:
         emit=request.emit,
         client_version=request.client_version,
         approval=request.approval,
+        captured=request.captured,
     )
 
 

@@ -18,8 +18,17 @@ from byteord.deployment.topology import cpu_list
 from byteord.doctor import attribute, history
 from byteord.doctor.asked import asked_of_plan, asked_of_profile
 from byteord.doctor.emit import FORMS, emit
+from byteord.doctor.kernel import CapturedKernel, LiveKernel
 from byteord.doctor.measure import check_tools, measure
 from byteord.doctor.model import Asked, Daemon, Permission, Report, Result, State
+from byteord.doctor.record import (
+    Facts,
+    RecordedRoot,
+    RecordingKernel,
+    RecordingRoot,
+    facts_from_json,
+    facts_json,
+)
 from byteord.doctor.registry import selected
 from byteord.doctor.run import run_checks
 from byteord.errors import ByteorError, InvalidArgumentError, UnavailableError
@@ -38,6 +47,10 @@ TICK_S = 0.005
 PRIVATE = (
     "a private daemon looked: limits and environment are those of this shell, and no report is kept"
 )
+CAPTURED = (
+    "these are the facts of a bundle: what did not leave its host is unknown, and its times are "
+    "those of then"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +67,8 @@ class DoctorWanted:
     emit: str = ""
     client_version: str = ""
     approval: bytes = b""
+    captured: bytes = b""
+    """Facts of another host, as a bundle has them: they are looked at instead of this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +108,8 @@ class Doctor:
                 reason="FORM_UNKNOWN",
             )
         selected(wanted.groups, wanted.codes)
+        if wanted.captured:
+            return await asyncio.to_thread(self._check_captured, wanted)
         daemon = self._daemon(wanted.client_version)
         asked = await asyncio.to_thread(self._asked, wanted, daemon, principal)
         if wanted.measure or wanted.tools:
@@ -101,6 +118,33 @@ class Doctor:
         if not wanted.groups and not wanted.codes:
             self.last = answer.report
         return answer
+
+    def captured(self, profile: str) -> tuple[Report, bytes]:
+        """Return the report of this host for a profile, and the facts that it was made from."""
+        asked = asked_of_profile(profile, self._control.host(), self._daemon(""))
+        facts = Facts()
+        report = run_checks(
+            selected((), ()),
+            asked,
+            RecordingRoot(facts),
+            later=RecordingRoot(facts, later=True),
+            kernel=RecordingKernel(LiveKernel(), facts.kernel),
+        )
+        return report, facts_json(facts, asked)
+
+    def _check_captured(self, wanted: DoctorWanted) -> DoctorAnswer:
+        """Make the same checks on the facts of a bundle."""
+        facts = facts_from_json(wanted.captured)
+        asked = replace(facts.asked, profile=wanted.profile or facts.asked.profile)
+        report = run_checks(
+            selected(wanted.groups, wanted.codes),
+            asked,
+            RecordedRoot(facts),
+            later=RecordedRoot(facts, later=True),
+            kernel=CapturedKernel(facts.kernel),
+        )
+        emitted = emit(wanted.emit, report, asked) if wanted.emit else ""
+        return DoctorAnswer(report=report, emitted=emitted, notes=[CAPTURED])
 
     async def _measure(self, asked: Asked, tools: Sequence[str]) -> dict[str, Any]:
         if self._measuring.locked():

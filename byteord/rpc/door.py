@@ -48,3 +48,7 @@ class LocalDoor:
     def principal(self, peer: str) -> str:
         """Return who is behind a connection; raise UnauthenticatedError."""
         return self.identities.of(peer).principal
+
+    def sees_payloads(self, peer: str) -> bool:
+        """Tell whether who is behind a connection may see what messages say."""
+        return self._grants.sees_payloads(self.identities.of(peer))

@@ -49,7 +49,10 @@ ROLE_OF_METHOD = {
     "WatchRuns": Role.VIEWER,
     "SnapshotRun": Role.VIEWER,
     "CreateBundle": Role.OPERATOR,
+    "ListBundles": Role.OPERATOR,
     "ReadBundle": Role.OPERATOR,
+    "UploadSource": Role.OPERATOR,
+    "Replay": Role.OPERATOR,
     "Doctor": Role.VIEWER,
     "PrepareApproval": Role.VIEWER,
     "ReadAudit": Role.APPROVER,
@@ -94,6 +97,7 @@ class Grants:
             Role.ADMIN: (*access.admins, "uid:0", f"uid:{owner_uid}"),
         }
         self._members = {role: self._resolve(names) for role, names in given.items()}
+        self._payload = self._resolve(access.payload)
 
     def roles(self, who: Identity) -> frozenset[Role]:
         """Return every role that an identity has."""
@@ -102,6 +106,11 @@ class Grants:
             if who.uid in members.uids or who.gids & members.gids:
                 found |= IMPLIES[role]
         return frozenset(found)
+
+    def sees_payloads(self, who: Identity) -> bool:
+        """Tell whether an identity may see what messages say."""
+        granted = who.uid in self._payload.uids or bool(who.gids & self._payload.gids)
+        return granted or Role.ADMIN in self.roles(who)
 
     def check(self, who: Identity, method: str) -> None:
         """Raise DeniedError (ROLE_MISSING) unless an identity may call a method."""

@@ -20,6 +20,7 @@ from byteor.v1 import control_service_pb2_grpc
 from byteor.v1 import doctor_pb2 as doctor_pb
 from byteor.v1 import documents_pb2 as documents_pb
 from byteor.v1 import governance_pb2 as governance_pb
+from byteor.v1 import replays_pb2 as replays_pb
 from byteor.v1 import runs_pb2 as runs_pb
 from byteord.errors import NotFoundError
 from byteord.rpc import (
@@ -30,6 +31,7 @@ from byteord.rpc import (
     convert_facts,
     convert_governance,
     convert_lanes,
+    convert_replays,
     convert_runs,
     facts,
     paging,
@@ -38,6 +40,7 @@ from byteord.rpc import (
 from byteord.rpc.bundles import Bundles
 from byteord.rpc.control import Control, admission_of
 from byteord.rpc.doctor import Doctor
+from byteord.rpc.replays import Replays
 from byteord.rpc.requests import Request, RequestStore, check_request_id
 from byteord.runs.admission import new_run_id
 from byteord.runs.tap import TapFilter, follow
@@ -51,6 +54,9 @@ class Who(Protocol):
     def principal(self, peer: str) -> str:
         """Return the principal behind a connection."""
 
+    def sees_payloads(self, peer: str) -> bool:
+        """Tell whether who is behind a connection may see payloads."""
+
 
 class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
     """Serves `byteor.v1.ControlService`."""
@@ -60,7 +66,9 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         control: Control,
         requests: RequestStore,
         bundles: Bundles,
+        *,
         doctor: Doctor,
+        replays: Replays,
         who: Who,
     ) -> None:
         self._control = control
@@ -69,6 +77,7 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         self._requests = requests
         self._bundles = bundles
         self._doctor = doctor
+        self._replays = replays
 
     async def Validate(  # noqa: N802  name of the API
         self, request: documents_pb.ValidateRequest, _context: Context
@@ -254,14 +263,21 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
     ) -> bundles_pb.CreateBundleResponse:
         """Make a bundle of a run, once for each request id."""
         principal = self._who.principal(context.peer())
+        wanted = convert_bundles.wanted_from_create(request)
 
         async def create(effect_id: str) -> bundles_pb.CreateBundleResponse:
-            found = await self._bundles.facts(request.run_id)
-            made = await asyncio.to_thread(self._bundles.make, found, effect_id)
+            made = await self._bundles.create(request.run_id, effect_id, wanted, principal)
             return convert_bundles.bundle_to_proto(made)
 
         answer = await self._once("CreateBundle", request, create, principal)
         return bundles_pb.CreateBundleResponse.FromString(answer)
+
+    async def ListBundles(  # noqa: N802  name of the API
+        self, request: bundles_pb.ListBundlesRequest, _context: Context
+    ) -> bundles_pb.ListBundlesResponse:
+        """Return the bundles that are kept."""
+        kept = await asyncio.to_thread(self._bundles.store.kept)
+        return convert_bundles.bundles_to_proto(kept, request.run_id)
 
     async def ReadBundle(  # noqa: N802  name of the API
         self, request: bundles_pb.ReadBundleRequest, _context: Context
@@ -270,6 +286,30 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         chunks = self._bundles.chunks(request.bundle_id, request.offset)
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
             yield convert_bundles.chunk_to_proto(*chunk)
+
+    async def UploadSource(  # noqa: N802  name of the API
+        self, request_iterator: AsyncIterator[replays_pb.UploadSourceRequest], context: Context
+    ) -> replays_pb.UploadSourceResponse:
+        """Take a source to be replayed."""
+        principal = self._who.principal(context.peer())
+        pieces = (convert_replays.piece_from_proto(each) async for each in request_iterator)
+        return convert_replays.uploaded_to_proto(await self._replays.upload(principal, pieces))
+
+    async def Replay(  # noqa: N802  name of the API
+        self, request: replays_pb.ReplayRequest, context: Context
+    ) -> AsyncIterator[replays_pb.ReplayResponse]:
+        """Replay, and stream how far it is; its last answer is what it came to."""
+        self._control.check_up()
+        check_request_id(request.request_id)
+        principal, sees = (
+            self._who.principal(context.peer()),
+            self._who.sees_payloads(context.peer()),
+        )
+        wanted = convert_replays.wanted_from_proto(request)
+        replayed = self._replays.replay(wanted, principal, sees=sees)
+        async with contextlib.aclosing(replayed) as events:
+            async for event in events:
+                yield convert_replays.event_to_proto(event)
 
     async def Doctor(  # noqa: N802  name of the API
         self, request: doctor_pb.DoctorRequest, context: Context

@@ -47,8 +47,15 @@ def check_ceilings(plan: RunPlan, live: Sequence[RunPlan], allowed: Authority) -
         check_ceiling(key, what, seen=seen, more=more, allowed=limit)
 
 
+def code_dirs_of(admission: Admission, authority: Authority) -> tuple[str, ...]:
+    """Return the directories that the code of a run comes from."""
+    job = admission.replay
+    return authority.code_dirs if job is None or job.code_dirs is None else job.code_dirs
+
+
 def asked_of(admission: Admission, run_id: str, digests: Mapping[str, str]) -> Asked:
     """Return a run as the governor is asked about it."""
+    job = admission.replay
     return Asked(
         spec=admission.spec,
         deployment=admission.deployment,
@@ -57,4 +64,5 @@ def asked_of(admission: Admission, run_id: str, digests: Mapping[str, str]) -> A
         run_id=run_id,
         credential=admission.approval,
         request_id=admission.request_id,
+        replay="" if job is None else ("execute" if job.execute else "dry_run_only"),
     )

@@ -34,7 +34,7 @@ def find_runs(regions_root: str) -> list[FoundRun]:
 
     Waits, within reason, for shims that are just starting.
     """
-    found = [_found(directory) for directory in run_directories(regions_root)]
+    found = [found_run(directory) for directory in run_directories(regions_root)]
     deadline = time.monotonic() + _SHIM_LISTENS_S
     for run in found:
         while run.plan is not None and _starting(run.directory) and time.monotonic() < deadline:
@@ -42,7 +42,8 @@ def find_runs(regions_root: str) -> list[FoundRun]:
     return found
 
 
-def _found(directory: str) -> FoundRun:
+def found_run(directory: str) -> FoundRun:
+    """Return the run of a directory, or why it cannot be told."""
     try:
         with open(os.path.join(directory, "plan.json"), encoding="utf-8") as file:
             plan = RunPlan.from_json(file.read())

@@ -129,6 +129,16 @@ def describe_capture(
 
 def conditions(capture: CapturePlan, code: Mapping[str, str]) -> dict[str, Any]:
     """Return what a replay has to have in common with the run for its digests to be comparable."""
+    return {
+        **host_conditions(),
+        "pythonhashseed": capture.hash_seed,
+        "seed": None,
+        "code": dict(code),
+    }
+
+
+def host_conditions() -> dict[str, Any]:
+    """Return those of them that this host and its interpreter make."""
     packages = {each.name: each.version for each in metadata.distributions()}
     return {
         "python": platform.python_version(),
@@ -136,9 +146,6 @@ def conditions(capture: CapturePlan, code: Mapping[str, str]) -> dict[str, Any]:
         "packages": dict(sorted(packages.items())),
         "machine": platform.machine(),
         "cpu_flags": _cpu_flags(),
-        "pythonhashseed": capture.hash_seed,
-        "seed": None,
-        "code": dict(code),
     }
 
 

@@ -66,11 +66,21 @@ def program_digest(name: str, path: str) -> str:
 
 def stage_digest(name: str, kind: str, target: str, code_dirs: Sequence[str]) -> str:
     """Return the digest of the module or library `target` that the stage called `name` loads."""
+    return place_digest(name, code_place(name, kind, target, code_dirs)[1])
+
+
+def place_digest(name: str, path: str) -> str:
+    """Return the digest of a module file, a package's directory or a library."""
+    return "sha256:" + _digest(name, path)
+
+
+def code_place(name: str, kind: str, target: str, code_dirs: Sequence[str]) -> tuple[str, str]:
+    """Return the code directory and the path in it of what the stage called `name` loads."""
     for directory in code_dirs:
         found = _library(directory, target) if kind == "cabi" else _module(directory, target)
         if found is not None:
             _check_links(name, directory, found)
-            return "sha256:" + _digest(name, found)
+            return directory, found
     what = "library" if kind == "cabi" else "module"
     searched = ", ".join(code_dirs) or "none: the daemon's configuration allows no code_dirs"
     raise StageError(
@@ -149,7 +159,7 @@ def _digest(name: str, path: str) -> str:
 
 def _package_digest(name: str, top: str) -> str:
     listing = hashlib.sha256()
-    files = sorted(_package_files(top), key=os.fsencode)
+    files = sorted(package_files(top), key=os.fsencode)
     total = sum(os.lstat(os.path.join(top, file)).st_size for file in files)
     if len(files) > PACKAGE_FILES_MAX or total > PACKAGE_BYTES_MAX:
         raise StageError(
@@ -166,7 +176,8 @@ def _package_digest(name: str, top: str) -> str:
     return listing.hexdigest()
 
 
-def _package_files(top: str) -> Iterator[str]:
+def package_files(top: str) -> Iterator[str]:
+    """Yield the files of a package that its digest covers, relative to its directory."""
     for directory, names, files in os.walk(top):
         names[:] = [each for each in names if each != "__pycache__"]
         links = (each for each in names if os.path.islink(os.path.join(directory, each)))

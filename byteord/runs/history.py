@@ -51,18 +51,25 @@ class History:
     Views stay in memory; snapshots too only where there is no directory.
     """
 
-    def __init__(self, directory: str | None, *, runs_max: int = RUNS_MAX) -> None:
-        """Read what is there; make the directory (0700) if it is missing."""
+    def __init__(
+        self, directory: str | None, *, runs_max: int = RUNS_MAX, look: bool = False
+    ) -> None:
+        """Read what is there; make the directory (0700) if it is missing.
+
+        `look`: it is another daemon's, and nothing in it is changed.
+        """
         self.unreadable: list[str] = []
         """Files that are not histories of this version, with what is wrong."""
         self._directory = directory
+        self._look = look
         self._runs_max = runs_max
         self._views: OrderedDict[str, RunView] = OrderedDict()
         self._snapshots: dict[str, bytes] = {}
         self._documents: dict[str, RunDocuments] = {}
         self._lock = threading.Lock()
         if directory is not None:
-            os.makedirs(directory, mode=0o700, exist_ok=True)
+            if not look:
+                os.makedirs(directory, mode=0o700, exist_ok=True)
             self._read_all(directory)
 
     def views(self) -> list[RunView]:
@@ -120,7 +127,8 @@ class History:
         for name in sorted(os.listdir(directory)):
             path = os.path.join(directory, name)
             if name.startswith("."):
-                os.unlink(path)
+                if not self._look:
+                    os.unlink(path)
             elif name.endswith(".json"):
                 try:
                     found.append(_decode_head(path))
@@ -128,7 +136,7 @@ class History:
                     self.unreadable.append(f"{path}: {error}")
         for view in sorted(found, key=lambda each: (each.ended_unix_ns, each.id)):
             self._views[view.id] = view
-        while len(self._views) > self._runs_max:
+        while len(self._views) > self._runs_max and not self._look:
             self._forget(next(iter(self._views)))
 
     @staticmethod

@@ -39,6 +39,7 @@ from byteord.runs.documents import load_documents
 from byteord.runs.effect_views import acting, effects_view
 from byteord.runs.effects import decode_credential
 from byteord.runs.leftovers import mapping_pids, stop_leftovers
+from byteord.runs.replay_job import ReplayJob
 from byteord.runs.shim_client import (
     ProcessWatch,
     ShimChannel,
@@ -110,6 +111,8 @@ class LiveRun:
         """
         self.plan = plan
         self.facts = facts
+        self.replay: ReplayJob | None = None
+        """What it replays, while this daemon started it; None: an ordinary run."""
         self.directory = ""
         self.documents = RunDocuments()
         self.state = RunState.STARTING
@@ -136,6 +139,8 @@ class LiveRun:
         self._changed = changed
         self._exited = exited
         self._child = 0
+        self._seen_pid = 0
+        """Of another daemon's shim, which is only looked at."""
         self._exit_code: int | None = None
         self._status: ShimStatus | None = None
         self._reader: RunReader | None = None
@@ -203,6 +208,21 @@ class LiveRun:
             return False
         return True
 
+    def observe(self, directory: str, result: ShimStatus | None, *, lives: bool) -> None:
+        """Look at a run of another daemon; `result` is what its shim left, if it has ended."""
+        self.directory = directory
+        self.documents = load_documents(directory)
+        self.attach_reader()
+        self._status = result
+        self._seen_pid = self.facts.shim_pid if lives else 0
+        if result is not None and result.state.terminal:
+            self.state = result.state
+        elif lives:
+            self.state = RunState.RUNNING
+        else:
+            self.state = RunState.FAILED
+            self.given_up = self._shim_died()
+
     def attach_reader(self) -> None:
         """Attach to the regions if they can be trusted; say so in a condition if not."""
         try:
@@ -222,6 +242,7 @@ class LiveRun:
             code=self.facts.code_digests,
             principal=self.facts.principal,
             credential=decode_credential(self.facts.credential),
+            replay=self.plan.replay is not None,
         )
 
     def set_lease(self, lease: Lease) -> None:
@@ -370,7 +391,9 @@ class LiveRun:
         return FailureView("SHIM_DIED", message=f"{message}: {said}" if said else message)
 
     def _failure(self) -> FailureView | None:
-        return self._status.failure if self._status else None
+        if self._status is None:
+            return self.given_up if self.state is RunState.FAILED else None
+        return self._status.failure
 
     def _view(self, state: RunState, failure: FailureView | None, *, light: bool) -> RunView:
         read = (
@@ -399,7 +422,7 @@ class LiveRun:
             roles=() if light else role_views(self.plan, read),
             lanes=() if light else lane_views(read),
             holds=() if light else hold_views(read),
-            shim_pid=self.process.pid if self.process else 0,
+            shim_pid=self.process.pid if self.process else self._seen_pid,
             region_directory=self.directory,
             code_digests=dict(self.facts.code_digests)
             or dict(status.code_digests if status else {}),

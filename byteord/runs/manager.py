@@ -25,7 +25,13 @@ from byteord.errors import (
 )
 from byteord.policy.governor import Governor
 from byteord.regions.create import create_run, remove_run
-from byteord.runs.admission import asked_of, asked_unix_ns, check_ceilings, new_run_id
+from byteord.runs.admission import (
+    asked_of,
+    asked_unix_ns,
+    check_ceilings,
+    code_dirs_of,
+    new_run_id,
+)
 from byteord.runs.adoption import find_runs
 from byteord.runs.captures import begin_capture
 from byteord.runs.clients import RunClients
@@ -38,7 +44,8 @@ from byteord.runs.history import History
 from byteord.runs.host import read_host
 from byteord.runs.journal_dirs import make_directories
 from byteord.runs.live import LiveRun, RunFacts
-from byteord.runs.plan import make_plan, plan_memory_bytes
+from byteord.runs.observed import Observed
+from byteord.runs.plan import plan_memory_bytes, plan_of
 from byteord.runs.shims import ShimReserve, kind_of
 from byteord.runs.steps import Steps
 from byteord.runs.table import RunTable
@@ -70,6 +77,8 @@ class RunSettings:
     regions_root: str = "/dev/shm"  # noqa: S108 - a mount point for shared memory, not a temporary directory
     state_dir: str | None = None
     bound: bool = False
+    observed: Observed | None = None
+    """Runs of another daemon, in place of a history."""
     shims: ShimReserve | None = None
     """Shims that wait for runs; None: each is started with its run."""
     start_timeout_s: float = 60.0
@@ -93,13 +102,18 @@ class RunManager:
         governor: Governor,
         host: Callable[[], HostFacts] = read_host,
         report: Report = _silent,
+        ending: Callable[[LiveRun], None] = lambda _: None,
     ) -> None:
-        """Read the history; nothing else happens yet. `governor` is open."""
+        """Read the history; nothing else happens yet. `governor` is open.
+
+        `ending` is called on a thread when a run has ended and its regions are still there.
+        """
+        self._ending = ending
         self._settings = settings
         self.governor = governor
         self._host = host
         self._report = report
-        self._table = RunTable(History(settings.state_dir))
+        self._table = RunTable(settings.observed or History(settings.state_dir))
         self._live = self._table.live
         self._hub = WatchHub(self._watched, watches_max=settings.authority.watches_max)
         self.steps = Steps()
@@ -160,16 +174,8 @@ class RunManager:
         if self._closing:
             raise UnavailableError("this daemon is going down and starts nothing; ask the next one")
         host = self._host()
-        plan = make_plan(
-            admission.spec,
-            admission.deployment,
-            run_id=admission.run_id or new_run_id(),
-            single_process=admission.single_process,
-            host=host,
-            authority=self._settings.authority,
-            client_input=admission.client_input,
-            client_output=admission.client_output,
-        )
+        run_id = admission.run_id or new_run_id()
+        plan = plan_of(admission, run_id, host, self._settings.authority)
         refuse_degraded(plan, host, plan_memory_bytes(plan))
         self._table.check_new(plan)
         check_ceilings(plan, [each.plan for each in self._live.values()], self._settings.authority)
@@ -180,14 +186,15 @@ class RunManager:
             client_output=admission.client_output,
         )
         run = LiveRun(plan, facts, changed=self._publish, exited=self._exited)
+        run.replay = admission.replay
         self._live[run.id] = run
         return run
 
     async def _begin(self, run: LiveRun, admission: Admission) -> None:
         kind = kind_of(run.plan)
         self._shims.prepare(kind)
-        authority = self._settings.authority
-        digests = await asyncio.to_thread(code_digests, admission.spec.stages, authority.code_dirs)
+        code_dirs = run.plan.code_dirs
+        digests = await asyncio.to_thread(code_digests, admission.spec.stages, code_dirs)
         asked = asked_of(admission, run.id, digests)
         grant = await asyncio.to_thread(self.governor.admit, asked)
         run.facts = replace(
@@ -209,9 +216,12 @@ class RunManager:
         run.documents = RunDocuments(admission.spec.kv, admission.deployment.kv)
         await asyncio.to_thread(begin_capture, run.plan, run.documents, digests)
         await asyncio.to_thread(save_documents, run.directory, run.documents)
+        if admission.replay is not None:
+            await asyncio.to_thread(admission.replay.prepare, run.directory, run.plan)
         if grant.acting:
             await self._leases.renew(run)
-        run.launch(run.directory, self._shims.take(kind), bound=self._settings.bound)
+        bound = self._settings.bound or admission.replay is not None
+        run.launch(run.directory, self._shims.take(kind), bound=bound)
         self._report(
             "run.started", {"run": run.id, "pipeline": run.name, "principal": run.facts.principal}
         )
@@ -296,6 +306,9 @@ class RunManager:
     async def _put_away(self, run: LiveRun) -> None:
         """The shim has gone: keep the last of the run, remove its regions, tell everyone."""
         view, snapshot = await asyncio.to_thread(run.conclude)
+        if run.replay is not None:
+            await asyncio.to_thread(run.replay.harvest, run.directory, run.plan)
+        await asyncio.to_thread(self._ending, run)
         view = replace(view, revision=self._hub.next_revision())
         run.release()
         await self._leases.ended(run, view.effects)
@@ -314,7 +327,13 @@ class RunManager:
         self._clients.run_ended(run, run_error(view))
         self._hub.publish(view)
         reason = view.failure.reason if view.failure else ""
-        self._report("run.ended", {"run": run.id, "state": str(view.state), "reason": reason})
+        ended = {
+            "run": run.id,
+            "state": str(view.state),
+            "reason": reason,
+            "ran": run.ran and run.plan.replay is None,
+        }
+        self._report("run.ended", ended)
         run.started.set()
         run.ended.set()
 
@@ -418,8 +437,8 @@ class RunManager:
 
     async def check(self, admission: Admission) -> None:
         """Raise what `start` would raise about code and policy; nothing is counted."""
-        authority = self._settings.authority
-        digests = await asyncio.to_thread(code_digests, admission.spec.stages, authority.code_dirs)
+        code_dirs = code_dirs_of(admission, self._settings.authority)
+        digests = await asyncio.to_thread(code_digests, admission.spec.stages, code_dirs)
         await asyncio.to_thread(self.governor.check, asked_of(admission, "", digests))
 
     async def close(self) -> None:

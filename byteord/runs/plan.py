@@ -46,6 +46,7 @@ from byteord.deployment.ports import unit_areas
 from byteord.deployment.profiles import strict
 from byteord.runs.captures import capture_plan
 from byteord.runs.journal_dirs import with_absolute_journals
+from byteord.runs.view import Admission
 from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec, Stage
 from byteord.stages.guard.bind import STAGES as GUARDS
@@ -122,6 +123,24 @@ def make_plan(
     )
     tuning = deployment.tuning
     return tuned(plan, tuning, host, strict=strict(tuning, deployment.environment))
+
+
+def plan_of(admission: Admission, run_id: str, host: HostFacts, authority: Authority) -> RunPlan:
+    """Return the plan of an admitted run, or of the replay that it is."""
+    spec, deployment, job = admission.spec, admission.deployment, admission.replay
+    if job is not None:
+        spec, deployment = job.spec(spec), job.deployment(deployment, spec)
+    plan = make_plan(
+        spec,
+        deployment,
+        run_id=run_id,
+        single_process=admission.single_process,
+        host=host,
+        authority=authority,
+        client_input=admission.client_input,
+        client_output=admission.client_output,
+    )
+    return plan if job is None else job.plan(plan, admission.deployment)
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,8 +165,7 @@ def spawn_shim(runs_directory: str, kind: Kind = PLAIN) -> Shim:
 
 def kind_of(plan: RunPlan) -> Kind:
     """Return the shim that a run wants."""
-    seed = plan.capture.hash_seed if plan.capture is not None else None
-    return Kind(numpy=wants_numpy(plan), hash_seed=seed)
+    return Kind(numpy=wants_numpy(plan), hash_seed=plan.hash_seed)
 
 
 def wants_numpy(plan: RunPlan) -> bool:

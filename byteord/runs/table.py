@@ -13,13 +13,14 @@ from byteord.deployment.plan import RunPlan
 from byteord.errors import AlreadyExistsError, NotFoundError, WrongStateError
 from byteord.runs.history import History
 from byteord.runs.live import LiveRun
+from byteord.runs.observed import Observed
 from byteord.runs.view import RunView
 
 
 class RunTable:
     """All runs of one daemon. On its event loop, but for reading `live`."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History | Observed) -> None:
         """Know the ended runs of `history` and no live one."""
         self.history = history
         self.live: dict[str, LiveRun] = {}

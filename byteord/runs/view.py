@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from byteord.deployment.model import Deployment
+from byteord.runs.replay_job import ReplayJob
 from byteord.runs.state import RunState
 from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec
@@ -41,6 +42,8 @@ class Admission:
     """When it was asked for, CLOCK_MONOTONIC: its start counts from then. 0: from its regions."""
     run_id: str = ""
     """From `new_run_id`, for callers that must know it before the run starts; empty: made here."""
+    replay: ReplayJob | None = None
+    """What is replayed; None: an ordinary run."""
 
 
 @dataclass(frozen=True, slots=True)

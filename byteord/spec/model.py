@@ -119,6 +119,11 @@ class Spec:
         """Return its one egress, as a graph returns its several."""
         return (self.egress,)
 
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return both ends, as a graph returns its several."""
+        return (self.ingress, self.egress)
+
 
 @dataclass(frozen=True, slots=True)
 class ConfigKey:

@@ -14,7 +14,7 @@ import platform
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
@@ -73,6 +73,7 @@ class Collector:
         watches: Callable[[], int] = lambda: 0,
         doctor: Callable[[], Report | None] = lambda: None,
         governance: Callable[[], GovernanceSample] = GovernanceSample,
+        bundles: Callable[[], tuple[Mapping[str, int], int]] = lambda: ({}, 0),
     ) -> None:
         """Read nothing yet. All callables are called from the exporter's threads."""
         self._version = version
@@ -81,6 +82,7 @@ class Collector:
         self._watches = watches
         self._doctor = doctor
         self._governance = governance
+        self._bundles = bundles
         self._readers: dict[str, RunReader] = {}
         self._lock = threading.Lock()
         self._scrape_s = 0.0
@@ -104,6 +106,7 @@ class Collector:
     def _sample(self) -> Sample:
         targets = self._runs()
         self._forget({target.id for target in targets})
+        written, failed = self._bundles()
         return Sample(
             version=self._version,
             python=platform.python_version(),
@@ -112,6 +115,8 @@ class Collector:
             watches=self._watches(),
             doctor=self._doctor(),
             governance=self._governance(),
+            bundles=dict(written),
+            bundles_failed=failed,
             daemon=process_stats(os.getpid(), own=True),
             scrape_s=self._scrape_s,
             scrape_errors=self._errors,

@@ -237,6 +237,18 @@ METRICS: tuple[Metric, ...] = (
         "gauge",
         "1 while the audit log can be written; without it side effects stop.",
     ),
+    Metric(
+        "byteor_bundles_written_total",
+        "counter",
+        "Incident bundles that this daemon wrote, by what they were made for: `asked`, `failure`, "
+        "`stall`, `watchdog` or `condition`.",
+        ("reason",),
+    ),
+    Metric(
+        "byteor_bundles_failed_total",
+        "counter",
+        "Incident bundles that were to be made and could not be written.",
+    ),
     Metric("byteor_watches", "gauge", "Open watches of runs."),
     Metric("byteor_grpc_server_started_total", "counter", "Calls that the API began.", ("method",)),
     Metric(

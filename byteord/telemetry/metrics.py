@@ -58,6 +58,9 @@ class Sample:
     watches: int = 0
     doctor: DoctorReport | None = None
     """Of the latest run of all checks."""
+    bundles: Mapping[str, int] = field(default_factory=dict)
+    """Bundles written, by cause."""
+    bundles_failed: int = 0
     governance: GovernanceSample = field(default_factory=GovernanceSample)
     daemon: ProcessStats | None = None
     scrape_s: float = 0.0
@@ -298,7 +301,10 @@ def _governance(page: Page, sample: GovernanceSample) -> None:
 
 
 def _daemon(page: Page, sample: Sample) -> None:
+    for why in ("asked", "failure", "stall", "watchdog", "condition"):
+        _put(page, "byteor_bundles_written_total", f'reason="{why}"', sample.bundles.get(why, 0))
     alone: dict[str, object] = {
+        "byteor_bundles_failed_total": sample.bundles_failed,
         "byteor_watches": sample.watches,
         "byteor_scrape_seconds": _number(sample.scrape_s),
         "byteor_scrape_errors_total": sample.scrape_errors,

@@ -83,6 +83,10 @@ class Worker:
         raised.
         """
         indices = [index for thread in self.worker.threads for index in thread]
+        if self.plan.replay is not None and self.plan.replay.traces:
+            from byteord.worker.replay import follow_trace
+
+            self.handles.append(follow_trace(self.host, self.directory, self.worker.index))
         roles = [
             (self.plan.roles[role], self.plan.units[index])
             for index in indices
@@ -254,11 +258,29 @@ class Worker:
 
         unit = next(unit.index for unit in self.plan.units if role.index in unit.roles)
         return open_action(
-            role, self.plan, unit=unit, control=self.control, journal=self._journal()
+            role,
+            self.plan,
+            unit=unit,
+            control=self.control,
+            journal=self._journal(),
+            budget=self._budget(),
         )
+
+    def _budget(self) -> Any:
+        """Return what is left of the actions that a replay may attempt."""
+        if self.plan.replay is None or not self.plan.replay.actions_max:
+            return None
+        from byteord.stages.actions.budget import ActionBudget
+
+        return ActionBudget(self.directory, self.plan.replay.actions_max)
 
     def _effect(self, role: RolePlan, mode: str) -> bool:
         return any(each.role == role.index and each.mode == mode for each in self.plan.effects)
+
+    def _target_of(self, role: RolePlan) -> str:
+        """Return what an egress would write to, as policy was asked about it."""
+        effect = next(each for each in self.plan.effects if each.role == role.index)
+        return f"{effect.capability.removeprefix('adapter:')} {effect.target}"
 
     def _acts(self, role: RolePlan) -> bool:
         """Tell whether a role is an egress that acts on the outside, which takes a lease."""
@@ -280,9 +302,14 @@ class Worker:
         )
         if role.kind == "egress" and self._effect(role, "record"):
             self._journal().write(
-                "would", role=role.name, sequence=0, key="", target=_target_of(role)
+                "would", role=role.name, sequence=0, key="", target=self._target_of(role)
             )
-            return open_sink("discard", {}, context)
+            if self.plan.replay is None:
+                return open_sink("discard", {}, context)
+        if self.plan.replay is not None:
+            from byteord.worker.replay import open_replay_end
+
+            return open_replay_end(role, context, self.directory)
         return (open_source if role.kind == "ingress" else open_sink)(
             role.adapter, role.options, context
         )
@@ -331,12 +358,6 @@ class Worker:
                     digest,
                     failure["text"],
                 )
-
-
-def _target_of(role: RolePlan) -> str:
-    """Return what an egress would write to, as its options say."""
-    keys = ("connect", "listen", "path")
-    return f"{role.adapter} {next((role.options[k] for k in keys if role.options.get(k)), '')}"
 
 
 def _rings(plan: RunPlan, role: RolePlan) -> list[int]:

@@ -101,6 +101,24 @@ def test_a_second_run_goes_on_behind_a_torn_tail(tmp_path: Path) -> None:
     assert [sequence for sequence, *_ in read(tmp_path / "j")] == list(range(1999))
 
 
+@pytest.mark.timeout(60)
+def test_a_newest_segment_of_which_nothing_reached_the_disk_is_no_corruption(
+    tmp_path: Path,
+) -> None:
+    """With `sync = "none"` a host may stop before even the header is written: it never began."""
+    (tmp_path / "j").mkdir()
+    plan = _plan(tmp_path / "out", _journal(tmp_path / "j"), count=1000)
+    assert run_to_end(plan)[0]["state"] == "completed"
+    lost = segment_path(tmp_path / "j", 1000)
+    lost.write_bytes(bytes(SEGMENT))
+    assert recover(tmp_path / "j").next_sequence == 1000
+    assert not lost.exists()
+    first = segment_path(tmp_path / "j", 0)
+    first.write_bytes(bytes(SEGMENT))
+    with pytest.raises(RegionError, match="does not begin with the mark of a journal"):
+        recover(tmp_path / "j")
+
+
 def test_a_bad_frame_in_the_middle_is_refused_with_its_offset(tmp_path: Path) -> None:
     """Corruption is not cut away: file, offset, and what follows are named; the run fails."""
     (tmp_path / "j").mkdir()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from byteorctl.bundle.archive import BUNDLE_BYTES_MAX, FILE_BYTES_MAX, read_bundle
+from byteorctl.bundle.archive import FILE_BYTES_MAX, read_bundle
 from byteorctl.bundle.check import problems_of
 from byteorctl.bundle.summary import summary
 from byteorctl.errors import CliError
@@ -126,7 +126,7 @@ def test_a_bomb_is_refused_by_what_it_claims(tmp_path: Path) -> None:
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w", format=tarfile.GNU_FORMAT) as tar:
         member = tarfile.TarInfo("big")
-        member.size = min(FILE_BYTES_MAX, BUNDLE_BYTES_MAX) + 1
+        member.size = FILE_BYTES_MAX + 1
         raw.write(member.tobuf(tarfile.GNU_FORMAT))
         tar.offset = raw.tell()
     path = tmp_path / "b"

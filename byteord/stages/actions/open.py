@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from typing import Any
 
 from byteord._cext.batch import PythonStage
@@ -15,12 +16,19 @@ from byteord.deployment.model import ActionLimits
 from byteord.deployment.plan import RolePlan, RunPlan
 from byteord.errors import DeniedError, StageError
 from byteord.secret_files import read_secret
+from byteord.stages.actions.budget import ActionBudget
 from byteord.stages.actions.journal import WOULD, ActionJournal
 from byteord.stages.actions.stage import ActionStage, Actor, Place, idempotency_key
 
 
 def open_action(
-    role: RolePlan, plan: RunPlan, *, unit: int, control: Any, journal: ActionJournal
+    role: RolePlan,
+    plan: RunPlan,
+    *,
+    unit: int,
+    control: Any,
+    journal: ActionJournal,
+    budget: ActionBudget | None = None,
 ) -> PythonStage:
     """Return the stage of `role`, bound; it checks the lease before each action.
 
@@ -36,6 +44,9 @@ def open_action(
     glue = PythonStage(mutates=False, drops=False, resizes=False)
     actor = _actor(kind, target, role, plan, limits) if acts else None
     place = Place(plan.run_id, role.name, role.index, unit, plan.effects_policy)
+    if plan.replay is not None:
+        recorded = plan.replay.run_id or plan.run_id
+        place = replace(place, run_id=recorded, sequence_base=plan.replay.sequence_base)
     stage = ActionStage(
         place,
         actor,
@@ -43,6 +54,7 @@ def open_action(
         control=control,
         journal=journal,
         state_view=glue.state_view,
+        budget=budget,
         target=actor.target if actor is not None else target.partition("?")[0],
     )
     glue.bind(stage)

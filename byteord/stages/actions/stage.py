@@ -20,6 +20,7 @@ from byteord.deployment.actions import COUNTERS
 from byteord.deployment.model import ActionLimits
 from byteord.errors import StageError
 from byteord.stages.actions import journal as lines
+from byteord.stages.actions.budget import ActionBudget
 from byteord.stages.actions.journal import ActionJournal
 from byteord.stages.actions.result import Attempt, backoff_s
 
@@ -53,6 +54,8 @@ class Place:
     unit: int
     policy: str
     """Without a lease: `hold`, `dead_letter` or `stop`."""
+    sequence_base: int = 0
+    """What a replay adds to a sequence to have the recorded one."""
 
 
 def idempotency_key(run_id: str, role: str, sequence: int, content: str) -> str:
@@ -78,11 +81,15 @@ class ActionStage:
         journal: ActionJournal,
         state_view: Any,
         target: str,
+        budget: ActionBudget | None = None,
     ) -> None:
-        """`actor` None: write down what would be done. `state_view` gives the report's memory."""
+        """`actor` None: write down what would be done. `state_view` gives the report's memory.
+
+        `budget`: attempts that a replay may make; None: any number.
+        """
         self._place, self._actor, self._limits = place, actor, limits
         self._control, self._journal, self._state_view = control, journal, state_view
-        self._target = target
+        self._target, self._budget = target, budget
         self._chance = random.Random()  # noqa: S311 - jitter, no secret
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(COUNTERS, 0)
@@ -91,13 +98,14 @@ class ActionStage:
 
     def process(self, batch: Any) -> None:
         """Act on every message of the batch; the first that cannot be done fails the stage."""
-        sequences = list(batch.sequences)
+        base = self._place.sequence_base
+        sequences = [sequence + base for sequence in batch.sequences]
         if not sequences:
             return
         self._journal.begin_batch(self._place.role, sequences[0])
         self._counts = dict.fromkeys(COUNTERS, 0)
         with memoryview(self._state_view()) as area, area.cast("Q") as words:
-            base = list(words[_WORDS_BEFORE : _WORDS_BEFORE + len(COUNTERS)])
+            before = list(words[_WORDS_BEFORE : _WORDS_BEFORE + len(COUNTERS)])
             running: list[tuple[int, Future[str]]] = []
             failed: tuple[int, str] | None = None
             at = 0
@@ -109,11 +117,11 @@ class ActionStage:
                     payload = bytes(batch[at])
                     running.append((at, self._pool.submit(self._one, sequences[at], payload)))
                     at += 1
-                why = self._wait(running[0][1], words, base)
+                why = self._wait(running[0][1], words, before)
                 if why and failed is None:
                     failed = running[0][0], why
                 running.pop(0)
-            self._show(words, base)
+            self._show(words, before)
         if failed is not None:
             batch.payload(failed[0])
             raise StageError(f"{self._target}: {failed[1]}", reason="ACTION_FAILED")
@@ -164,6 +172,9 @@ class ActionStage:
             "bytes": len(payload),
             "sha256": content,
         }
+        if self._budget is not None and not self._budget.take():
+            most = self._budget.most
+            return f"ACTION_LIMIT: the replay has attempted {most:,} actions, its limit"
         if self._actor is None:
             self._journal.write(lines.WOULD, **note)
             self._count("would_have_acted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tomllib
 from pathlib import Path
@@ -12,11 +13,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from byteord.adapters.catalogue import CATALOGUE
-from byteord.capture.archive import write_archive
-from byteord.capture.files import BundleFacts, ProcessFacts, RunDocuments, bundle_files
+from byteord.capture.archive import Row, write_archive
+from byteord.capture.entries import BundleFile
+from byteord.capture.files import (
+    BundleFacts,
+    ProcessFacts,
+    RunDocuments,
+    bundle_entries,
+    manifest_of,
+)
 from byteord.capture.redact import Redactor
-from byteord.capture.store import BundleStore
-from byteord.errors import InvalidArgumentError, NotFoundError
+from byteord.capture.store import BundleStore, Label
+from byteord.deployment.bundling import BundleLimits
+from byteord.errors import InvalidArgumentError, NotFoundError, ResourceError
 from byteord.spec.kv import write
 
 PLANTED = "hunter2-Zq81x"
@@ -34,6 +43,7 @@ DEPLOYMENT: dict[str, Any] = {
     "tuning.pin.1": 3,
     "version": 1,
 }
+KINDS = ("json", "map.json", "tar")
 PLACES = (
     "env value",
     "env name",
@@ -49,6 +59,18 @@ PLACES = (
     "stage configuration",
     "principal",
     "code directory",
+    "journal directory",
+    "schema text",
+    "certificate",
+    "secrets directory",
+    "allowed url",
+    "program argument",
+    "action target",
+    "signer",
+    "lease message",
+    "condition message",
+    "action setting",
+    "bundle condition",
 )
 
 
@@ -65,15 +87,32 @@ def snapshot(planted: dict[str, str]) -> bytes:
             "principal": planted.get("principal", "uid:0"),
             "region_directory": "/dev/shm/byteor-0/1-a",
             "failure": {"message": planted.get("failure message", "ValueError: x")},
-            "conditions": [{"type": "Failed", "message": planted.get("failure message", "x")}],
-            "roles": [dict(role)],
+            "conditions": [
+                {"type": "Failed", "message": planted.get("failure message", "x")},
+                {"type": "RegionsReadable", "message": planted.get("condition message", "x")},
+            ],
+            "roles": [{**role, "stage": f"exec:/bin/true|{planted.get('program argument', 'a')}"}],
+            "effects": {
+                "effects": [{"role": "in", "target": planted.get("action target", "t")}],
+                "signers": [planted.get("signer", "me")],
+                "message": planted.get("lease message", "m"),
+            },
         },
         "plan": {
+            "schemas": [planted.get("schema text", "x")],
+            "ca_text": planted.get("certificate", "x"),
+            "secrets_dir": planted.get("secrets directory", "/etc/x"),
+            "url_prefixes": [planted.get("allowed url", "https://x")],
+            "exec_allowed": [f"/bin/true|{planted.get('program argument', 'a')}"],
+            "actions": {"content_type": planted.get("action setting", "x"), "timeout_ms": 3},
+            "effects": [{"role": 1, "target": planted.get("action target", "t")}],
+            "lanes": [{"journal": {"directory": planted.get("journal directory", "/x")}}],
             "code_dirs": [planted.get("code directory", "/opt/code")],
             "roles": [
                 {
                     "options": {"path": planted.get("adapter option", "/data")},
                     "config": {"contains": planted.get("stage configuration", "x")},
+                    "stage": f"http_post:{planted.get('action target', 't')}",
                 }
             ],
         },
@@ -90,6 +129,8 @@ def facts(place: str = "", secret: str = PLANTED) -> BundleFacts:
         deployment["adapters.in.path"] = secret
     if place == "adapter kind":
         deployment["adapters.in.kind"] = secret
+    if place == "bundle condition":
+        deployment["bundle.when.0"] = secret
     env = {"LANG": "C.UTF-8", "TOKEN": planted.get("env value", "x")}
     if place == "env name":
         env[secret] = "x"
@@ -115,7 +156,13 @@ def facts(place: str = "", secret: str = PLANTED) -> BundleFacts:
 
 def content(given_facts: BundleFacts, key: bytes = KEY) -> dict[str, bytes]:
     """Return the bundle's files by name."""
-    return {file.name: file.content for file in bundle_files(given_facts, Redactor(key, CATALOGUE))}
+    entries, left_out = bundle_entries(given_facts, Redactor(key, CATALOGUE))
+    made = {entry.name: b"".join(entry.pieces()) for entry in entries}
+    rows = [
+        Row(name, len(data), hashlib.sha256(data).hexdigest(), "") for name, data in made.items()
+    ]
+    manifest = manifest_of(given_facts, left_out)(rows, {})
+    return {**made, manifest.name: manifest.content}
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -162,8 +209,9 @@ def test_the_same_facts_give_the_same_bytes(tmp_path: Path) -> None:
     """A bundle depends on its facts and key alone, to the byte of the archive."""
     digests = set()
     for name in ("a.tar", "b.tar"):
-        files = bundle_files(facts(), Redactor(KEY, CATALOGUE))
-        digests.add(write_archive(str(tmp_path / name), files).sha256)
+        entries, left_out = bundle_entries(facts(), Redactor(KEY, CATALOGUE))
+        made = write_archive(str(tmp_path / name), entries, manifest_of(facts(), left_out))
+        digests.add(made.sha256)
     assert len(digests) == 1
 
 
@@ -174,7 +222,12 @@ def test_the_manifest_lists_what_is_there_and_what_is_not() -> None:
     assert {row["name"] for row in manifest["files"]} == made.keys() - {"manifest.json"}
     lost = BundleFacts(**{**facts_fields(), "snapshot": b"", "documents": RunDocuments()})
     left_out = {row["name"] for row in json.loads(content(lost)["manifest.json"])["left_out"]}
-    assert left_out == {"single_ring_snapshot.json", "spec.kv", "deployment.toml"}
+    assert left_out == {
+        "single_ring_snapshot.json",
+        "spec.kv",
+        "deployment.toml",
+        "tuning.json",
+    }
 
 
 def facts_fields() -> dict[str, Any]:
@@ -183,17 +236,47 @@ def facts_fields() -> dict[str, Any]:
     return {name: getattr(usual, name) for name in BundleFacts.__slots__}
 
 
+def kept(store: BundleStore, bundle_id: str, size: int = 10, at: int = 0) -> None:
+    """Put a bundle into a store."""
+    entries = [BundleFile("spec.kv", bytes(size))]
+    label = Label(bundle_id, "run-1", "gen", "asked", at)
+    store.add(label, entries, manifest_of(facts(), {}), lambda: {"redacted:1": "x"})
+
+
 def test_the_store_keeps_the_newest_and_the_map_stays(tmp_path: Path) -> None:
     """Beyond the bound the oldest bundle goes with its map; a map is for the owner alone."""
-    store = BundleStore(str(tmp_path / "bundles"), bundles_max=2)
-    files = bundle_files(facts(), Redactor(KEY, CATALOGUE))
+    store = BundleStore(str(tmp_path / "bundles"), BundleLimits(count=2))
     for number in range(3):
-        store.add(f"b{number}", files, lambda: {"redacted:1": "x"})
+        kept(store, f"b{number}", at=number)
     with pytest.raises(NotFoundError):
         store.path("b0")
     assert Path(store.path("b2")).exists()
-    kept = sorted(path.name for path in (tmp_path / "bundles").iterdir())
-    assert kept == ["b1.map.json", "b1.tar", "b2.map.json", "b2.tar"]
+    names = sorted(path.name for path in (tmp_path / "bundles").iterdir())
+    assert names == [f"b{number}.{kind}" for number in (1, 2) for kind in KINDS]
     assert (tmp_path / "bundles" / "b2.map.json").stat().st_mode & 0o077 == 0
+    assert [each.id for each in store.kept()] == ["b2", "b1"]
     with pytest.raises(InvalidArgumentError):
         store.path("../../etc/passwd")
+
+
+def test_the_store_is_bounded_in_bytes(tmp_path: Path) -> None:
+    """The oldest go until the newest fits; one that never fits is refused, and nothing is lost."""
+    limits = BundleLimits(count=10, total_bytes=100_000, bundle_bytes=60_000)
+    store = BundleStore(str(tmp_path), limits)
+    for number in range(3):
+        kept(store, f"b{number}", size=40_000, at=number)
+    assert [each.id for each in store.kept()] == ["b2", "b1"]
+    with pytest.raises(ResourceError, match="60,001 bytes; wanted 60,000 at most"):
+        kept(store, "b3", size=60_001)
+    assert len(store.kept()) == 2
+
+
+def test_a_torn_store_is_told_from_a_whole_one(tmp_path: Path) -> None:
+    """What a daemon that died left half written is not listed, and goes with the next bundle."""
+    store = BundleStore(str(tmp_path))
+    kept(store, "a")
+    (tmp_path / ".half").write_bytes(b"x")
+    (tmp_path / "c.json").write_text("{}")
+    assert [each.id for each in store.kept()] == ["a"]
+    kept(store, "b")
+    assert not (tmp_path / ".half").exists()

@@ -1,0 +1,1 @@
+"""Replays on this side: sources sent to the daemon, results shown."""

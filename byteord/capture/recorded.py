@@ -1,0 +1,181 @@
+"""What can be replayed, read back: a capture directory of a run, or the directory of a journal.
+
+Owns the reading side of the format that this package's README describes. It trusts no file: names,
+sizes and numbers are checked before they are used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from byteord.errors import DataError, NotFoundError
+from byteord.regions.segments import Recording
+
+CAPTURE = "capture.json"
+CAPTURE_VERSION = 1
+_FILE_BYTES_MAX = 64 << 20
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.#-]{0,127}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEgress:
+    """What left an egress live, as far as it was recorded."""
+
+    count: int
+    sha256: str
+    checkpoints: tuple[tuple[int, str], ...] = ()
+    """(count, digest so far), by count."""
+    messages: str = ""
+    """Directory with every message that left; empty: digests alone were kept."""
+    lost: int = 0
+    """Messages that left and that the digest does not cover."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A source of a replay."""
+
+    kind: str
+    """`capture` or `journal`."""
+    directory: str
+    inputs: Mapping[str, Recording]
+    """By ingress; of a journal one, under an empty name."""
+    live: Mapping[str, LiveEgress] = field(default_factory=dict)
+    """By egress."""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """Directories of recorded choices, by role."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """`capture.json`; empty of a journal."""
+    spec_kv: bytes = b""
+    deployment_kv: bytes = b""
+    code_dir: str = ""
+    """Directory with the stages' code, where the source carries it; empty: it does not."""
+
+    @property
+    def run_id(self) -> str:
+        """Id of the recorded run; empty of a journal."""
+        return str(self.facts.get("run", ""))
+
+    @property
+    def by_rx(self) -> bool:
+        """Tell whether frames say their position in the recorded stream."""
+        return self.kind == "capture"
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether the recorded run came to its own end, so that its totals are final."""
+        return self.facts.get("state") == "completed"
+
+
+def read_recorded(directory: str) -> Recorded:
+    """Return the source that lies in a directory.
+
+    Raises NotFoundError when there is neither a capture nor a journal, DataError (CAPTURE_DAMAGED)
+    for one that cannot be read as what it claims to be.
+    """
+    if os.path.exists(os.path.join(directory, CAPTURE)):
+        return _capture(directory)
+    recording = Recording(directory)
+    if not recording.paths:
+        raise NotFoundError(
+            f"{directory}: neither {CAPTURE} nor a segment (*.seg); wanted the directory of "
+            "a run's capture, or of a journal",
+            reason="NO_CAPTURE",
+        )
+    return Recorded("journal", directory, {"": recording})
+
+
+def _capture(directory: str) -> Recorded:
+    facts = _json(os.path.join(directory, CAPTURE))
+    version = facts.get("capture_v")
+    if version != CAPTURE_VERSION:
+        raise _damaged(CAPTURE, f"capture_v {version!r}; this byteor reads {CAPTURE_VERSION}")
+    return Recorded(
+        kind="capture",
+        directory=directory,
+        inputs={
+            name: Recording(os.path.join(directory, "in", name))
+            for name in _names(facts, "ingresses")
+        },
+        live={name: each for name in _names(facts, "egresses") if (each := _live(directory, name))},
+        choices={
+            name: os.path.join(directory, "choices", name)
+            for name in _names(facts, "choosers")
+            if os.path.isdir(os.path.join(directory, "choices", name))
+        },
+        facts=facts,
+        spec_kv=_bytes(os.path.join(directory, "spec.kv")),
+        deployment_kv=_bytes(os.path.join(directory, "deployment.kv")),
+        code_dir=code if os.path.isdir(code := os.path.join(directory, "code")) else "",
+    )
+
+
+def _live(directory: str, name: str) -> LiveEgress | None:
+    path = os.path.join(directory, "out", f"{name}.json")
+    if not os.path.exists(path):
+        return None
+    raw = _json(path)
+    place = os.path.join(directory, "out", name)
+    try:
+        marks = tuple((int(count), str(digest)) for count, digest in raw.get("checkpoints") or ())
+        live = LiveEgress(
+            count=int(raw["count"]),
+            sha256=str(raw["sha256"]),
+            checkpoints=tuple(sorted((c, d) for c, d in marks if _is_digest(d) and c > 0)),
+            messages=place if os.path.isdir(place) else "",
+            lost=int(raw.get("lost") or 0),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    if not _is_digest(live.sha256):
+        raise _damaged(path, "sha256 is no SHA-256")
+    return live
+
+
+def _is_digest(text: str) -> bool:
+    return len(text) == 64 and all(letter in "0123456789abcdef" for letter in text)  # noqa: PLR2004
+
+
+def _names(facts: Mapping[str, Any], key: str) -> list[str]:
+    rows = facts.get(key) or ()
+    names = [row.get("name") for row in rows if isinstance(row, dict)]
+    for name in names:
+        if not isinstance(name, str) or not _NAME.match(name):
+            raise _damaged(CAPTURE, f"{key}: {name!r} is no name")
+    return [str(name) for name in names]
+
+
+def _json(path: str) -> dict[str, Any]:
+    try:
+        raw = json.loads(_bytes(path))
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"not JSON ({type(error).__name__})") from error
+    if not isinstance(raw, dict):
+        raise _damaged(path, "not a JSON object")
+    return raw
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error)) from error
+    with open(descriptor, "rb") as file:
+        data = file.read(_FILE_BYTES_MAX + 1)
+    if len(data) > _FILE_BYTES_MAX:
+        raise _damaged(path, f"more than {_FILE_BYTES_MAX} bytes")
+    return data
+
+
+def _damaged(path: str, why: str) -> DataError:
+    return DataError(
+        f"capture: {Path(path).name}: seen {why}; wanted a file as it was recorded: get it again",
+        reason="CAPTURE_DAMAGED",
+        details={"file": path},
+    )

@@ -1,0 +1,399 @@
+"""Replays of this daemon: prepared, admitted, run, compared, written down.
+
+Owns the order of these steps, and that an audit is written whatever becomes of a replay. A replay
+is a run like any other while it lives; what to make of what it left is decided in
+`byteord.capture`. It must not know messages of the API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from byteord.capture.divergence import Step, first_to_differ, last_hand, steps_of
+from byteord.capture.replay_audit import replay_audit
+from byteord.capture.verdict import Egress, Reason, egress_of, overall, reasons_of
+from byteord.errors import AlreadyExistsError, ByteorError, ResourceError
+from byteord.rpc import replay_result as results
+from byteord.rpc.control import Control
+from byteord.rpc.replay_prepare import Facts, Prepared, capture_place, prepare, run_place
+from byteord.rpc.replay_sources import Piece, ReplaySources, Uploaded
+from byteord.rpc.replay_trace import Tracer
+from byteord.rpc.replay_wanted import ReplayDone, ReplayProgress, ReplayWanted
+from byteord.runs.admission import new_run_id
+from byteord.runs.captures import host_conditions
+from byteord.runs.replay_job import ReplayJob
+from byteord.runs.view import Admission, RunView
+
+Event = ReplayProgress | ReplayDone
+LOOK_S = 0.2
+AUDITS_MAX = 1000
+_NOT_BEGUN = frozenset({"START_FAILED", "TUNING_DEGRADED", "START_TIMEOUT"})
+
+
+@dataclass(slots=True)
+class _Pass:
+    """One run of a replay that has ended."""
+
+    view: RunView
+    job: ReplayJob
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What was found out about a pass."""
+
+    reasons: list[Reason]
+    egresses: list[Egress]
+    steps: list[Step]
+    difference: results.Difference | None = None
+
+
+@dataclass(slots=True)
+class _Asked:
+    """One call."""
+
+    id: str
+    wanted: ReplayWanted
+    principal: str
+    sees: bool
+    began_unix_ms: int = field(default_factory=lambda: int(time.time() * 1000))
+    facts: Facts = field(default_factory=Facts)
+    actions: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Replays:
+    """Runs replays, one for each call."""
+
+    def __init__(self, control: Control, directory: str) -> None:
+        """Keep audits in `directory`, uploads below it."""
+        self._control = control
+        self._manager = control.manager
+        self._directory = directory
+        self._sources = ReplaySources(
+            os.path.join(directory, "uploads"), uploads_max=control.authority.uploads_max
+        )
+
+    async def upload(self, principal: str, pieces: AsyncIterator[Piece]) -> Uploaded:
+        """Take a source; raises what `ReplaySources.take` raises."""
+        return await self._sources.take(principal, pieces)
+
+    async def replay(
+        self, wanted: ReplayWanted, principal: str, *, sees: bool
+    ) -> AsyncGenerator[Event, None]:
+        """Yield progress, then what it came to; close it to end the replay early.
+
+        `sees`: the caller may see payloads. Raises ByteorError for one that is refused, which is
+        written down too.
+        """
+        asked = _Asked(wanted.request_id, wanted, principal, sees)
+        if not wanted.validate_only:
+            await asyncio.to_thread(self._claim, asked.id)
+        try:
+            yield ReplayProgress("", 0, 0, "reading")
+            directory = await self._place(asked)
+            prepared = await asyncio.to_thread(
+                prepare, self._control, wanted, directory, asked.facts, sees=sees
+            )
+            if wanted.validate_only:
+                await self._manager.check(self._admission(asked, prepared, prepared.job))
+                yield ReplayDone(
+                    {"verdict": "", "selected": prepared.selected, "mode": _mode(asked)}
+                )
+                return
+            async with contextlib.aclosing(self._run(asked, prepared)) as events:
+                async for event in events:
+                    yield event
+        except ByteorError as error:
+            if not wanted.validate_only:
+                await asyncio.to_thread(self._refused, asked, error)
+            error.details.setdefault("replay", asked.id)
+            raise
+        finally:
+            if wanted.source_id:
+                await self._sources.forget(wanted.source_id)
+
+    async def _place(self, asked: _Asked) -> str:
+        wanted = asked.wanted
+        if wanted.source_id:
+            return capture_place(self._sources.directory(wanted.source_id, asked.principal))
+        run_id = self._manager.get(wanted.run_id).id
+        snapshot = json.loads(await self._manager.snapshot(run_id)) if wanted.lane else {}
+        return await asyncio.to_thread(run_place, self._control, run_id, wanted.lane, snapshot)
+
+    # --- running
+
+    async def _run(self, asked: _Asked, prepared: Prepared) -> AsyncGenerator[Event, None]:
+        done: _Pass | None = None
+        async with contextlib.aclosing(self._pass(asked, prepared, prepared.job)) as events:
+            async for event in events:
+                if isinstance(event, _Pass):
+                    done = event
+                else:
+                    yield event
+        assert done is not None  # noqa: S101  a pass ends with itself, or raises
+        asked.actions = results.action_rows(done.job.found, done.job.made)
+        conditions = prepared.conditions(done.view.code_digests, host_conditions(), done.job.made)
+        reasons = reasons_of(prepared.recorded, prepared.surveys, asked.wanted.range, conditions)
+        egresses = self._egresses(asked, prepared, done, reasons)
+        steps = _steps_of(done) if asked.wanted.step is not None else []
+        outcome = _Outcome(reasons, egresses, steps)
+        if not asked.wanted.execute and asked.wanted.step is None:
+            tracer = Tracer(prepared)
+            found = await asyncio.to_thread(tracer.locate, egresses)
+            if found is not None:
+                so_far = _replayed(done.view)
+                yield ReplayProgress(done.view.id, so_far, prepared.selected, "tracing")
+                now, then = await self._traces(asked, prepared, tracer)
+                stage = first_to_differ(now, then) if then else last_hand(now)
+                outcome.difference = replace(found, steps=tuple(now), stage=stage)
+        yield await asyncio.to_thread(self._conclude, asked, prepared, done, outcome)
+
+    async def _traces(
+        self, asked: _Asked, prepared: Prepared, tracer: Tracer
+    ) -> tuple[list[Step], list[Step]]:
+        """Follow the message that differs, by this spec and, if it is another, the recorded."""
+        if tracer.job is None:
+            return [], []
+        now = await self._traced(asked, prepared, tracer.job)
+        if not prepared.spec_changed:
+            return now, []
+        try:
+            recorded = await asyncio.to_thread(
+                prepare,
+                self._control,
+                replace(asked.wanted, spec=None, deployment=None, execute=False, step=None),
+                prepared.recorded.directory,
+                Facts(),
+                sees=asked.sees,
+            )
+            return now, await self._traced(asked, recorded, tracer.again())
+        except ByteorError:
+            return now, []  # the recorded spec does not run here: the trace of this one has to do
+
+    async def _traced(self, asked: _Asked, prepared: Prepared, job: ReplayJob) -> list[Step]:
+        done: _Pass | None = None
+        async with contextlib.aclosing(self._pass(asked, prepared, job)) as events:
+            async for event in events:
+                done = event if isinstance(event, _Pass) else done
+        return _steps_of(done) if done is not None else []
+
+    async def _pass(
+        self, asked: _Asked, prepared: Prepared, job: ReplayJob
+    ) -> AsyncGenerator[ReplayProgress | _Pass, None]:
+        """Run once over the input; the last value is the pass itself."""
+        run_id = new_run_id()
+        admission = replace(self._admission(asked, prepared, job), run_id=run_id)
+        try:
+            await self._control.start(admission)
+        except ByteorError:
+            view = self._ended(run_id)
+            if view is None or not job.found.areas:
+                raise
+        try:
+            async for progress in self._follow(run_id, prepared.selected):
+                yield progress
+        finally:
+            with contextlib.suppress(ByteorError):
+                await self._manager.stop(run_id, "abort")
+        yield _Pass(self._manager.get(run_id), job)
+
+    def _ended(self, run_id: str) -> RunView | None:
+        """Return a run that ended before it was seen running; None: it could not begin."""
+        with contextlib.suppress(ByteorError):
+            view = self._manager.get(run_id)
+            if view.failure is None or view.failure.reason not in _NOT_BEGUN:
+                return view
+        return None
+
+    async def _follow(self, run_id: str, selected: int) -> AsyncGenerator[ReplayProgress, None]:
+        while True:
+            view = self._manager.get(run_id)
+            yield ReplayProgress(run_id, _replayed(view), selected, "replaying")
+            if view.ended:
+                return
+            with contextlib.suppress(TimeoutError, ByteorError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._manager.live(run_id).ended.wait()
+
+    def _admission(self, asked: _Asked, prepared: Prepared, job: ReplayJob) -> Admission:
+        return Admission(
+            spec=prepared.spec,
+            deployment=prepared.deployment,
+            client_output=bool(job.streams),
+            principal=asked.principal,
+            approval=asked.wanted.approval,
+            request_id=asked.id,
+            replay=job,
+        )
+
+    # --- what it came to
+
+    def _egresses(
+        self, asked: _Asked, prepared: Prepared, done: _Pass, reasons: list[Reason]
+    ) -> list[Egress]:
+        """Return every egress with its verdict."""
+        given = asked.wanted.range
+        cut = (
+            any(each.limited for each in prepared.surveys.values()) or asked.wanted.step is not None
+        )
+        ended = done.view.failure is None and prepared.recorded.complete
+        whole = ended and given.whole and not cut
+        live = prepared.recorded.live if given.begins_at_the_start else {}
+        return [
+            egress_of(name, area, live.get(name), comparable=not reasons, whole=whole)
+            for name, area in sorted(done.job.found.areas.items())
+        ]
+
+    def _conclude(
+        self, asked: _Asked, prepared: Prepared, done: _Pass, found: _Outcome
+    ) -> ReplayDone:
+        viewer, view = prepared.viewer, done.view
+        verdict = overall(found.egresses, found.reasons)
+        stopped = results.stopped_by(view, prepared, done.job.found)
+        divergence = None
+        if found.difference is not None:
+            divergence = results.difference_fields(found.difference, viewer)
+        failure = None
+        if view.failure is not None and stopped != "divergence":
+            failure = results.failure_fields(view.failure, prepared)
+        asked.facts.limits["actions_reached"] = stopped == "actions_limit"
+        outcome = results.audit_result(
+            verdict,
+            found.reasons,
+            found.egresses,
+            divergence=divergence,
+            failure=failure,
+            stopped=stopped,
+        )
+        if viewer.allowed and (divergence or found.steps):
+            outcome["payloads_shown_to"] = asked.principal
+        fields: dict[str, Any] = {
+            "replay_id": asked.id,
+            "verdict": str(verdict),
+            "reasons": [{"code": each.code, "message": each.message} for each in found.reasons],
+            "egresses": [results.egress_fields(each) for each in found.egresses],
+            "steps": [results.step_fields(each, viewer) for each in found.steps],
+            "selected": prepared.selected,
+            "replayed": _replayed(view),
+            "elapsed_ns": max((a["elapsed_ns"] for a in done.job.found.areas.values()), default=0),
+            "actions": len([row for row in asked.actions if row["stage"]]),
+            "stopped_by": stopped,
+            "mode": _mode(asked),
+            "audit": self._keep(asked, outcome, None),
+        }
+        if divergence:
+            fields["divergence"] = divergence
+        if failure:
+            fields["failure"] = failure
+        return ReplayDone(fields)
+
+    # --- the audit
+
+    def _claim(self, replay_id: str) -> None:
+        """Take the id of a replay, so that it is started once; AlreadyExistsError."""
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        self._make_room()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            os.close(os.open(self._path(replay_id), flags, 0o600))
+        except FileExistsError:
+            raise AlreadyExistsError(
+                f"the replay {replay_id} was started before; its audit is in the daemon's state "
+                "directory; take a new id for another",
+                reason="REQUEST_ID_REUSED",
+            ) from None
+        except OSError as error:
+            raise ResourceError(
+                f"{self._directory}: {error.strerror}; a replay without an audit does not happen",
+                reason="AUDIT_NOT_WRITABLE",
+            ) from error
+
+    def _refused(self, asked: _Asked, error: ByteorError) -> None:
+        self._keep(asked, None, error)
+
+    def _keep(
+        self, asked: _Asked, outcome: dict[str, Any] | None, error: ByteorError | None
+    ) -> bytes:
+        """Write the audit and its digest into the audit log; return it."""
+        wanted, facts = asked.wanted, asked.facts
+        document = replay_audit(
+            replay_id=asked.id,
+            created_unix_ms=asked.began_unix_ms,
+            bundle_dir=facts.source.get("journal_path") if wanted.source_id else None,
+            spec_sha256=facts.spec_sha256,
+            source=facts.source,
+            policy={
+                "env": facts.environment,
+                "approval_provided": bool(wanted.approval),
+                "mode": _mode(asked),
+                "principal": asked.principal,
+            },
+            actions=asked.actions,
+            limits=facts.limits,
+            result=outcome,
+            refused={"reason": error.reason, "message": error.message} if error else None,
+        )
+        with contextlib.suppress(OSError):
+            _write_synced(self._path(asked.id), document)
+        self._manager.governor.record(
+            "replay.refused" if error else "replay.audit",
+            {
+                "replay": asked.id,
+                "principal": asked.principal,
+                "sha256": hashlib.sha256(document).hexdigest(),
+                "spec_hash": f"sha256:{facts.spec_sha256}",
+                "mode": _mode(asked),
+                "actions": len(asked.actions),
+                "verdict": outcome["verdict"] if outcome else "",
+                "stopped_by": (outcome["stopped_by"] or "") if outcome else "",
+                "payloads_shown": bool(outcome and outcome.get("payloads_shown_to")),
+                "reason": error.reason if error else "",
+            },
+        )
+        return document
+
+    def _path(self, replay_id: str) -> str:
+        return os.path.join(self._directory, f"{replay_id}.json")
+
+    def _make_room(self) -> None:
+        names = [name for name in os.listdir(self._directory) if name.endswith(".json")]
+        names.sort(key=lambda name: os.path.getmtime(os.path.join(self._directory, name)))
+        for name in names[: max(0, len(names) - AUDITS_MAX + 1)]:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self._directory, name))
+
+
+def _steps_of(done: _Pass) -> list[Step]:
+    plan = done.job.made
+    roles = [(role.name, role.stage) for role in plan.roles] if plan is not None else []
+    base = done.job.sequence_base
+    return [
+        replace(step, sequence=step.sequence + base)
+        for step in steps_of(done.job.found.trace, roles)
+    ]
+
+
+def _replayed(view: RunView) -> int:
+    return sum(role.received for role in view.roles if role.kind == "ingress")
+
+
+def _mode(asked: _Asked) -> str:
+    return "execute" if asked.wanted.execute else "dry_run"
+
+
+def _write_synced(path: str, data: bytes) -> None:
+    temporary = f"{path}.new"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+    os.replace(temporary, path)

@@ -1,0 +1,77 @@
+"""The ends of a replay in a worker: captured messages come in, what leaves is digested.
+
+Owns opening them from the plan. What happens to a message is the native side's.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import Any
+
+from byteord._cext.replay import DigestSink, ReplaySource, address_of
+from byteord._cext.worker import Host
+from byteord.adapters.context import OpenContext
+from byteord.deployment.plan import RolePlan
+from byteord.errors import AdapterError
+from byteord.regions.segments import Recording
+
+REPLAY, DIGEST = "replay", "digest"
+
+
+def open_replay_end(role: RolePlan, context: OpenContext, directory: str) -> Any:
+    """Return the source or sink of a replay's endpoint; errors are those of opening its files.
+
+    AdapterError (REPLAY_NOT_RESUMED) in a worker that took over from another: a digest cannot be
+    gone on with.
+    """
+    if context.resume is not None:
+        raise AdapterError(
+            f"adapter {role.name}: its worker died, and a replay is not gone on with: start it "
+            "again",
+            reason="REPLAY_NOT_RESUMED",
+        )
+    if role.kind == "ingress":
+        return _source(role.options)
+    return _sink(role.options, context, directory)
+
+
+def _source(options: dict[str, Any]) -> ReplaySource:
+    return ReplaySource(
+        Recording(options["directory"]).segments,
+        low=options["low"],
+        high=options["high"],
+        origin_ns=options["origin_ns"],
+        speed=options["speed"],
+    )
+
+
+def _sink(options: dict[str, Any], context: OpenContext, directory: str) -> DigestSink:
+    expected = Recording(options["expected"]).segments if options["expected"] else None
+    onward = None
+    if options["onward"]:
+        from byteord.adapters.open import open_sink
+
+        onward = open_sink(options["onward"], options["onward_options"], context)
+    return DigestSink(
+        map_file(os.path.join(directory, options["area"])),
+        inner=onward,
+        expected=expected,
+        stops=options["stops"],
+    )
+
+
+def follow_trace(host: Host, directory: str, worker: int) -> mmap.mmap:
+    """Have the stages of this process leave the message that is followed; keep what is returned."""
+    area = map_file(os.path.join(directory, f"trace-{worker}.bin"))
+    host.trace(address_of(area))
+    return area
+
+
+def map_file(path: str) -> mmap.mmap:
+    """Map a file of the run directory for writing."""
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return mmap.mmap(descriptor, os.fstat(descriptor).st_size)
+    finally:
+        os.close(descriptor)
