@@ -12,7 +12,8 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from byteord._cext.client import WAITS, ClosedError
+from byteord._cext.client import WAITS as _WAITS
+from byteord._cext.client import ClosedError
 from byteord._cext.region import RegionFault
 
 from client_ring cimport (
@@ -103,7 +104,7 @@ cdef class _Shards:
         c.membarrier = c.ring.header.flags & BYTEOR_RUN_MEMBARRIER
         if c.membarrier and byteor_membarrier_register() != 0:
             raise ValueError("this process cannot register for membarrier, which the run's regions say is used")
-        c.wait.kind = WAITS[wait]
+        c.wait.kind = _WAITS[wait]
         c.wait.sleep_ns_max = 1_000_000
         c.role = <byteor_role *> (self.control_map.base + header.section[2] + <size_t> role * sizeof(_sized_role))
         self.own_unit = <byteor_unit *> (units + <size_t> unit * sizeof(_sized_unit))
