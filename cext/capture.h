@@ -58,7 +58,33 @@ _Static_assert(sizeof(byteor_tape_head) == BYTEOR_TAPE_ALIGN, "head of a handing
 _Static_assert(sizeof(byteor_tape_record) == 192, "whole lines");
 _Static_assert(sizeof(byteor_tape_page) <= BYTEOR_TAPE_PAGE, "one page");
 
-enum byteor_tape_kind { BYTEOR_TAPE_IN = 1, BYTEOR_TAPE_FOLLOW = 2, BYTEOR_TAPE_OUT = 3 };
+enum byteor_tape_kind {
+    BYTEOR_TAPE_IN = 1,     /* what the unit's source gives */
+    BYTEOR_TAPE_FOLLOW = 2, /* what a client published in the ring that the unit's stages work on */
+    BYTEOR_TAPE_OUT = 3,    /* what the unit's sink takes */
+    BYTEOR_TAPE_CHOICES = 4,
+    BYTEOR_TAPE_LANE = 5    /* what a role of a LaneGraph takes from the ports in `ports`, which a client fills */
+};
+
+/* What a role was free to do. Everything else it does follows from its input. */
+enum byteor_choice_kind {
+    BYTEOR_CHOICE_TAKE = 1,  /* `count` messages in a row came from input `source` */
+    BYTEOR_CHOICE_ROUTE = 2, /* `count` messages in a row went to output `source` */
+    BYTEOR_CHOICE_KEEP = 3,  /* output `source`, which drops, had room for `count` in a row */
+    BYTEOR_CHOICE_DROP = 4,  /* it had none for `count` */
+    BYTEOR_CHOICE_BATCH = 5, /* a stage was called with `source` messages, 0 for the end, when the clock showed `count` */
+    BYTEOR_CHOICE_MISS = 6   /* input `source`, which is lossy, lost `count` before the next message */
+};
+
+typedef struct byteor_choice {
+    uint32_t kind;
+    uint32_t source;
+    uint64_t count;
+} byteor_choice;
+
+#define BYTEOR_CHOICES_MAX 255u /* of one head */
+
+_Static_assert(sizeof(byteor_choice) == 16, "padded as messages are");
 
 /* The unit's end of a tape. */
 typedef struct byteor_tape {
@@ -72,15 +98,25 @@ typedef struct byteor_tape {
     uint32_t kind;             /* enum byteor_tape_kind */
     uint32_t member;           /* whose stream it is */
     uint32_t waits;            /* for room, else what finds none is lost */
+    uint32_t behind;           /* the recorder is: nothing is handed over until half of the tape is free */
+    uint32_t choices;          /* behind the head that is open */
+    uint32_t refusing;         /* some choice of this batch found no room: none of them is of use */
+    byteor_tape_head *open;    /* NULL: none */
+    uint64_t base;             /* what `committed` was after the last commit */
+    uint64_t taken;            /* of BYTEOR_TAPE_LANE: messages so far */
+    uint64_t ports;            /* bit per port that reads */
 } byteor_tape;
 
-#define BYTEOR_TAPES_MAX 16u
+#define BYTEOR_TAPES_MAX 24u
 
 /* The tapes of one unit; NULL where there is none. */
 typedef struct byteor_capture {
     byteor_tape *in;     /* of its ingress */
     byteor_tape *follow; /* of the client that fills the ring which its stages take from */
     byteor_tape *out;    /* of its egress */
+    byteor_tape *lane[BYTEOR_MEMBERS_MAX];    /* of the client that fills an input of a role */
+    byteor_tape *choices[BYTEOR_MEMBERS_MAX]; /* of its roles */
+    uint32_t choosers;
     uint32_t count;
     byteor_tape tape[BYTEOR_TAPES_MAX];
 } byteor_capture;
@@ -116,11 +152,17 @@ static inline uint64_t byteor_tape_limit(byteor_tape *t, uint64_t count, uint32_
     return byteor_tape_free(t, wanted) < wanted ? 0 : count;
 }
 
-/* Where `wanted` bytes can be written in one piece, at t->next; NULL: no room. One head is left free behind them. */
+/* Where `wanted` bytes can be written in one piece, at t->next; NULL: no room. One head is left free behind them. A tape
+ * that was full takes nothing until half of it is free: few long gaps are worth more than many, and cost less. */
 static inline byteor_tape_head *byteor_tape_reserve(byteor_tape *t, uint64_t wanted) {
+    if (t->behind && byteor_tape_free(t, t->bytes / 2) < t->bytes / 2) return NULL;
+    t->behind = 0;
     uint64_t to_end = t->bytes - t->next % t->bytes, pad = to_end < wanted ? to_end : 0;
     uint64_t all = wanted + pad + BYTEOR_TAPE_ALIGN;
-    if (byteor_tape_free(t, all) < all) return NULL;
+    if (byteor_tape_free(t, all) < all) {
+        t->behind = !t->waits;
+        return NULL;
+    }
     if (pad) {
         byteor_tape_head *head = byteor_tape_at(t, t->next);
         *head = (byteor_tape_head){.stamp = t->next + 1, .bytes = (uint32_t)pad};
@@ -192,6 +234,74 @@ static inline void byteor_tape_messages(byteor_tape *t, const byteor_ring *ring,
     BYTEOR_KILL_POINT(27);
 }
 
+/* --- choices ---------------------------------------------------------------------------------------------------- */
+
+static inline void byteor_choices_seal(byteor_tape *t, uint64_t messages) {
+    byteor_tape_head *head = t->open;
+    if (head == NULL) return;
+    head->first = t->base;
+    head->messages = messages;
+    head->count = t->choices;
+    byteor_tape_close(t, head, sizeof *head + t->choices * sizeof(byteor_choice));
+    t->open = NULL;
+    t->choices = 0;
+}
+
+/* Note a choice; `runs`: with the one before it, if that is the same. */
+static inline void byteor_choose(byteor_tape *t, uint32_t kind, uint32_t source, uint64_t count, int runs) {
+    if (t->refusing || count + (uint64_t)!runs == 0) return;
+    if (t->choices == BYTEOR_CHOICES_MAX) byteor_choices_seal(t, 0); /* goes on behind another head */
+    if (t->open == NULL) {
+        t->open = byteor_tape_reserve(t, sizeof(byteor_tape_head) + BYTEOR_CHOICES_MAX * sizeof(byteor_choice));
+        t->refusing = t->open == NULL;
+        if (t->refusing) return;
+    }
+    byteor_choice *list = (byteor_choice *)(void *)(t->open + 1);
+    byteor_choice *last = t->choices ? &list[t->choices - 1] : NULL;
+    if (runs && last && last->kind == kind && last->source == source) last->count += count;
+    else list[t->choices++] = (byteor_choice){.kind = kind, .source = source, .count = count};
+}
+
+/* The batch is taken back, and with it what was chosen in it. */
+static inline void byteor_choices_take_back(byteor_capture *c) {
+    for (uint32_t i = 0; c->choosers && i < c->count; i++) {
+        byteor_tape *t = &c->tape[i];
+        if (t->kind != BYTEOR_TAPE_CHOICES) continue;
+        t->next = byteor_load_relaxed64(&t->ring->producer->cursor);
+        t->open = NULL;
+        t->choices = t->refusing = 0;
+    }
+}
+
+/* Whether there is room for the choices of another batch, where it is waited for. */
+static inline int byteor_choices_ready(byteor_capture *c) {
+    for (uint32_t i = 0; c->choosers && i < c->count; i++) {
+        byteor_tape *t = &c->tape[i];
+        if (t->kind == BYTEOR_TAPE_CHOICES && t->waits && byteor_tape_free(t, t->bytes / 2) < t->bytes / 2) return 0;
+    }
+    return 1;
+}
+
+/* --- commit ----------------------------------------------------------------------------------------------------- */
+
+/* Before a commit: what was chosen on the way to it, made whole. */
+static inline void byteor_capture_seal(byteor_capture *c) {
+    for (uint32_t i = 0; c->choosers && i < c->count; i++) {
+        byteor_tape *t = &c->tape[i];
+        if (t->kind != BYTEOR_TAPE_CHOICES) continue;
+        if (t->refusing) {
+            t->next = byteor_load_relaxed64(&t->ring->producer->cursor);
+            t->open = NULL;
+            t->choices = t->refusing = 0;
+            byteor_count(&t->page->refused, *t->committed - t->base);
+        } else if (t->open == NULL) {
+            continue; /* there was nothing to choose: the next head speaks of these messages too */
+        }
+        byteor_choices_seal(t, *t->committed - t->base);
+        t->base = *t->committed;
+    }
+}
+
 /* After a commit: what it says, made visible. */
 static inline void byteor_capture_show(byteor_capture *c) {
     for (uint32_t i = 0; i < c->count; i++) {
@@ -213,6 +323,7 @@ static inline void byteor_tape_recover(byteor_tape *t) {
         walked += head->bytes;
     }
     t->next = at;
+    t->base = *t->committed;
     t->tail = byteor_load_acquire64(&t->ring->cells[0].sequence);
 }
 

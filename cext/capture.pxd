@@ -30,9 +30,10 @@ cdef extern from "capture_drain.h" nogil:
         uint32_t kind
         uint32_t member
         uint32_t waits
+        uint64_t ports
     ctypedef struct byteor_capture:
         uint32_t count
-        byteor_tape tape[16]
+        byteor_tape tape[24]
     ctypedef struct byteor_journal_writer:
         int error_number
         char error_text[640]
@@ -50,6 +51,7 @@ cdef extern from "capture_drain.h" nogil:
         uint64_t sample_every
         uint64_t checkpoint_at
         uint32_t digests
+        uint32_t choices
         uint32_t waits
     void byteor_tape_view(byteor_tape *t, byteor_ring *ring)
     void byteor_drain_open(byteor_drain *d)

@@ -7,7 +7,7 @@ Owns no format: that is `capture.h`, and `journal.h` for what the recorder write
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint64_t, uintptr_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -43,7 +43,8 @@ from layout cimport (
     byteor_ring_view,
 )
 
-KINDS = {"in": 1, "follow": 2, "out": 3}
+KINDS = {"in": 1, "follow": 2, "out": 3, "choices": 4, "lane": 5}
+CHOICES = {1: "take", 2: "route", 3: "keep", 4: "drop", 5: "batch", 6: "miss"}
 STATES = ("ok", "disk_full", "failed")
 NOTHING, SOME, CHECKPOINT, WAITS, NONSENSE = range(5)
 _EVERY = 2**64 - 1
@@ -70,19 +71,20 @@ cdef class UnitCapture:
     cdef byteor_capture *capture
 
     def __cinit__(self, tapes):
-        """Lay them out: (kind, member, address of the ring, whether it waits for room) of each."""
+        """Lay them out: (kind, member, address of the ring, whether it waits for room, bits of ports) of each."""
         cdef byteor_tape *tape
         if len(tapes) > BYTEOR_TAPES_MAX:
             raise ValueError(f"a unit writes at most {BYTEOR_TAPES_MAX} tapes")
         self.capture = <byteor_capture *> calloc(1, sizeof(byteor_capture))
         if self.capture == NULL:
             raise MemoryError
-        for index, (kind, member, ring, waits) in enumerate(tapes):
+        for index, (kind, member, ring, waits, ports) in enumerate(tapes):
             tape = &self.capture.tape[<size_t> index]
             byteor_tape_view(tape, <byteor_ring *> <uintptr_t> ring)
             tape.kind = KINDS[kind]
             tape.member = member
             tape.waits = waits
+            tape.ports = ports
         self.capture.count = len(tapes)
 
     def __dealloc__(self):
@@ -97,10 +99,11 @@ cdef class UnitCapture:
 cdef _stats(byteor_ring *ring, byteor_tape *tape):
     cdef byteor_tape_page *page = tape.page
     cdef byteor_tape_record *record = &page.record[byteor_load_relaxed32(&page.selector) & 1]
+    cdef uint32_t state = byteor_load_relaxed32(&page.state)
     cdef uint64_t tail = byteor_load_relaxed64(&record.tail)
     cdef uint64_t head = byteor_load_acquire64(&ring.producer.cursor)
     return {
-        "state": STATES[min(byteor_load_relaxed32(&page.state), BYTEOR_TAPE_FAILED)],
+        "state": STATES[state if state < 3 else 2],
         "seen": byteor_load_relaxed64(&record.next),
         "kept": byteor_load_relaxed64(&record.kept),
         "bytes": byteor_load_relaxed64(&record.bytes),
@@ -149,7 +152,7 @@ cdef class Drain:
     cdef object keep
 
     def __cinit__(self, int fd, *, journal=None, uint64_t sequence=0, uint64_t appended=0, uint64_t sample_every=1,
-                  bint digests=False, bint waits=False):
+                  bint digests=False, bint choices=False, bint waits=False):
         """Go on where the tape says. `journal`: the JournalWriter to keep messages with, None: only their digest.
 
         `sequence`: of the next frame; `appended`: the journal has all messages before this position.
@@ -164,6 +167,7 @@ cdef class Drain:
         self.drain.appended = appended
         self.drain.sample_every = sample_every
         self.drain.digests = digests
+        self.drain.choices = choices
         self.drain.waits = waits
         self.drain.checkpoint_at = _EVERY
         byteor_store_relaxed32(&self.drain.tape.page.state, 0)

@@ -24,6 +24,7 @@ void byteor_drain_open(byteor_drain *d) {
     const byteor_tape_page *page = d->tape.page;
     d->work = page->record[byteor_load_relaxed32(&page->selector) & 1u];
     if (d->work.hashed == 0 && d->work.hash_bytes == 0) sha256_start(d->work.hash);
+    d->ahead = d->sequence > d->work.kept ? d->sequence - d->work.kept : 0;
     d->work.kept = d->sequence;
     show(d);
 }
@@ -89,13 +90,12 @@ static void lose(byteor_drain *d, uint64_t messages, int disk) {
     d->gap_open = 1;
 }
 
-/* One message into the journal; 0, or -1 when it must not be lost and cannot be written. */
-static int keep(byteor_drain *d, const byteor_slot *slot, uint64_t position, uint64_t unix_ns) {
+/* One frame into the journal; 0, or -1 when it must not be lost and cannot be written. `messages`: that are lost with it. */
+static int keep(byteor_drain *d, const byteor_slot *slot, uint64_t position, uint64_t messages, uint64_t unix_ns) {
     byteor_journal_writer *w = d->writer;
-    if (position < d->appended || position % d->sample_every) return 0;
     if (unix_ns < d->retry_unix_ns) {
         if (d->waits) return -1;
-        lose(d, 1, 1);
+        lose(d, messages, 1);
         return 0;
     }
     w->error_number = 0;
@@ -103,7 +103,7 @@ static int keep(byteor_drain *d, const byteor_slot *slot, uint64_t position, uin
         d->retry_unix_ns = unix_ns + RETRY_NS;
         byteor_store_relaxed32(&d->tape.page->state, BYTEOR_TAPE_DISK_FULL);
         if (d->waits) return -1;
-        lose(d, 1, 1);
+        lose(d, messages, 1);
         return 0;
     }
     if (d->retry_unix_ns) {
@@ -132,12 +132,43 @@ static int take(byteor_drain *d, const byteor_tape_head *head, gathered *g, uint
         at += (BYTEOR_SLOT_HEADER_BYTES + slot->length + 15u) & ~15u;
         if (position < work->next) continue; /* it came before */
         if (d->digests && work->hashed == d->checkpoint_at) return BYTEOR_DRAINED_CHECKPOINT;
-        if (d->writer && keep(d, slot, position, unix_ns) != 0) return BYTEOR_DRAINED_WAITS;
+        int kept = d->writer && position >= d->appended && position % d->sample_every == 0;
+        if (kept && keep(d, slot, position, 1, unix_ns) != 0) return BYTEOR_DRAINED_WAITS;
         if (!d->writer) d->gap_open = 0;
         if (d->digests) digest_message(work, g, slot);
         work->next = position + 1;
     }
     return BYTEOR_DRAINED_SOME;
+}
+
+/* The choices behind a head become one frame: its time is the number of messages that they were made for. */
+static int take_choices(byteor_drain *d, const byteor_tape_head *head, uint64_t unix_ns) {
+    struct {
+        byteor_slot slot;
+        byteor_choice choice[BYTEOR_CHOICES_MAX];
+    } frame;
+    uint64_t bytes = head->count * sizeof(byteor_choice);
+    if (head->count > BYTEOR_CHOICES_MAX || bytes > head->bytes - sizeof *head) return BYTEOR_DRAINED_NONSENSE;
+    if (head->first > d->work.next) {
+        lose(d, head->first - d->work.next, 0);
+        d->work.next = head->first;
+    }
+    if (d->ahead) {
+        d->ahead--;
+    } else {
+        memset(&frame.slot, 0, sizeof frame.slot);
+        frame.slot.length = (uint16_t)bytes;
+        frame.slot.time_ns = head->messages;
+        memcpy(frame.choice, head + 1, bytes);
+        if (keep(d, &frame.slot, head->first, head->messages, unix_ns) != 0) return BYTEOR_DRAINED_WAITS;
+    }
+    d->work.next += head->messages;
+    return BYTEOR_DRAINED_SOME;
+}
+
+static int take_head(byteor_drain *d, const byteor_tape_head *head, gathered *g, uint64_t unix_ns) {
+    if (head->count == 0) return BYTEOR_DRAINED_SOME;
+    return d->choices ? take_choices(d, head, unix_ns) : take(d, head, g, unix_ns);
 }
 
 static const byteor_tape_head *next_head(const byteor_drain *d, uint64_t cursor) {
@@ -156,7 +187,7 @@ int byteor_drain_step(byteor_drain *d, uint64_t budget, uint64_t unix_ns) {
     short_ones.bytes = 0;
     while (d->work.tail != cursor && (int64_t)(until - d->work.tail) > 0) {
         const byteor_tape_head *head = next_head(d, cursor);
-        outcome = head ? take(d, head, &short_ones, unix_ns) : BYTEOR_DRAINED_NONSENSE;
+        outcome = head ? take_head(d, head, &short_ones, unix_ns) : BYTEOR_DRAINED_NONSENSE;
         if (outcome != BYTEOR_DRAINED_SOME) break;
         d->work.tail += head->bytes;
         if (d->work.tail - d->shown_tail < SHOWN_BYTES) continue;

@@ -27,7 +27,9 @@ typedef struct byteor_drain {
     uint64_t checkpoint_at;        /* messages in the digest at which to stop */
     uint64_t retry_unix_ns;        /* no try to write before */
     uint32_t digests;
+    uint32_t choices; /* what lies on the tape is choices: one frame for what is behind a head */
     uint32_t waits;
+    uint64_t ahead;   /* frames that the journal has and the record does not know */
     uint32_t gap_open; /* the last message was lost */
     uint64_t shown_tail;
 } byteor_drain;

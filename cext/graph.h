@@ -37,6 +37,7 @@ typedef struct byteor_rx_port {
     uint32_t end_taken; /* this turn: its end is the next thing in it */
     uint64_t position;  /* this turn: next sequence to look at */
     uint64_t progress;  /* as read before this turn looked at the ring */
+    uint64_t noted;     /* missed messages that are among the choices */
 } byteor_rx_port;
 
 typedef struct byteor_tx_port {
@@ -49,6 +50,8 @@ typedef struct byteor_tx_port {
     uint64_t gate;      /* cached */
     uint64_t progress;  /* what its ring will show after the commit */
     uint64_t end;       /* sequence of the end slot, BYTEOR_NO_SEQUENCE until it is written */
+    byteor_tape *choices; /* of a port that drops, in a run that is recorded; NULL */
+    uint32_t number;      /* among the outputs of its role */
 } byteor_tx_port;
 
 typedef struct byteor_graph_member {
@@ -62,6 +65,9 @@ typedef struct byteor_graph_member {
     uint32_t large_state; /* its state is logged, not double-buffered */
     uint32_t staged; /* what comes in may be longer than what may go out: it works outside any ring */
     uint64_t key_offset, key_length;
+    byteor_tape *choices; /* NULL: it is not recorded */
+    byteor_tape *lane;
+    uint32_t picks;  /* which input the next message comes from does not follow from the messages */
 } byteor_graph_member;
 
 /* One message at hand: where it lies, and where its port stands once it is taken. */

@@ -128,6 +128,51 @@ static inline void byteor_graph_resume_journal(byteor_graph *g, byteor_tx_port *
     if (offset) (void)byteor_journal_resume(w, *byteor_tx_word(g, port, BYTEOR_TX_SEGMENT), offset); /* an error shows at the next flush */
 }
 
+/* Messages that came in by the ports of a lane so far: neither ends nor what was passed over. */
+static inline uint64_t byteor_lane_taken(byteor_graph *g, uint64_t ports) {
+    uint64_t taken = 0;
+    for (uint32_t r = 0; r < g->rx_count; r++) {
+        const byteor_rx_port *port = &g->rx[r];
+        if (!(ports >> r & 1u)) continue;
+        uint64_t position = *byteor_rx_word(g, port, BYTEOR_RX_POSITION), end = byteor_load_acquire64(&port->ring->producer->end_sequence);
+        taken += position - (end != BYTEOR_NO_SEQUENCE && position == end + 1);
+        taken -= *byteor_rx_word(g, port, BYTEOR_RX_MISSED) + *byteor_rx_word(g, port, BYTEOR_RX_NONSENSE);
+    }
+    return taken;
+}
+
+/* Whether what a role takes next does not follow from the messages alone. */
+static inline uint32_t byteor_member_picks(const byteor_graph *g, const byteor_graph_member *gm) {
+    uint32_t picks = gm->rx_count > 1 && gm->pick != BYTEOR_PICK_ORDERED;
+    for (uint32_t k = 0; k < gm->rx_count; k++) picks |= g->rx[gm->rx_first + k].cell < 0;
+    return picks;
+}
+
+/* The words are read back: which tapes belong to which roles and ports. */
+static inline void byteor_graph_recover_capture(byteor_unit_runtime *u) {
+    byteor_graph *g = u->graph;
+    byteor_capture *c = u->capture;
+    if (c == NULL) return;
+    for (uint32_t i = 0; i < c->count; i++)
+        if (c->tape[i].kind == BYTEOR_TAPE_LANE) c->tape[i].taken = byteor_lane_taken(g, c->tape[i].ports);
+    byteor_recover_capture(u);
+    for (uint32_t m = 0; m < u->member_count; m++) {
+        byteor_graph_member *gm = &g->member[m];
+        gm->lane = c->lane[m];
+        gm->choices = c->choices[m];
+        gm->picks = gm->choices && byteor_member_picks(g, gm);
+        for (uint32_t t = 0; t < gm->tx_count; t++) {
+            g->tx[gm->tx_first + t].number = t;
+            g->tx[gm->tx_first + t].choices = g->tx[gm->tx_first + t].drops ? gm->choices : NULL;
+        }
+        if (gm->dead_letter != BYTEOR_NO_PORT) {
+            g->tx[gm->dead_letter].number = gm->tx_count;
+            g->tx[gm->dead_letter].choices = g->tx[gm->dead_letter].drops ? gm->choices : NULL;
+        }
+        for (uint32_t k = 0; k < gm->rx_count; k++) g->rx[gm->rx_first + k].noted = *byteor_rx_word(g, &g->rx[gm->rx_first + k], BYTEOR_RX_MISSED);
+    }
+}
+
 /* A new process takes the unit over: complete what was committed, take back what was not. */
 static inline void byteor_graph_recover(byteor_unit_runtime *u) {
     byteor_graph *g = u->graph;
@@ -146,7 +191,7 @@ static inline void byteor_graph_recover(byteor_unit_runtime *u) {
             if (u->source && port->progress > u->work.time_last) u->work.time_last = port->progress;
         }
     }
-    byteor_recover_capture(u);
+    byteor_graph_recover_capture(u);
     byteor_graph_show(u);
     byteor_graph_show_counters(u);
 }

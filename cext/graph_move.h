@@ -26,6 +26,7 @@ static inline int byteor_route_work_queue(byteor_graph *g, const byteor_graph_me
     }
     if (chosen == BYTEOR_NO_PORT) return 0;
     *place = (chosen + 1) % gm->tx_count;
+    if (gm->choices) byteor_choose(gm->choices, BYTEOR_CHOICE_ROUTE, chosen, 1, 1);
     return byteor_tx_offer(g, &g->tx[gm->tx_first + chosen], slot);
 }
 
@@ -138,6 +139,7 @@ static inline int byteor_ingress_turn(byteor_unit_runtime *u, uint32_t command, 
         for (int i = 0; i < count; i++) byteor_tx_append(g, port, byteor_graph_staged(g, (uint32_t)i));
     else
         *byteor_tx_word(g, port, lost ? BYTEOR_TX_FULL : BYTEOR_TX_POSITION) += (uint64_t)count;
+    if (port->choices) byteor_choose(port->choices, lost ? BYTEOR_CHOICE_DROP : BYTEOR_CHOICE_KEEP, port->number, (uint64_t)count, 1);
     port->progress = u->work.time_last;
     g->changed = 1;
     return 1;

@@ -215,6 +215,12 @@ static inline void byteor_take_ordered(byteor_graph *g, const byteor_graph_membe
     }
 }
 
+/* Messages that may be taken in, where the recorder is waited for. */
+static inline uint64_t byteor_lane_limit(const byteor_graph *g, const byteor_graph_member *gm, uint64_t limit) {
+    if (gm->lane == NULL) return limit;
+    return byteor_tape_limit(gm->lane, limit, g->staging_bytes + (uint32_t)sizeof(byteor_tape_head));
+}
+
 /* Collect up to `limit` messages for member m; what is taken is up to byteor_accept. */
 static inline void byteor_gather(byteor_unit_runtime *u, uint32_t m, uint64_t limit) {
     byteor_graph *g = u->graph;
@@ -222,10 +228,32 @@ static inline void byteor_gather(byteor_unit_runtime *u, uint32_t m, uint64_t li
     g->entry_count = 0;
     g->failed_payload = NULL;
     for (uint32_t k = 0; k < gm->rx_count; k++) byteor_rx_open(g, &g->rx[gm->rx_first + k]);
-    limit = byteor_least(limit, g->entry_max);
+    limit = byteor_lane_limit(g, gm, byteor_least(limit, g->entry_max));
+    if (limit == 0) g->no_room = 1;
     if (gm->pick == BYTEOR_PICK_ORDERED) byteor_take_ordered(g, gm, limit);
     else if (gm->pick == BYTEOR_PICK_PRIORITY) byteor_take_priority(g, gm, limit);
     else byteor_take_fair(g, gm, limit);
+}
+
+/* What a lossy input lost before the messages at hand, and which inputs these come from. */
+static inline void byteor_note_picks(byteor_graph *g, const byteor_graph_member *gm, uint32_t first, uint32_t count) {
+    for (uint32_t k = 0; k < gm->rx_count; k++) {
+        byteor_rx_port *port = &g->rx[gm->rx_first + k];
+        uint64_t missed = port->cell < 0 ? *byteor_rx_word(g, port, BYTEOR_RX_MISSED) : port->noted;
+        byteor_choose(gm->choices, BYTEOR_CHOICE_MISS, k, missed - port->noted, 1);
+        port->noted = missed;
+    }
+    for (uint32_t i = first; i < first + count; i++) byteor_choose(gm->choices, BYTEOR_CHOICE_TAKE, g->entry[i].port - gm->rx_first, 1, 1);
+}
+
+/* What came from a client, as it came. */
+static inline void byteor_record_lane(byteor_graph *g, byteor_tape *t, uint32_t first, uint32_t count) {
+    for (uint32_t i = first; i < first + count; i++) {
+        const byteor_entry *entry = &g->entry[i];
+        if (!(t->ports >> entry->port & 1u)) continue;
+        byteor_tape_messages(t, g->rx[entry->port].ring, (const uint8_t *)entry->slot, 1, t->taken, 0);
+        t->taken++;
+    }
 }
 
 /* The first `count` messages at hand are dealt with. */
@@ -233,6 +261,8 @@ static inline void byteor_accept(byteor_unit_runtime *u, uint32_t m, uint32_t fi
     byteor_graph *g = u->graph;
     const byteor_graph_member *gm = &g->member[m];
     if (count == 0) return;
+    if (gm->picks) byteor_note_picks(g, gm, first, count);
+    if (gm->lane) byteor_record_lane(g, gm->lane, first, count);
     for (uint32_t i = first; i < first + count; i++) *byteor_rx_word(g, &g->rx[g->entry[i].port], BYTEOR_RX_POSITION) = g->entry[i].next;
     if (gm->rx_count > 1) g->word[gm->place_word] = (g->entry[first + count - 1].port - gm->rx_first + 1) % gm->rx_count;
     g->changed = 1;

@@ -109,6 +109,7 @@ static inline int byteor_stage_over(byteor_unit_runtime *u, uint32_t m, uint8_t 
         if (g->member[m].large_state) byteor_graph_log_undo(u, mark);
         return -1;
     }
+    if (g->member[m].choices && !member->builtin) byteor_choose(g->member[m].choices, BYTEOR_CHOICE_BATCH, is_end ? 0 : count, now, 0);
     if (member->state_bytes && !g->member[m].large_state) g->state_changed |= (uint64_t)1 << m;
     byteor_histogram_add(&role->service, after - now, 1);
     byteor_count(&role->batches, 1);
@@ -128,6 +129,7 @@ static inline void byteor_pack_in_place(byteor_graph *g, byteor_tx_port *port, u
         to++;
     }
     *byteor_tx_word(g, port, BYTEOR_TX_POSITION) += live;
+    if (port->choices) byteor_choose(port->choices, BYTEOR_CHOICE_KEEP, port->number, live, 1);
 }
 
 /* A message to every output of a stage; where there is no room the lane drops, or room was taken before. */

@@ -67,10 +67,12 @@ static inline int byteor_tx_offer(byteor_graph *g, byteor_tx_port *port, const b
     if (byteor_tx_room(g, port, 1)) {
         byteor_tx_claim(g, port, 1);
         byteor_tx_put(g, port, slot);
+        if (port->choices) byteor_choose(port->choices, BYTEOR_CHOICE_KEEP, port->number, 1, 1);
         return 1;
     }
     if (!port->drops) return 0;
     byteor_tx_lost(g, port, BYTEOR_TX_FULL);
+    if (port->choices) byteor_choose(port->choices, BYTEOR_CHOICE_DROP, port->number, 1, 1);
     return 1;
 }
 

@@ -245,6 +245,7 @@ static inline void byteor_adapter_record_store(byteor_adapter_record *record, co
 static inline void byteor_commit(byteor_unit_runtime *u) {
     uint32_t inactive = 1u - (u->unit->selector & 1u);
     byteor_record *record = &u->unit->record[inactive];
+    if (u->capture) byteor_capture_seal(u->capture);
     u->work.commits++;
     byteor_record_words(&record->position, &u->work.position, offsetof(byteor_record, member) / sizeof(uint64_t));
     byteor_record_words(&record->member[0].received, &u->work.member[0].received, u->member_count * BYTEOR_MEMBER_WORDS);
@@ -335,10 +336,19 @@ static inline void byteor_recover_capture(byteor_unit_runtime *u) {
     if (c == NULL) return;
     for (uint32_t i = 0; i < c->count; i++) {
         byteor_tape *t = &c->tape[i];
-        t->committed = t->kind == BYTEOR_TAPE_FOLLOW ? &u->work.position : &u->work.member[t->member].received;
+        int by_slots = t->kind == BYTEOR_TAPE_FOLLOW || (t->kind == BYTEOR_TAPE_CHOICES && u->kind == BYTEOR_UNIT_RING);
+        t->committed = by_slots ? &u->work.position : &u->work.member[t->member].received;
         if (t->kind == BYTEOR_TAPE_IN) c->in = t;
         if (t->kind == BYTEOR_TAPE_FOLLOW) c->follow = t;
         if (t->kind == BYTEOR_TAPE_OUT) c->out = t;
+        if (t->kind == BYTEOR_TAPE_LANE) {
+            c->lane[t->member] = t;
+            t->committed = &t->taken; /* made right by who knows the ports */
+        }
+        if (t->kind == BYTEOR_TAPE_CHOICES) {
+            c->choices[t->member] = t;
+            c->choosers++;
+        }
     }
     byteor_capture_recover(c);
 }

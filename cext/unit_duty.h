@@ -129,6 +129,7 @@ static inline void byteor_finish_batch(byteor_unit_runtime *u, uint32_t count, i
 static inline void byteor_take_back(byteor_unit_runtime *u) {
     const byteor_record *record = &u->unit->record[u->unit->selector & 1u];
     for (uint32_t m = u->first_stage; m < u->stage_end; m++) u->work.member[m] = record->member[m];
+    if (u->capture) byteor_choices_take_back(u->capture);
     byteor_pending_undo(u);
 }
 
@@ -406,6 +407,7 @@ static inline int byteor_ingress_batch(byteor_unit_runtime *u, uint32_t command,
 
 static inline int byteor_ring_batch(byteor_unit_runtime *u, uint32_t command, uint32_t most, int timed, uint32_t *took) {
     *took = 0;
+    if (u->capture && !byteor_choices_ready(u->capture)) return BYTEOR_DUTY_NO_ROOM;
     return u->source ? byteor_ingress_batch(u, command, most, timed, took) : byteor_follow_batch(u, most, timed, took);
 }
 

@@ -27,6 +27,7 @@ static inline int byteor_graph_duty(byteor_unit_runtime *u, uint32_t command) {
     byteor_graph *g = u->graph;
     int outcome = BYTEOR_DUTY_IDLE, worked = 0, failed = 0;
     if (byteor_graph_all_ended(u)) return BYTEOR_DUTY_ENDED;
+    if (u->capture && !byteor_choices_ready(u->capture)) return BYTEOR_DUTY_NO_ROOM;
     g->no_room = 0;
     if (g->journals) g->unix_ns = byteor_now_ns(u->clock) + u->clock->unix_offset_ns;
     for (uint32_t m = 0; m < u->member_count && !failed; m++) {

@@ -127,6 +127,7 @@ static inline int byteor_run_stages(byteor_unit_runtime *u, uint64_t first, uint
         uint64_t after = timed ? byteor_now_ns(u->clock) : 0;
         uint32_t left = byteor_note_batch(u, m, batch.slots, count, now, after);
         if (byteor_count_stage(u, m, &batch, is_end, &live, left) != 0) return -1;
+        if (u->capture && u->capture->choices[m]) byteor_choose(u->capture->choices[m], BYTEOR_CHOICE_BATCH, is_end ? 0 : count, now, 0);
         if (timed) batch.now_ns = now = u->clock_ns = after;
     }
     return 0;

@@ -18,8 +18,8 @@ from byteorctl.files import OutputFile, unwritable
 if TYPE_CHECKING:
     from byteorctl.client import Client
 
-RESUMES_MAX = 5
-RESUME_PAUSE_S = 0.5
+RESUMES_MAX = 4
+RESUME_PAUSE_S = 0.25
 """Before a transfer goes on after a cut; doubles with each one in a row."""
 
 

@@ -17,6 +17,7 @@ def show_run(screen: Screen, run: Plain) -> None:
     show_failure(screen, run)
     show_conditions(screen, run)
     show_effects(screen, run)
+    show_capture(screen, run)
     show_roles(screen, run)
     show_lanes(screen, run)
     show_reports(screen, run)
@@ -96,6 +97,27 @@ def show_effects(screen: Screen, run: Plain) -> None:
             ("without it", effects["policy"]),
         ]
     )
+
+
+def show_capture(screen: Screen, run: Plain) -> None:
+    """Draw how a run is recorded: what is kept of each stream, and what is missing."""
+    capture = run.get("capture")
+    if not capture:
+        return
+    rows = [
+        [
+            f"{each['stream']}/{each['name']}",
+            each["state"],
+            *(count(each[name]) for name in ("seen", "kept")),
+            size(int(each["bytes"])),
+            *(count(each[name]) for name in ("lost", "gaps")),
+            size(int(each["lag_bytes"])),
+        ]
+        for each in capture["streams"]
+    ]
+    columns = ["capture", "state", "#seen", "#kept", "#bytes", "#lost", "#gaps", "#lag"]
+    _table(screen, columns, rows)
+    screen.fields([("capture", capture["directory"])])
 
 
 def show_roles(screen: Screen, run: Plain) -> None:

@@ -6,6 +6,7 @@ from typing import Any, final
 from byteord._cext.journal import JournalWriter
 
 KINDS: dict[str, int]
+CHOICES: dict[int, str]
 STATES: tuple[str, ...]
 NOTHING: int
 SOME: int
@@ -17,7 +18,7 @@ def native_sha256() -> bool: ...
 
 @final
 class UnitCapture:
-    def __new__(cls, tapes: Sequence[tuple[str, int, int, bool]]) -> UnitCapture: ...
+    def __new__(cls, tapes: Sequence[tuple[str, int, int, bool, int]]) -> UnitCapture: ...
     @property
     def address(self) -> int: ...
 
@@ -39,6 +40,7 @@ class Drain:
         appended: int = 0,
         sample_every: int = 1,
         digests: bool = False,
+        choices: bool = False,
         waits: bool = False,
     ) -> Drain: ...
     def step(self, budget: int, unix_ns: int) -> int: ...

@@ -6,15 +6,12 @@ Pure. What is written where is `byteord.regions.captures`; what the daemon allow
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from byteord.spec.findings import Collector, Severity, shown
 from byteord.spec.model import EndpointKind
-
-if TYPE_CHECKING:
-    from byteord.deployment.plan import RolePlan, UnitPlan
 
 KEEPS = ("all", "last", "sample")
 OUTPUTS = ("digest", "messages")
@@ -22,7 +19,6 @@ ON_FULL = ("degrade", "wait")
 BUFFER_BYTES_MIN = 1 << 20
 SEGMENT_BYTES_MIN = 1 << 17
 TAPE_SLOT_BYTES = 4096
-_CLIENT = "client"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +58,13 @@ class TapePlan:
     member: int
     kind: str
     """How the unit comes by it; a key of `byteord._cext.capture.KINDS`."""
+    ports: int = 0
+    """Of kind `lane`: bit per port of the unit that reads what the client publishes."""
+
+    @property
+    def counted(self) -> bool:
+        """Tell whether the role counts what it hands over: then it is known what is not there."""
+        return self.kind in {"in", "out"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,34 +116,6 @@ def tape_slots(capture: Capture) -> int:
 def tape_bytes(slots: int) -> int:
     """Return the bytes of shared memory that a tape takes."""
     return slots * TAPE_SLOT_BYTES + 2 * TAPE_SLOT_BYTES
-
-
-def tapes_of(roles: Sequence[RolePlan], units: Sequence[UnitPlan]) -> tuple[TapePlan, ...]:
-    """Return the streams of a run that are recorded."""
-    where = {role: (unit.index, member) for unit in units for member, role in enumerate(unit.roles)}
-    found: list[TapePlan] = []
-    for role in roles:
-        if role.kind not in {"ingress", "egress"}:
-            continue
-        stream = "in" if role.kind == "ingress" else "out"
-        at, kind = role, stream
-        if role.adapter == _CLIENT:
-            if stream == "out":
-                continue
-            at, kind = _first_taker(roles), "follow"
-        unit, member = where[at.index]
-        found.append(
-            TapePlan(
-                f"tape-{stream}-{role.name}", stream, role.name, role.index, unit, member, kind
-            )
-        )
-    return tuple(found)
-
-
-def _first_taker(roles: Sequence[RolePlan]) -> RolePlan:
-    """Return the stage of a SingleRing that sees what a client published before it is changed."""
-    first = [role for role in roles if role.kind == "stage" and not role.depends]
-    return next((role for role in first if role.mutates), first[0])
 
 
 def check_capture(typed: Mapping[str, Any], found: Collector) -> None:
@@ -199,7 +174,7 @@ def check_capture_ends(
 ) -> None:
     """Report endpoints played by clients that cannot be recorded.
 
-    `ring_shards`: of a SingleRing; 0: the spec is a LaneGraph.
+    `ring_shards`: of a SingleRing; 1 for a LaneGraph.
     """
     if not capture["directory"]:
         return
@@ -213,12 +188,12 @@ def check_capture_ends(
                 fix="nothing, if what enters is enough",
                 severity=Severity.NOTE,
             )
-        elif ring_shards != 1:
+        elif ring_shards > 1:
             found.add(
                 "DEPLOYMENT_CAPTURE_CLIENT",
                 ("adapters", name, "kind"),
                 seen="client, in a deployment that is recorded",
-                wanted="an adapter of a worker: what a client publishes into several rings or a "
-                "lane is not recorded",
+                wanted="an adapter of a worker: what a client publishes into several shards is not "
+                "recorded",
                 fix="bind another adapter, or delete [capture]",
             )

@@ -258,7 +258,7 @@ class DeploymentCheck:
         check_capture_ends(
             self.typed["capture"],
             clients,
-            ring_shards=shards if graph is None else 0,
+            ring_shards=shards,
             found=self.found,
         )
         if graph is None:

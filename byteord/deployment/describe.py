@@ -5,9 +5,11 @@ Pure. Where roles are placed is the plan's to say (`byteord.runs.plan`).
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from byteord.deployment import describe_graph
+from byteord.deployment.capture import Capture
 from byteord.deployment.memory import estimate_memory, workers_of
 from byteord.deployment.model import SLEEP_NS_MAX, Adapter, Deployment, Wait
 from byteord.spec.lane_model import LaneEndpoint, LaneGraph
@@ -66,9 +68,15 @@ def describe(spec: Spec | LaneGraph, deployment: Deployment) -> dict[str, Any]:
             "undo_bytes": deployment.limits.undo_bytes,
             "message_bytes_max": _slot_bytes_max(spec) - SLOT_HEADER_BYTES,
         },
+        "capture": _capture(deployment.capture),
         "capabilities": sorted({effect for stage in spec.stages for effect in stage.effects or ()}),
         "notes": _notes(spec),
     }
+
+
+def _capture(capture: Capture) -> dict[str, Any]:
+    """Return how runs are recorded; nothing where they are not."""
+    return asdict(capture) if capture.on else {}
 
 
 def _slot_bytes_max(spec: Spec | LaneGraph) -> int:

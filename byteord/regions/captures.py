@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from byteord._cext import journal
-from byteord._cext.capture import Tape
+from byteord._cext.capture import CHOICES, Tape
 from byteord.deployment.capture import CapturePlan, TapePlan
 from byteord.deployment.plan import RunPlan
 from byteord.errors import RegionError
@@ -119,26 +121,63 @@ def _corrupt(path: Path, offset: int, why: str) -> RegionError:
     return RegionError(message, reason="JOURNAL_CORRUPT")
 
 
+class Tapes:
+    """The tapes of a run seen from outside: how far its recorder has come."""
+
+    def __init__(self, run_directory: str, plan: RunPlan) -> None:
+        """Attach read-only; RegionError when one is missing or not sound."""
+        plans = plan.capture.tapes if plan.capture else ()
+        self._tapes = [(tape, _attach(Path(run_directory, tape.file))) for tape in plans]
+
+    def stats(self) -> list[dict[str, Any]]:
+        """Return the figures of each stream, see `byteord._cext.capture.Tape.stats`."""
+        return [
+            {
+                "stream": plan.stream,
+                "name": plan.name,
+                "role": plan.role,
+                "counted": plan.counted,
+                **tape.stats(),
+            }
+            for plan, tape in self._tapes
+        ]
+
+
 def tape_stats(run_directory: str, plan: RunPlan) -> list[dict[str, Any]]:
     """Return how far the recorder of a run has come with each stream; RegionError."""
-    found = []
-    for tape in plan.capture.tapes if plan.capture else ():
-        about = {key: getattr(tape, key) for key in ("stream", "name", "role", "kind")}
-        found.append({**about, **_stats(run_directory, tape)})
-    return found
+    return Tapes(run_directory, plan).stats()
 
 
-def _stats(run_directory: str, tape: TapePlan) -> dict[str, Any]:
-    path = Path(run_directory, tape.file)
+def _attach(path: Path) -> Tape:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         message = f"region {path}: {error.strerror}"
         raise RegionError(message, reason="REGION_MISSING") from error
     try:
-        return Tape(descriptor).stats()
+        return Tape(descriptor)
     except ValueError as error:
         message = f"region {path}: {error}; it is not used"
         raise RegionError(message, reason="REGION_NO_TAPE") from error
     finally:
         os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a role was free to do with some messages, in order."""
+
+    first: int
+    """Position of the first of them in what the role has taken; a jump is a gap."""
+    messages: int
+    """How many; 0: the next ones speak of them too."""
+    made: tuple[tuple[str, int, int], ...]
+    """(kind, source, count); kinds are those of `byteord._cext.capture.CHOICES`."""
+
+
+def read_choices(directory: Path) -> Iterator[Choices]:
+    """Yield the choices of a role; raises as `read_stream`."""
+    for _, first, _, messages, payload in read_stream(directory):
+        rows = struct.iter_unpack("<IIQ", payload)
+        made = tuple((CHOICES.get(kind, str(kind)), source, count) for kind, source, count in rows)
+        yield Choices(first, messages, made)

@@ -15,6 +15,7 @@ from byteord._cext import control, region
 from byteord.deployment.plan import RunPlan
 from byteord.deployment.ports import ring_files, unit_ports
 from byteord.errors import RegionError
+from byteord.regions.captures import Tapes
 from byteord.regions.create import CONTROL, PLAN
 from byteord.regions.lanes import LaneView, holds
 from byteord.regions.report import read_report
@@ -31,6 +32,7 @@ class RunReader:
         self.plan = read_plan(directory)
         self.control = attach(Path(directory, CONTROL), control.Control)
         self.rings = [attach(Path(directory, file), region.Ring) for file in ring_files(self.plan)]
+        self.tapes = Tapes(directory, self.plan)
         if self.control.role_count != len(self.plan.roles) or self.control.unit_count != len(
             self.plan.units
         ):
@@ -43,7 +45,7 @@ class RunReader:
 
     def close(self) -> None:
         """Let go of the memory."""
-        del self.control, self.rings
+        del self.control, self.rings, self.tapes
 
     def histogram(
         self, role: int, which: str, bounds_ns: Sequence[int]
@@ -95,6 +97,7 @@ class RunReader:
             ],
             "lanes": lanes,
             "held": holds(self.plan, lanes),
+            "capture": self.tapes.stats(),
             "roles": [self._role(index, rings, now, view) for index in range(len(self.plan.roles))],
             "units": [
                 {"index": index, **self.control.unit(index)}

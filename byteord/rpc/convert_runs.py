@@ -6,7 +6,7 @@ from typing import Any
 
 from byteor.v1 import runs_pb2 as pb
 from byteord.errors import InvalidArgumentError
-from byteord.rpc import convert_governance
+from byteord.rpc import convert_capture, convert_governance
 from byteord.rpc.convert_documents import optional_source, required_source
 from byteord.rpc.convert_lanes import (
     hold_from_proto,
@@ -94,6 +94,7 @@ def run_to_proto(run: RunView) -> pb.Run:
         lanes=[lane_to_proto(lane) for lane in run.lanes],
         holds=[hold_to_proto(hold) for hold in run.holds],
         effects=convert_governance.effects_to_proto(run.effects),
+        capture=convert_capture.capture_to_proto(run.capture),
     )
 
 
@@ -126,6 +127,9 @@ def run_from_proto(run: pb.Run) -> RunView:
         holds=tuple(hold_from_proto(hold) for hold in run.holds),
         effects=(
             convert_governance.effects_from_proto(run.effects) if run.HasField("effects") else None
+        ),
+        capture=(
+            convert_capture.capture_from_proto(run.capture) if run.HasField("capture") else None
         ),
     )
 

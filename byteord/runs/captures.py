@@ -12,7 +12,8 @@ import posixpath
 import secrets
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,9 @@ from byteord.deployment.capture import (
     Capture,
     CapturePlan,
     tape_slots,
-    tapes_of,
 )
-from byteord.deployment.plan import RolePlan, RunPlan, UnitPlan
+from byteord.deployment.plan import RunPlan
+from byteord.deployment.tapes import tapes_of
 from byteord.errors import ResourceError
 from byteord.regions.captures import (
     ABOUT,
@@ -41,17 +42,12 @@ from byteord.runs.journal_dirs import make_directory
 _CPUINFO = "/proc/cpuinfo"
 
 
-def capture_plan(
-    capture: Capture,
-    roles: Sequence[RolePlan],
-    units: Sequence[UnitPlan],
-    write_dirs: tuple[str, ...],
-) -> CapturePlan | None:
-    """Return how a run is recorded; None: not at all."""
+def with_capture(plan: RunPlan, capture: Capture) -> RunPlan:
+    """Return a plan that says how the run is recorded, if it is."""
     if not capture.on:
-        return None
-    allowed, parts = beneath(capture.directory, write_dirs)
-    return CapturePlan(
+        return plan
+    allowed, parts = beneath(capture.directory, plan.write_dirs)
+    recorded = CapturePlan(
         directory=posixpath.join(allowed, *parts),
         keep=capture.keep,
         last_messages=capture.last_messages,
@@ -63,8 +59,9 @@ def capture_plan(
         retention_bytes=capture.retention_bytes,
         tape_slots=tape_slots(capture),
         hash_seed=secrets.randbelow(1 << 32),
-        tapes=tapes_of(roles, units),
+        tapes=tapes_of(plan),
     )
+    return replace(plan, capture=recorded)
 
 
 def begin_capture(plan: RunPlan, documents: RunDocuments, code: Mapping[str, str]) -> None:

@@ -18,6 +18,7 @@ from byteord.regions.lanes import hold_text
 from byteord.runs.lanes import ring_holds, ring_lanes
 from byteord.runs.shim_client import ShimStatus, ShimWorker
 from byteord.runs.view import (
+    CaptureView,
     ConsumerView,
     ErrorView,
     HoldView,
@@ -25,6 +26,7 @@ from byteord.runs.view import (
     LaneStatusView,
     RoleView,
     RunView,
+    StreamView,
     WorkerView,
 )
 from byteord.tuning.monitor import Report
@@ -139,6 +141,17 @@ def lane_views(read: Mapping[str, Any] | None) -> tuple[LaneStatusView, ...]:
     if read is None:
         return ()
     return tuple(_lane(each) for each in read.get("lanes", ())) or ring_lanes(read)
+
+
+def capture_view(plan: RunPlan, read: Mapping[str, Any] | None) -> CaptureView | None:
+    """Return how a run is recorded, as read; None where it is not."""
+    capture = plan.capture
+    if capture is None:
+        return None
+    rows = read.get("capture", ()) if read is not None else ()
+    streams = tuple(StreamView(**{key: row[key] for key in StreamView.__slots__}) for row in rows)
+    directory = os.path.join(capture.directory, plan.run_id)
+    return CaptureView(directory, capture.keep, capture.outputs, capture.on_full, streams)
 
 
 def hold_views(read: Mapping[str, Any] | None) -> tuple[HoldView, ...]:

@@ -28,6 +28,7 @@ from byteord.policy.governor import Lease, Running
 from byteord.regions.create import CONTROL
 from byteord.regions.reader import RunReader, attach
 from byteord.runs.describe import (
+    capture_view,
     elapsed_ns,
     hold_views,
     lane_views,
@@ -429,6 +430,7 @@ class LiveRun:
             revision=self.revision,
             principal=self.facts.principal,
             effects=effects_view(self.plan, self.lease, read),
+            capture=capture_view(self.plan, read),
         )
 
 

@@ -44,7 +44,7 @@ from byteord.deployment.plan import (
 )
 from byteord.deployment.ports import unit_areas
 from byteord.deployment.profiles import strict
-from byteord.runs.captures import capture_plan
+from byteord.runs.captures import with_capture
 from byteord.runs.journal_dirs import with_absolute_journals
 from byteord.runs.view import Admission
 from byteord.spec.lane_model import LaneGraph
@@ -119,9 +119,8 @@ def make_plan(
         ca_text=deployment.ca_certificates.text,
         url_prefixes=authority.url_prefixes,
         exec_allowed=authority.exec_allowed,
-        capture=capture_plan(deployment.capture, placed.roles, placed.units, authority.write_dirs),
     )
-    tuning = deployment.tuning
+    plan, tuning = with_capture(plan, deployment.capture), deployment.tuning
     return tuned(plan, tuning, host, strict=strict(tuning, deployment.environment))
 
 

@@ -252,6 +252,38 @@ class EffectsView:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamView:
+    """One recorded stream: what came, what is kept of it, what is missing, what still waits."""
+
+    stream: str
+    """`in`, `out` or `choices`."""
+    name: str
+    """Of the endpoint or role."""
+    state: str = "ok"
+    """`ok`, `disk_full` or `failed`."""
+    seen: int = 0
+    kept: int = 0
+    bytes: int = 0
+    lost: int = 0
+    lost_disk: int = 0
+    """Of them: since the disk had no room."""
+    gaps: int = 0
+    lag_bytes: int = 0
+    """Handed over, and not dealt with yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureView:
+    """How a run is recorded, and how that goes."""
+
+    directory: str
+    keep: str
+    outputs: str
+    on_full: str
+    streams: tuple[StreamView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class GovernanceSample:
     """Policy, leases and audit of a daemon at one moment. Times are seconds since the epoch."""
 
@@ -290,6 +322,8 @@ class RunView:
     lanes: tuple[LaneStatusView, ...] = ()
     holds: tuple[HoldView, ...] = ()
     effects: EffectsView | None = None
+    capture: CaptureView | None = None
+    """None: it is not recorded."""
 
     @property
     def ended(self) -> bool:

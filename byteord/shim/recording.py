@@ -157,7 +157,7 @@ class Recording:
         """Return the figures of one stream, with what never got to the recorder."""
         row = {key: stats[key] for key in _KEPT}
         never = self._received(stats["role"]) - stats["seen"]
-        if never > 0 and stats["kind"] != "follow":
+        if never > 0 and stats["counted"]:
             row |= {"lost": row["lost"] + never, "gaps": row["gaps"] + 1}
         return row
 

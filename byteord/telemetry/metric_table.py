@@ -2,8 +2,8 @@
 
 Names begin with `byteor_` (those of the daemon's process have the names every exporter gives them),
 units are base units. Labels that tell series apart are run, pipeline, lane, role, worker and shard;
-`state`, `reason`, `method`, `code` and `knob` have a few fixed values each. A counter of a run
-begins at zero with the run and goes with it.
+`state`, `reason`, `stream`, `method`, `code` and `knob` have a few fixed values each. A counter of
+a run begins at zero with the run and goes with it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ _RUN = ("run", "pipeline")
 _LANE = (*_RUN, "lane", "shard")
 _ROLE = (*_RUN, "role", "worker", "shard")
 _WORKER = (*_RUN, "worker")
+_STREAM = (*_RUN, "role", "stream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,36 @@ METRICS: tuple[Metric, ...] = (
         "histogram",
         "Age of a message, from its ingress, when the egress was done with it.",
         _ROLE,
+    ),
+    Metric(
+        "byteor_capture_messages_total",
+        "counter",
+        "Messages of a recorded stream that the recorder has dealt with.",
+        _STREAM,
+    ),
+    Metric(
+        "byteor_capture_kept_total", "counter", "Frames that the capture of a stream has.", _STREAM
+    ),
+    Metric("byteor_capture_bytes_total", "counter", "Bytes of their payloads.", _STREAM),
+    Metric(
+        "byteor_capture_lost_total",
+        "counter",
+        "Messages that should be in the capture and are not: the disk had no room (`disk`), or the "
+        "recorder was behind (`behind`).",
+        (*_STREAM, "reason"),
+    ),
+    Metric("byteor_capture_gaps_total", "counter", "Runs of lost messages.", _STREAM),
+    Metric(
+        "byteor_capture_lag_bytes",
+        "gauge",
+        "Bytes handed over to the recorder that it has not dealt with.",
+        _STREAM,
+    ),
+    Metric(
+        "byteor_capture_disk_full",
+        "gauge",
+        "1 while the disk has no room for the next segment of a stream.",
+        _STREAM,
     ),
     Metric("byteor_worker_up", "gauge", "1 while the worker's process exists.", _WORKER),
     Metric(

@@ -16,6 +16,7 @@ from byteord.policy.decide import Verdict
 from byteord.runs.state import RunState
 from byteord.runs.view import GovernanceSample
 from byteord.telemetry.calls import CALL_BOUNDS_S, CallStats
+from byteord.telemetry.capture_series import put_capture
 from byteord.telemetry.doctor_series import put_doctor
 from byteord.telemetry.metric_table import METRICS
 from byteord.telemetry.process import ProcessStats
@@ -111,6 +112,7 @@ def _run(page: Page, run: RunSample) -> None:
         _lane(page, labels, ring)
     for role in run.read["roles"]:
         _role(page, labels, role, run.histogram)
+    put_capture(page, labels, run.read.get("capture", ()))
     _workers(page, labels, run.read["roles"], run.processes or {})
     _tuning(page, labels, run)
 

@@ -18,7 +18,7 @@ def open_tapes(host: Host, plan: RunPlan, unit: UnitPlan) -> UnitCapture | None:
         return None
     waits = capture.on_full == "wait"
     mine = [
-        (tape.kind, tape.member, host.ring_address(ring), waits)
+        (tape.kind, tape.member, host.ring_address(ring), waits, tape.ports)
         for tape, ring in zip(capture.tapes, tape_rings(plan), strict=True)
         if tape.unit == unit.index
     ]

@@ -117,6 +117,7 @@ class Recorder:
             appended=position,
             sample_every=max(self.capture.sample_every, 1) if tape.stream == "in" else 1,
             digests=tape.stream == "out",
+            choices=tape.stream == "choices",
             waits=self.capture.on_full == "wait",
         )
         stream = Stream(tape, drain, journal)
@@ -168,9 +169,7 @@ class Recorder:
     def finish(self, entered: dict[int, int]) -> None:
         """Everything has been handed over: say how many messages each role had, write the ends."""
         for stream in self.streams:
-            stream.drain.end(
-                entered.get(stream.plan.role, 0) if stream.plan.kind != "follow" else 0
-            )
+            stream.drain.end(entered.get(stream.plan.role, 0) if stream.plan.counted else 0)
         self._report()
 
     def _report(self) -> None:

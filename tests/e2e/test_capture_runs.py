@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from byteord.regions import captures, journals
+from byteord.rpc.convert_runs import run_from_proto, run_to_proto
 from byteord.runs.state import RunState
-from byteord.runs.view import RunView
-from tests.support.runs import Runs, ended, managed, python_stage, run, through
+from byteord.runs.view import CaptureView, RunView
+from tests.support.runs import Runs, ended, endless, managed, python_stage, run, through, until
 
 LINES = b"".join(b"line %d of the input\n" % index for index in range(20_000))
 
@@ -132,5 +133,37 @@ def test_the_last_messages_stay_and_older_segments_go() -> None:
             (number, number) for number in range(first, 20_000)
         ]
         assert entered[0][4] == LINES.splitlines()[first]
+
+    run(work)
+
+
+def test_status_and_metrics_say_how_the_recording_goes() -> None:
+    """A live run shows its streams and the condition; the exporter's reading has the same."""
+
+    async def work(runs: Runs) -> None:
+        async with managed(runs) as manager:
+            view = await manager.start(endless(runs, more=capture_text(runs)))
+
+            def recorded() -> CaptureView | None:
+                shown = manager.get(view.id).capture
+                return shown if shown and all(each.seen > 0 for each in shown.streams) else None
+
+            shown = await until(recorded, "messages in the capture")
+            assert shown is not None
+            assert shown.directory == str(capture_of(runs, view))
+            assert [(each.stream, each.name) for each in shown.streams] == [
+                ("in", "in"),
+                ("out", "out"),
+            ]
+            entered, left = shown.streams
+            assert entered.kept == entered.seen
+            assert (left.kept, left.lost, left.state) == (0, 0, "ok")
+            await until(
+                lambda: "Capture" in {each.type for each in manager.get(view.id).conditions}
+            )
+            (said,) = [each for each in manager.get(view.id).conditions if each.type == "Capture"]
+            assert (said.status, said.reason) == ("true", "Recording")
+            assert run_from_proto(run_to_proto(manager.get(view.id))).capture is not None
+            await manager.stop(view.id, "drain")
 
     run(work)

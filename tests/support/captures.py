@@ -13,18 +13,24 @@ MARK = b"BYTEORj\n"
 SEGMENT_BYTES = 4096
 
 
-def segment(first: int, payloads: Sequence[bytes], *, step_ns: int = 1000) -> bytes:
+def segment(
+    first: int,
+    payloads: Sequence[bytes],
+    *,
+    step_ns: int = 1000,
+    segment_bytes: int = SEGMENT_BYTES,
+) -> bytes:
     """Return a segment whose first frame has the sequence `first`; padded as a writer leaves it."""
-    made = bytearray(header_of(MARK, 1, first, SEGMENT_BYTES, 1))
+    made = bytearray(header_of(MARK, 1, first, segment_bytes, 1))
     for index, payload in enumerate(payloads):
         sequence = first + index
         when = sequence * step_ns
         head = FRAME.pack(len(payload) + 1, 7, sequence, sequence, when, when, 0, 0)[:-4]
         crc = crc32c(first.to_bytes(8, "little"), crc32c(payload, crc32c(head, 0)))
         made += head + crc.to_bytes(4, "little") + payload + bytes(-len(payload) % 8)
-    assert len(made) <= SEGMENT_BYTES
+    assert len(made) <= segment_bytes
     assert len(made) >= HEADER.size
-    return bytes(made) + bytes(SEGMENT_BYTES - len(made))
+    return bytes(made) + bytes(segment_bytes - len(made))
 
 
 def capture(top: Path, *, messages: int = 100, each: int = 20, ingress: str = "in") -> Path:

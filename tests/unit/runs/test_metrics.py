@@ -78,6 +78,20 @@ def run_read(roles: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "rings": [ring],
         "roles": list(roles),
         "gaps": {each["worker"]: {} for each in roles},
+        "capture": [
+            {
+                "stream": "in",
+                "name": "in",
+                "state": "disk_full",
+                "seen": 1_000,
+                "kept": 900,
+                "bytes": 43_200,
+                "lost": 100,
+                "lost_disk": 60,
+                "gaps": 2,
+                "lag_bytes": 4_096,
+            }
+        ],
     }
 
 
@@ -198,7 +212,7 @@ def test_the_reference_names_every_metric() -> None:
 def test_names_and_units_follow_the_conventions() -> None:
     """Prefix, `_total` for counters alone, base units, a sentence of help, labels of the house."""
     identity = ["run", "pipeline", "lane", "role", "worker", "shard"]
-    enumerations = ["state", "reason", "method", "code", "version", "python", "knob"]
+    enumerations = ["state", "reason", "method", "code", "version", "python", "knob", "stream"]
     for metric in METRICS:
         assert metric.name.startswith(("byteor_", "process_"))
         assert metric.name.endswith("_total") == (metric.type == "counter")
@@ -221,6 +235,18 @@ def test_promtool_accepts_the_page() -> None:
         check=False,
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_a_recorded_stream_says_what_is_kept_and_what_is_missing() -> None:
+    """What is lost is told by its reason, and both together are all that is lost."""
+    samples: dict[str, list[Any]] = dict(families(render(full_sample())))
+    labels = {"run": "r1", "pipeline": "es-trades", "role": "in", "stream": "in"}
+    assert samples["byteor_capture_kept_total"] == [(labels, 900)]
+    assert samples["byteor_capture_lost_total"] == [
+        ({**labels, "reason": "disk"}, 60),
+        ({**labels, "reason": "behind"}, 40),
+    ]
+    assert samples["byteor_capture_disk_full"] == [(labels, 1)]
 
 
 def test_values_are_what_was_read() -> None:

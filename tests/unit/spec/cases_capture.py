@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from byteord.spec.findings import Severity
-from tests.unit.spec.case import Case, deployed
+from tests.unit.spec.case import Case, deployed, ring
 from tests.unit.spec.documents import SPEC
-from tests.unit.spec.lane_documents import graph
 
 _HERE = '[capture]\ndirectory = "/data/captures"\n'
 _CLIENT_IN = '[adapters.in]\nkind = "client"\n[adapters.out]\nkind = "box"\npath = "/data/out"\n'
@@ -46,7 +45,7 @@ CAPTURES = (
         "DEPLOYMENT_CAPTURE_CLIENT",
         "adapters.in.kind",
         "bind another adapter",
-        graph(),
+        ring('shards = 2\nordering = "per_key"\nshard_key = { offset = 0, length = 4 }'),
         _CLIENT_IN + _HERE,
     ),
     Case(

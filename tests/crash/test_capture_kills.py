@@ -1,0 +1,154 @@
+"""`kill -9` of workers and of the recorder: a capture loses, repeats and reorders nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.support.captured import choices, made, payloads, recorded, recorder_pid
+from tests.support.lanes import L, R, graph_plan, sink, source, stage
+from tests.support.poll import until
+from tests.support.run import LiveRun, make_test_plan, running, spec_text
+
+STEP = 1_000
+SIZE = 48
+DEPLOYMENT = """
+[adapters.in]
+kind = "generator"
+size = 48
+rate = 10_000
+content = "checksummed"
+[adapters.out]
+kind = "file"
+path = "{path}"
+mode = "truncate"
+framing = "fixed"
+[failure]
+restarts_max = 1000
+restart_backoff_ms = 1
+[tuning]
+fuse = "{fuse}"
+"""
+NUMBER = '''
+class Number:
+    """Writes a running number into each message, so that a repetition shows for good."""
+
+    def __init__(self, ctx):
+        self.ctx = ctx
+
+    def process(self, batch):
+        state = self.ctx.state()
+        number = int.from_bytes(state[:8], "little")
+        for index in range(len(batch)):
+            number += 1
+            batch.payload(index)[40:48] = number.to_bytes(8, "little")
+        state[:8] = number.to_bytes(8, "little")
+        del state
+'''
+STATEFUL = {"state": "state", "state_bytes": 64, "mutates": ((40, 8),)}
+RECORDER = "(the recorder)"
+
+
+def _pid(run: LiveRun, name: str) -> int:
+    return recorder_pid(run) if name == RECORDER else run.worker_pid(name)
+
+
+def _kill_after(run: LiveRun, name: str, ingress: str, messages: int) -> None:
+    """Kill a process when so many more messages have come in, and see it again."""
+    goal = run.role(ingress)["received"] + messages
+    until(lambda: run.role(ingress)["received"] >= goal, 30, run.log())
+    pid = _pid(run, name)
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: _pid(run, name) not in {0, pid}, 30, run.log())
+
+
+def _kill_in_turn(run: LiveRun, names: list[str], ingress: str) -> None:
+    """Kill processes in turn, each some messages after the last came back; then drain the run."""
+    chance = random.Random(5)
+    run.until_state("running")
+    for name in names:
+        _kill_after(run, name, ingress, chance.randrange(1, STEP))
+    run.command(op="stop", mode="drain")
+    status = run.until_state("stopped", "failed", timeout_s=60)
+    assert status["state"] == "stopped", (status, run.log())
+    run.shim.wait(10)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("fuse", ["never", "always"])
+@pytest.mark.parametrize("on_full", ["degrade", "wait"])
+def test_a_ring_is_recorded_exactly(tmp_path: Path, fuse: str, on_full: str) -> None:
+    """Everything that entered and left stands in the capture once, in order, whoever was killed."""
+    deployment = DEPLOYMENT.format(path=tmp_path / "out", fuse=fuse)
+    number = (
+        '[[stages]]\nname = "number"\nstage = "python:number_for_capture:Number"\n'
+        'state = "state"\nstate_bytes = 64\nmutates = [{ offset = 40, length = 8 }]\neffects = []\n'
+    )
+    (tmp_path / "number_for_capture.py").write_text(NUMBER)
+    plan = make_test_plan(spec_text(number), deployment, directories=[str(tmp_path)])
+    plan, kept = recorded(plan, tmp_path / "captures", on_full=on_full, segment_bytes=1 << 20)
+    with running(plan) as run:
+        _kill_in_turn(run, ["in", RECORDER, "number", RECORDER] * 2, "in")
+    left = (tmp_path / "out").read_bytes()
+    count = len(left) // SIZE
+    assert b"".join(payloads(kept, "out", "out")) == left
+    entered = payloads(kept, "in", "in")
+    assert len(entered) == count
+    assert [message[:40] for message in entered] == [
+        left[at : at + 40] for at in range(0, len(left), SIZE)
+    ]
+    assert all(
+        message[40:] != left[i * SIZE + 40 : i * SIZE + 48]
+        for i, message in enumerate(entered[1:50], 1)
+    ), "as it entered, not as a stage left it"
+    about = json.loads((kept / "capture.json").read_text())
+    assert [row["lost"] for row in (*about["ingresses"], *about["egresses"])] == [0, 0]
+
+
+@pytest.mark.timeout(120)
+def test_what_a_merge_and_a_work_queue_chose_makes_their_output_again(tmp_path: Path) -> None:
+    """Inputs and choices together give what left, message by message, through many kills."""
+    (tmp_path / "number_for_capture.py").write_text(NUMBER)
+    ends = {"size": SIZE, "rate": 5_000, "content": "checksummed"}
+    files = {"mode": "truncate", "framing": "fixed"}
+    roles = [
+        source("left", "a", "generator", **ends),
+        source("right", "b", "generator", **ends),
+        R("join", "merge", ("a", "b"), ("c",), more={"mode": "round_robin"}),
+        stage("number", "c", "d", "python:number_for_capture:Number", **STATEFUL),
+        R("split", "router", ("d",), ("e", "f"), more={"mode": "work_queue"}),
+        sink("one", "e", "file", path=str(tmp_path / "one"), **files),
+        sink("two", "f", "file", path=str(tmp_path / "two"), **files),
+    ]
+    plan = graph_plan(
+        [L(name) for name in "abcdef"],
+        roles,
+        code_dirs=(str(tmp_path),),
+        write_dirs=(str(tmp_path),),
+    )
+    plan, kept = recorded(plan, tmp_path / "captures")
+    names = ["left", RECORDER, "join", "number", "split", RECORDER, "one"]
+    with running(plan) as run:
+        _kill_in_turn(run, names, "left")
+    inputs = [iter(payloads(kept, "in", name)) for name in ("left", "right")]
+    merged = [next(inputs[place]) for _, place in made(kept, "join", "take")]
+    assert [next(each, None) for each in inputs] == [None, None]
+    numbered = [
+        message[:40] + (number + 1).to_bytes(8, "little") for number, message in enumerate(merged)
+    ]
+    batches = [each for batch in choices(kept, "number") for each in batch.made]
+    assert sum(size for kind, size, _ in batches if kind == "batch") == len(merged)
+    clock = [shown for _, _, shown in batches]
+    assert clock == sorted(clock)
+    outputs: list[list[bytes]] = [[], []]
+    for message, (_, place) in zip(numbered, made(kept, "split", "route"), strict=True):
+        outputs[place].append(message)
+    for name, messages in zip(("one", "two"), outputs, strict=True):
+        assert payloads(kept, "out", name) == messages
+        assert (tmp_path / name).read_bytes() == b"".join(messages)
