@@ -223,7 +223,7 @@ def _lock(descriptor: int, byte: int, what: str) -> None:
 
 
 def _unlock(descriptor: int) -> None:
-    """Free the endpoint now: the handle's mapping of the ring would keep the lock while it lives."""
+    """Free the endpoint now: a mapping of the ring keeps the lock for as long as it lives."""
     request = _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)
     fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, request)
 
