@@ -35,6 +35,10 @@ BULK = ("capture", "code")
 HELD = ("capture/capture.json", "capture/slice.json")
 """Files for people that lie among the others."""
 DEPTH_MAX = 32
+PLAIN_BYTES_FREE = 128 << 20
+"""Of decompressed bytes that are not asked how many they were before."""
+RATIO_MAX = 500
+"""How far compressed bytes may grow beyond that."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _READ_BYTES = 1 << 20
 _BLOCK = 512
@@ -57,6 +61,7 @@ class Opened:
     """Contents of the files for people, by name."""
     digests: dict[str, Digest] = field(default_factory=dict)
     """Of every file."""
+    directories: set[str] = field(default_factory=set)
     total: int = 0
 
 
@@ -79,7 +84,7 @@ def read_bundle(path: str, sink: Sink | None = None) -> Opened:
             file.seek(0)
             if head == _GZIP_MAGIC:
                 with gzip.GzipFile(fileobj=file) as plain:
-                    _tar(path, _Bounded(plain), opened, sink)
+                    _tar(path, _Bounded(plain, file), opened, sink)
             else:
                 _tar(path, _Bounded(file), opened, sink)
     except (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, ValueError) as error:
@@ -92,8 +97,9 @@ def read_bundle(path: str, sink: Sink | None = None) -> Opened:
 class _Bounded:
     """Bytes of an archive, decompressed where need be, up to the bound."""
 
-    def __init__(self, file: IO[bytes] | gzip.GzipFile) -> None:
+    def __init__(self, file: IO[bytes] | gzip.GzipFile, packed: IO[bytes] | None = None) -> None:
         self._file = file
+        self._packed = packed
         self._taken = 0
 
     def read(self, size: int) -> bytes:
@@ -102,7 +108,12 @@ class _Bounded:
         self._taken += len(data)
         if self._taken > BUNDLE_BYTES_MAX:
             raise tarfile.ReadError(f"it grows beyond {BUNDLE_BYTES_MAX:,} bytes")
+        if self._taken > PLAIN_BYTES_FREE and self._taken > RATIO_MAX * self._packed_bytes():
+            raise tarfile.ReadError(f"it grows to more than {RATIO_MAX} times its size")
         return data
+
+    def _packed_bytes(self) -> int:
+        return self._taken if self._packed is None else self._packed.tell()
 
     def exactly(self, size: int) -> bytes:
         """Return that many bytes, fewer only at the end."""
@@ -206,8 +217,10 @@ def _check(path: str, name: str, size: int, opened: Opened) -> None:
     plain = all(map(_is_plain, parts)) and len(parts) <= DEPTH_MAX and not name.startswith(".")
     if not plain or (len(parts) > 1 and parts[0] not in BULK):
         raise _bad(path, f"a file named {name!r}", "a plain name, or one beneath capture/ or code/")
-    if name in opened.digests:
-        raise _bad(path, f"{name} twice", "each file once")
+    around = {"/".join(parts[:end]) for end in range(1, len(parts))}
+    if name in opened.digests or name in opened.directories or around & opened.digests.keys():
+        raise _bad(path, f"{name} twice, or as a file and a directory", "each name once")
+    opened.directories |= around
     most = FILE_BYTES_MAX if len(parts) == 1 or name in HELD else BULK_BYTES_MAX
     if not 0 <= size <= most:
         raise _bad(path, f"{name} of {size:,} bytes", f"at most {most:,}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -50,10 +51,23 @@ def read_manifest(files: Mapping[str, bytes]) -> tuple[dict[str, Any], str]:
     version = manifest.get("format_version")
     if version not in FORMAT_VERSIONS:
         return {}, f"{MANIFEST}: format version {version!r}; this client reads {FORMAT_VERSIONS[0]}"
+    if not _is_untouched(manifest, files[MANIFEST]):
+        return {}, f"{MANIFEST}: its SHA-256 is not the one that it tells: it was changed"
     rows = manifest.get("files")
     if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
         return {}, f"{MANIFEST}: its list of files is damaged"
     return manifest, ""
+
+
+def _is_untouched(manifest: Mapping[str, Any], content: bytes) -> bool:
+    """Tell whether a manifest is written as one is, and has the digest that it tells."""
+    bare = {key: value for key, value in manifest.items() if key != "manifest_sha256"}
+    told = manifest.get("manifest_sha256")
+    return _text(manifest) == content and hashlib.sha256(_text(bare)).hexdigest() == told
+
+
+def _text(data: Mapping[str, Any]) -> bytes:
+    return json.dumps(data, indent=2, sort_keys=True).encode() + b"\n"
 
 
 def _is_row(row: object) -> bool:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 
 from byteorctl.bundle.archive import read_bundle
+from byteorctl.bundle.check import problems_of
 from byteorctl.errors import CliError
 from byteorctl.exit_codes import Exit
 from byteorctl.files import unreadable
@@ -33,7 +34,9 @@ def pieces(source: str) -> Iterator[tuple[str, bytes]]:
     """
     if not os.path.isdir(source):
         with tempfile.TemporaryDirectory(prefix="byteor-replay-") as place:
-            read_bundle(source, _Unpacked(place).take)
+            problems = problems_of(read_bundle(source, _Unpacked(place).take))
+            if problems:
+                raise CliError(f"source {source}: {problems[0]}; get it again", Exit.DATA)
             yield from pieces(place)
         return
     files = sorted(_files(source, ""))
@@ -79,8 +82,8 @@ def _files(top: str, below: str) -> Iterator[str]:
     for entry in entries:
         name = f"{below}/{entry.name}" if below else entry.name
         mode = entry.stat(follow_symlinks=False).st_mode
-        if entry.name.startswith("."):
-            continue  # locks
+        if entry.name == ".lock":
+            continue
         if stat.S_ISDIR(mode):
             yield from _files(top, name)
         elif stat.S_ISREG(mode):

@@ -103,11 +103,14 @@ def bundle_entries(
 
 
 def manifest_of(facts: BundleFacts, left_out: Mapping[str, str]) -> Manifest:
-    """Return what makes the manifest once the archive knows the digests."""
+    """Return what makes the manifest once the archive knows the digests.
+
+    Its own one, `manifest_sha256`, is of its text without that line.
+    """
 
     def make(rows: list[Row], lost: dict[str, str]) -> BundleFile:
         absent = {**left_out, **lost}
-        content = {
+        content: dict[str, Any] = {
             "format": "byteor-incident-bundle",
             "format_version": FORMAT_VERSION,
             "run": facts.run_id,
@@ -124,6 +127,7 @@ def manifest_of(facts: BundleFacts, left_out: Mapping[str, str]) -> Manifest:
             ],
             "left_out": [{"name": name, "reason": why} for name, why in sorted(absent.items())],
         }
+        content["manifest_sha256"] = hashlib.sha256(to_json(content)).hexdigest()
         return BundleFile(MANIFEST, to_json(content), "public")
 
     return make

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from byteord.capture.files import ProcessFacts, to_json
 from byteord.deployment.config import Paths
 from byteord.doctor.model import Report, Result
 from byteord.doctor.record import may_leave, shown_text
+from byteord.doctor.registry import CHECKS
 from byteord.policy.governor import Governor
 from byteord.rpc.bundles import Extra, Subject, read_process
 from byteord.rpc.doctor import Doctor
@@ -26,6 +28,10 @@ from byteord.runs.live import LiveRun
 from byteord.runs.view import RunView
 
 KEPT_RUNS_MAX = 32
+_PLAIN = re.compile(r"[0-9A-Za-z .,%:+-]{1,60}\Z")
+"""What a check saw that named no file: figures and words, no path."""
+WANTED = {check.code: check.wanted for check in CHECKS}
+"""As the catalogue words it; a check's own answer may name what it saw."""
 _FREE_GROUPS = frozenset("KCPTMISV")
 """Groups of checks whose words come from the kernel's figures, when they name no file."""
 
@@ -111,21 +117,21 @@ def doctor_json(report: Report) -> bytes:
 
 
 def _check(result: Result) -> dict[str, Any]:
-    open_words = all(may_leave(each.path) for each in result.evidence) and (
-        bool(result.evidence) or result.group in _FREE_GROUPS
-    )
+    named = bool(result.evidence) and all(may_leave(each.path) for each in result.evidence)
+    plain = not result.evidence and bool(_PLAIN.match(result.observed))
+    open_words = named or (plain and result.group in _FREE_GROUPS)
     said: dict[str, Any] = {
         "code": result.code,
         "title": result.title,
         "group": result.group,
         "state": str(result.state),
-        "wanted": result.wanted,
+        "wanted": result.wanted if named else WANTED.get(result.code, ""),
         "fix": result.fix,
     }
     if open_words:
         boot = any(each.path == "/proc/cmdline" for each in result.evidence)
         said["observed"] = shown_text("/proc/cmdline", result.observed) if boot else result.observed
-        said["reason"] = "" if boot else result.reason
+        said["reason"] = result.reason if named and not boot else ""
         said["evidence"] = [
             {"path": each.path, "value": shown_text(each.path, each.value)}
             for each in result.evidence

@@ -331,7 +331,7 @@ class RunManager:
             "run": run.id,
             "state": str(view.state),
             "reason": reason,
-            "ran": run.ran and run.plan.replay is None,
+            "ran": (run.ran or view.ready_ns > 0) and run.plan.replay is None,
         }
         self._report("run.ended", ended)
         run.started.set()

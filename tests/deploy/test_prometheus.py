@@ -41,6 +41,8 @@ kind = "generator"
 rate = 1000
 [adapters.out]
 kind = "discard"
+[capture]
+directory = "captures"
 """
 
 
@@ -73,7 +75,7 @@ def test_every_metric_of_the_rules_is_scraped(tmp_path: Path) -> None:
     (tmp_path / "deployment.toml").write_text(DEPLOYMENT)
     rules = (PROMETHEUS / "byteor.rules.yml").read_text()
     wanted = {name.encode() for name in re.findall(r"\bbyteor_\w+", rules)}
-    with running_daemon() as daemon:
+    with running_daemon(config={"allow.write_dirs": [str(tmp_path)]}) as daemon:
         where = ["--address", daemon.address]
         started = byteorctl(*where, "run", "--detach", tmp_path / "spec.toml")
         assert started.returncode == 0, started.stderr

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 import stat
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from byteord.regions import captures, journals
+from byteord.regions.captures_check import check_capture
 from byteord.rpc.convert_runs import run_from_proto, run_to_proto
 from byteord.runs.state import RunState
 from byteord.runs.view import CaptureView, RunView
@@ -165,5 +168,32 @@ def test_status_and_metrics_say_how_the_recording_goes() -> None:
             assert (said.status, said.reason) == ("true", "Recording")
             assert run_from_proto(run_to_proto(manager.get(view.id))).capture is not None
             await manager.stop(view.id, "drain")
+
+    run(work)
+
+
+def test_a_run_that_is_lost_leaves_a_capture_that_is_readable() -> None:
+    """`kill -9` of the shim: the capture has no end; it is whole, and without a gap."""
+
+    async def work(runs: Runs) -> None:
+        async with managed(runs) as manager:
+            view = await manager.start(endless(runs, more=capture_text(runs)))
+
+            def recorded() -> bool:
+                shown = manager.get(view.id).capture
+                return bool(shown and shown.streams and shown.streams[0].kept > 1_000)
+
+            await until(recorded, "messages in the capture")
+            os.kill(manager.get(view.id).shim_pid, signal.SIGKILL)
+            last = await ended(manager, view.id)
+            assert last.failure is not None
+            assert last.failure.reason == "SHIM_DIED"
+        kept = capture_of(runs, last)
+        about = captures.read_about(kept)
+        assert (about["ended_unix_ns"], about["state"]) == (None, None)
+        assert check_capture(kept) == []
+        positions = [entry[1] for entry in captures.read_stream(kept / "in" / "in")]
+        assert len(positions) > 1_000
+        assert positions == list(range(len(positions)))
 
     run(work)

@@ -19,7 +19,11 @@ BUILDS = {
     "address": ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
 }
 MESSAGES = {"plain": 60_000, "thread": 6_000, "address": 12_000}
-LINKED = {"graph_stress": ("journal_segment.c",), "graph_kill": ("journal_segment.c",)}
+LINKED = {
+    "graph_stress": ("journal_segment.c",),
+    "graph_kill": ("journal_segment.c",),
+    "tape_stress": ("capture_drain.c", "sha256_blocks.c", "journal_segment.c"),
+}
 """Sources of ours that a program is linked with."""
 NEAR_2_32 = 2**32 - 3000
 NEAR_2_64 = 2**64 - 3000
@@ -91,6 +95,18 @@ def test_every_stage_sees_every_message_once_whole_and_in_order(
     """A producer and gated stages, over the wrap of stamps and sequences; no wake-up is lost."""
     count = MESSAGES[build] if "spin" not in shape else MESSAGES[build] // 2
     done = run_program(program("ring_stress", build), count, start, *shape, 64, 128)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout == f"ok {count} messages\n"
+
+
+@pytest.mark.parametrize("build", BUILDS)
+@pytest.mark.parametrize("on_full", ["wait", "degrade"])
+def test_what_is_handed_over_arrives_once_though_both_sides_die(
+    program: Builder, build: str, on_full: str
+) -> None:
+    """Units and recorders replaced at random over a small tape: the digest, or the exact loss."""
+    count = MESSAGES[build]
+    done = run_program(program("tape_stress", build), count, on_full, 3)
     assert done.returncode == 0, done.stderr[-4000:]
     assert done.stdout == f"ok {count} messages\n"
 
