@@ -96,6 +96,7 @@ static inline int byteor_stage_over(byteor_unit_runtime *u, uint32_t m, uint8_t 
     batch.features = BYTEOR_BATCH_EMITS;
     batch.state = byteor_member_state(u, m, &batch);
     batch.state_bytes = member->state_bytes;
+    if (u->directed) batch.now_ns = byteor_calls_ns(&member->calls, now);
     byteor_store_relaxed64(&role->busy_sequence, sequence);
     byteor_store_relaxed64(&role->busy_since_ns, now);
     if (byteor_tracing) byteor_trace_batch(byteor_tracing, member->index, BYTEOR_TRACE_BEFORE, &batch);
@@ -110,6 +111,7 @@ static inline int byteor_stage_over(byteor_unit_runtime *u, uint32_t m, uint8_t 
         return -1;
     }
     if (g->member[m].choices && !member->builtin) byteor_choose(g->member[m].choices, BYTEOR_CHOICE_BATCH, is_end ? 0 : count, now, 0);
+    if (u->directed) byteor_calls_made(&member->calls, count, is_end);
     if (member->state_bytes && !g->member[m].large_state) g->state_changed |= (uint64_t)1 << m;
     byteor_histogram_add(&role->service, after - now, 1);
     byteor_count(&role->batches, 1);
@@ -267,11 +269,46 @@ static inline int byteor_stage_end(byteor_unit_runtime *u, uint32_t m) {
     return 1;
 }
 
+/* How many messages the next call has to have before it is made, in a replay; 0: any number. What the lanes here can never
+ * hold is not waited for. */
+static inline uint64_t byteor_stage_whole(const byteor_unit_runtime *u, uint32_t m) {
+    const byteor_graph *g = u->graph;
+    const byteor_graph_member *gm = &g->member[m];
+    if (!u->member[m].calls.exact) return 0;
+    uint64_t whole = byteor_least(byteor_calls_left(&u->member[m].calls), byteor_least(u->max_batch, g->entry_max));
+    for (uint32_t k = 0; k < gm->rx_count; k++) whole = byteor_least(whole, g->rx[gm->rx_first + k].ring->capacity);
+    return whole;
+}
+
+/* Whether a call has room for `whole` messages; outputs that are directed themselves make their own. */
+static inline int byteor_stage_cramped(const byteor_graph *g, const byteor_graph_member *gm, uint64_t limit, uint64_t whole) {
+    for (uint32_t t = 0; t < gm->tx_count; t++) {
+        const byteor_tx_port *port = &g->tx[gm->tx_first + t];
+        if (port->script.count) return 0;
+        whole = byteor_least(whole, byteor_least(port->claim_max, port->ring->capacity) / gm->outputs_max);
+    }
+    return limit < whole;
+}
+
+/* Whether more messages will come behind those that were gathered. */
+static inline int byteor_stage_awaits(byteor_graph *g, const byteor_graph_member *gm) {
+    for (uint32_t k = 0; k < gm->rx_count; k++) {
+        byteor_rx_port *port = &g->rx[gm->rx_first + k];
+        if (!byteor_rx_at_end(g, port, port->position)) return 1;
+    }
+    return 0;
+}
+
 /* 1: worked, 0: not, -1: failed. */
 static inline int byteor_stage_turn(byteor_unit_runtime *u, uint32_t m) {
     byteor_graph *g = u->graph;
     const byteor_graph_member *gm = &g->member[m];
-    uint64_t limit = byteor_tx_room_all(g, gm, (uint64_t)u->max_batch * gm->outputs_max) / gm->outputs_max;
+    uint64_t limit = byteor_tx_room_all(g, gm, (uint64_t)u->max_batch * gm->outputs_max) / gm->outputs_max, whole = 0;
+    if (u->directed && byteor_calls_left(&u->member[m].calls)) {
+        whole = byteor_stage_whole(u, m);
+        if (byteor_stage_cramped(g, gm, limit, whole)) limit = 0;
+        limit = byteor_least(limit, byteor_calls_left(&u->member[m].calls));
+    }
     byteor_tx_port *port = limit ? byteor_stage_in_place(g, gm, &limit) : NULL;
     byteor_gather(u, m, limit ? limit : 1);
     if (g->entry_count == 0) return byteor_inputs_ended(u, m) ? byteor_stage_end(u, m) : 0;
@@ -279,6 +316,7 @@ static inline int byteor_stage_turn(byteor_unit_runtime *u, uint32_t m) {
         g->no_room = 1;
         return 0;
     }
+    if (g->entry_count < byteor_least(whole, limit) && byteor_stage_awaits(g, gm)) return 0;
     uint32_t count = byteor_stage_fitting(u, m, port);
     if (count == 0) return 1;
     if (byteor_stage_batch(u, m, port, 0, count) == 0) return 1;

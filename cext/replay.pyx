@@ -63,7 +63,7 @@ cdef extern from "source_replay.h" nogil:
         byteor_source base
         byteor_frames frames
 
-    void byteor_replay_source_start(byteor_replay_source *, uint64_t, uint64_t, double)
+    void byteor_replay_source_start(byteor_replay_source *, uint64_t, uint64_t, double, int)
 
 
 cdef extern from "rolling.h" nogil:
@@ -264,8 +264,9 @@ cdef class ReplaySource:
     cdef byteor_replay_source *source
     cdef Segments segments
 
-    def __cinit__(self, Segments segments not None, *, uint64_t low, uint64_t high, uint64_t origin_ns, double speed):
-        """Give the frames from own sequence `low` to before `high`; `speed` as `byteor_replay_source`."""
+    def __cinit__(self, Segments segments not None, *, uint64_t low, uint64_t high, uint64_t origin_ns, double speed,
+                  bint whole=False):
+        """Give the frames from own sequence `low` to before `high`; `speed` and `whole` as `byteor_replay_source`."""
         self.segments = segments
         self.source = <byteor_replay_source *> calloc(1, sizeof(byteor_replay_source))
         if self.source == NULL:
@@ -273,7 +274,7 @@ cdef class ReplaySource:
         byteor_frames_begin(&self.source.frames, segments.view, segments.count)
         if low < high and not byteor_frames_seek(&self.source.frames, low):
             raise ValueError(f"frame {low} is not there: the segments end before it")
-        byteor_replay_source_start(self.source, high, origin_ns, speed)
+        byteor_replay_source_start(self.source, high, origin_ns, speed, whole)
 
     def __dealloc__(self):
         free(self.source)

@@ -7,6 +7,18 @@ static uint64_t byteor_replay_due(const byteor_replay_source *self, uint64_t tim
     return self->began_ns + (uint64_t)((double)after / self->speed);
 }
 
+/* Whether the next `count` messages are due; those behind the end are. */
+static int byteor_replay_all_due(const byteor_replay_source *self, uint32_t count, uint64_t now_ns) {
+    byteor_frames ahead = self->frames;
+    for (uint32_t i = 0; i < count && ahead.next < self->end; i++) {
+        const byteor_journal_frame *frame = byteor_frames_peek(&ahead);
+        if (frame == NULL) return 1;
+        if (byteor_replay_due(self, frame->time_ns) > now_ns) return 0;
+        byteor_frames_take(&ahead, frame);
+    }
+    return 1;
+}
+
 static void byteor_replay_fill(byteor_slot *slot, const byteor_journal_frame *frame, uint32_t length) {
     slot->length = (uint16_t)length;
     slot->type = frame->type;
@@ -21,6 +33,10 @@ static int byteor_replay_poll(byteor_source *base, byteor_batch *batch) {
     uint32_t filled = 0;
     if (self->began_ns == 0) self->began_ns = batch->now_ns;
     common->status = BYTEOR_ADAPTER_READY;
+    if (self->whole && self->speed > 0.0 && !byteor_replay_all_due(self, batch->count, batch->now_ns)) {
+        common->status = BYTEOR_ADAPTER_WAITING;
+        return 0;
+    }
     while (filled < batch->count) {
         const byteor_journal_frame *frame = self->frames.next < self->end ? byteor_frames_peek(&self->frames) : NULL;
         if (frame == NULL) {
@@ -45,7 +61,7 @@ static int byteor_replay_poll(byteor_source *base, byteor_batch *batch) {
     return (int)filled;
 }
 
-void byteor_replay_source_start(byteor_replay_source *self, uint64_t end, uint64_t origin_ns, double speed) {
+void byteor_replay_source_start(byteor_replay_source *self, uint64_t end, uint64_t origin_ns, double speed, int whole) {
     self->base.poll = byteor_replay_poll;
     self->base.common.wait_fd = -1;
     self->base.common.stamps_time = BYTEOR_TIMES_REPLAYED;
@@ -53,4 +69,5 @@ void byteor_replay_source_start(byteor_replay_source *self, uint64_t end, uint64
     self->end = end;
     self->origin_ns = origin_ns;
     self->speed = speed;
+    self->whole = (uint32_t)whole;
 }

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "capture.h"
+#include "calls.h"
 #include "clock.h"
 #include "histogram.h"
 #include "killpoint.h"
@@ -50,6 +50,7 @@ typedef struct byteor_member {
     byteor_source *source;
     byteor_sink *sink;
     uint32_t builtin; /* a stage of ours: it keeps to what it declares */
+    byteor_calls calls; /* in a replay: those of a stage that is not ours */
 } byteor_member;
 
 #define BYTEOR_MEMBER_WORDS (sizeof(byteor_member_count) / sizeof(uint64_t))
@@ -87,6 +88,7 @@ typedef struct byteor_unit_runtime {
     uint32_t max_batch; /* already bounded by the undo area */
     uint32_t rerunnable; /* every stage may be called again over an undone batch */
     uint32_t skip_failed;
+    uint32_t directed; /* in a replay: some stage is called as it was then */
     uint32_t gated; /* enum byteor_gate: what the egress does while the run has no lease */
     uint32_t scan_live; /* some stage may drop: count what comes in */
     uint32_t all_live; /* nothing on the ring can drop or resize a message: what came in goes out */

@@ -90,6 +90,13 @@ cdef extern from "unit_graph.h" nogil:
         uint64_t sleep_ns_max
         uint32_t membarrier
         uint32_t *doorbell
+    ctypedef struct byteor_choice:
+        pass
+    ctypedef struct byteor_calls:
+        const byteor_choice *list
+        uint64_t count
+        uint64_t *strayed
+        uint32_t exact
     ctypedef struct byteor_member:
         byteor_role *role
         uint32_t kind
@@ -102,6 +109,7 @@ cdef extern from "unit_graph.h" nogil:
         byteor_source *source
         byteor_sink *sink
         uint32_t builtin
+        byteor_calls calls
     ctypedef struct byteor_graph:
         const uint8_t *failed_payload
         uint32_t failed_length
@@ -126,6 +134,7 @@ cdef extern from "unit_graph.h" nogil:
         uint32_t max_batch
         uint32_t rerunnable
         uint32_t skip_failed
+        uint32_t directed
         uint32_t gated
         uint32_t scan_live
         uint32_t all_live

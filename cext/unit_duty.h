@@ -113,6 +113,7 @@ static inline int byteor_sink_finish(byteor_unit_runtime *u) {
 static inline void byteor_finish_batch(byteor_unit_runtime *u, uint32_t count, int is_end, int timed) {
     u->work.position += count;
     if (is_end) u->work.ended = 1;
+    if (u->directed) byteor_calls_stand(u, count, is_end);
     byteor_toggle_state(u);
     if (u->sink) {
         uint32_t failed = u->failure;
@@ -241,18 +242,24 @@ static inline uint64_t byteor_follow_look(byteor_unit_runtime *u, const byteor_r
 static inline int byteor_follow_batch(byteor_unit_runtime *u, uint32_t most, int timed, uint32_t *took) {
     byteor_ring *ring = &u->rings[0];
     uint64_t position = u->work.position;
-    uint64_t count = byteor_follow_look(u, ring, byteor_least(most, byteor_ring_contiguous(ring, position)), timed);
+    int whole = 0;
+    if (u->directed) {
+        most = byteor_calls_most(u, most, &whole);
+        u->available = position; /* what is known to be there may be too few */
+    }
+    uint64_t wanted = byteor_least(most, byteor_ring_contiguous(ring, position)), count = byteor_follow_look(u, ring, wanted, timed);
     if (count == 0) return BYTEOR_DUTY_IDLE;
     uint64_t to_end = byteor_load_acquire64(&ring->producer->end_sequence) - position; /* stored before the end slot's stamp */
     if (to_end == 0) return byteor_run_batch(u, position, 1, 1, 1);
+    if (whole && count < byteor_least(wanted, to_end)) return BYTEOR_DUTY_IDLE;
     count = byteor_least(count, to_end);
     if (u->capture && u->capture->follow) {
         count = byteor_tape_limit(u->capture->follow, count, ring->slot_bytes);
         if (count == 0) return BYTEOR_DUTY_NO_ROOM;
         byteor_tape_messages(u->capture->follow, ring, (const uint8_t *)byteor_ring_slot(ring, position), (uint32_t)count, position, 0);
     }
-    *took = (uint32_t)count;
-    return byteor_run_batch(u, position, *took, 0, timed);
+    *took = u->directed ? 0 : (uint32_t)count; /* 0: the turn ends with it */
+    return byteor_run_batch(u, position, (uint32_t)count, 0, timed);
 }
 
 /* --- taking from outside ---------------------------------------------------------------------------------------- */
@@ -260,8 +267,14 @@ static inline int byteor_follow_batch(byteor_unit_runtime *u, uint32_t most, int
 static inline int byteor_ingress_batch(byteor_unit_runtime *u, uint32_t command, uint32_t most, int timed, uint32_t *took) {
     byteor_ring *ring = &u->rings[0];
     uint64_t position = u->work.position;
+    int outcome = BYTEOR_DUTY_IDLE, whole = 0;
+    if (u->directed) {
+        most = byteor_calls_most(u, most, &whole);
+        u->gate = byteor_ring_minimum(ring, position); /* there may be more room than is known */
+    }
+    uint64_t least = whole ? byteor_least(most, byteor_ring_contiguous(ring, position)) : 1;
     uint64_t room = byteor_least(byteor_ring_room(ring, position, &u->gate), byteor_ring_contiguous(ring, position));
-    int outcome = BYTEOR_DUTY_IDLE;
+    if (room < least && u->source->common.status != BYTEOR_ADAPTER_ENDED) return BYTEOR_DUTY_NO_ROOM;
     if (room == 0) return BYTEOR_DUTY_NO_ROOM;
     room = byteor_least(room, most);
     if (timed) byteor_turn_begin(u);
@@ -273,7 +286,8 @@ static inline int byteor_ingress_batch(byteor_unit_runtime *u, uint32_t command,
     }
     int count = byteor_source_take(u, (uint8_t *)byteor_ring_slot(ring, position), (uint32_t)room, timed, &outcome);
     if (count < 0) return outcome;
-    *took = u->took = (uint32_t)count;
+    u->took = (uint32_t)count;
+    *took = u->directed ? 0 : u->took; /* 0: the turn ends with it */
     return byteor_run_batch(u, position, (uint32_t)count, 0, timed);
 }
 

@@ -117,6 +117,7 @@ static inline int byteor_run_stages(byteor_unit_runtime *u, uint64_t first, uint
         byteor_member *member = &u->member[m];
         batch.state = byteor_member_state(u, m, &batch);
         batch.state_bytes = member->state_bytes;
+        if (u->directed) batch.now_ns = byteor_calls_ns(&member->calls, now);
         batch.error_index = 0;
         batch.error_text = NULL;
         if (byteor_tracing) byteor_trace_batch(byteor_tracing, member->index, BYTEOR_TRACE_BEFORE, &batch);
@@ -131,6 +132,24 @@ static inline int byteor_run_stages(byteor_unit_runtime *u, uint64_t first, uint
         if (timed) batch.now_ns = now = u->clock_ns = after;
     }
     return 0;
+}
+
+/* The calls of a batch stand. */
+static inline void byteor_calls_stand(byteor_unit_runtime *u, uint32_t count, int is_end) {
+    for (uint32_t m = u->first_stage; m < u->stage_end; m++) byteor_calls_made(&u->member[m].calls, count, is_end);
+}
+
+/* How many messages the next batch has, `most` at most; `whole`: no fewer, unless the input ends. */
+static inline uint32_t byteor_calls_most(const byteor_unit_runtime *u, uint32_t most, int *whole) {
+    *whole = 0;
+    for (uint32_t m = u->first_stage; m < u->stage_end; m++) {
+        const byteor_calls *calls = &u->member[m].calls;
+        const uint64_t left = byteor_calls_left(calls);
+        if (left == 0) continue;
+        *whole |= (int)calls->exact;
+        most = (uint32_t)byteor_least(most, left);
+    }
+    return most;
 }
 
 static inline void byteor_toggle_state(byteor_unit_runtime *u) {

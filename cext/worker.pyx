@@ -47,6 +47,7 @@ from unit cimport (
     byteor_any_duty,
     byteor_any_recover,
     byteor_capture,
+    byteor_choice,
     byteor_graph,
     byteor_fault_enter,
     byteor_fault_leave,
@@ -389,6 +390,7 @@ cdef class Host:
                 member.vtable = handle.vtable
                 member.self = handle.self
                 member.builtin = source.get("builtin", False)
+                self._add_calls(u, member, source)
                 if u.first_stage == u.member_count:
                     u.first_stage = i
                 u.stage_end = i + 1
@@ -403,6 +405,17 @@ cdef class Host:
         if u.first_stage == u.member_count:
             u.first_stage = u.stage_end = 0
         u.undo_log_bytes = u.unit.undo_bytes - u.unit.undo_slot_bytes if logs else 0
+
+    cdef _add_calls(self, byteor_unit_runtime *u, byteor_member *member, source):
+        """Have the stage called as `source` says: `calls` (records of `byteor_choice`), `exact`, `strayed` (an address)."""
+        cdef bytes calls = source.get("calls", b"")
+        if not calls:
+            return
+        member.calls.list = <const byteor_choice *> <const char *> calls
+        member.calls.count = len(calls) // 16
+        member.calls.strayed = <uint64_t *> <uintptr_t> source["strayed"]
+        member.calls.exact = source["exact"]
+        u.directed = 1
 
     cdef _add_waiting(self, byteor_unit_runtime *u, doorbells, uint32_t own, uint32_t wait, uint64_t sleep_ns_max):
         u.membarrier = self.membarrier

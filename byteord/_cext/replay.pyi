@@ -35,7 +35,14 @@ class Segments:
 @final
 class ReplaySource:
     def __new__(
-        cls, segments: Segments, *, low: int, high: int, origin_ns: int, speed: float
+        cls,
+        segments: Segments,
+        *,
+        low: int,
+        high: int,
+        origin_ns: int,
+        speed: float,
+        whole: bool = False,
     ) -> ReplaySource: ...
     @property
     def address(self) -> int: ...

@@ -75,6 +75,10 @@ class Conditions:
     """Stages whose effects were written down instead of run."""
     free: Sequence[str] = ()
     """Roles that choose freely and were not directed."""
+    clock: Sequence[str] = ()
+    """Stages whose code may read the clock, which did not show them what it showed live."""
+    calls: Sequence[str] = ()
+    """Stages that were not called with the batches that they were called with live."""
 
 
 def reasons_of(
@@ -98,6 +102,14 @@ def reasons_of(
     found += [
         Reason("stage_recorded", f"stage {stage} has side effects: it was recorded, not run")
         for stage in how.recorded
+    ]
+    found += [
+        Reason("clock_not_replayed", f"stage {stage} may read the clock, and saw another than live")
+        for stage in how.clock
+    ]
+    found += [
+        Reason("calls_not_replayed", f"stage {stage} was called with other batches than live")
+        for stage in how.calls
     ]
     if how.free:
         names = ", ".join(how.free)

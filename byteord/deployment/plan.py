@@ -230,6 +230,10 @@ class TuningPlan:
     """CPUs for everything else, the shim among it; empty: as it comes."""
 
 
+CALLS_FILE = "calls.bin"
+"""In the run directory of a replay: by role 64 bits, how many calls of it were not as then."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReplayPlan:
     """What makes a run a replay, besides its ends."""
@@ -246,6 +250,8 @@ class ReplayPlan:
     """PYTHONHASHSEED of the recorded run; None: it is not known."""
     choices: dict[str, str] = field(default_factory=dict)
     """Directories of recorded choices by role, which are made again."""
+    exact: bool = False
+    """A call of a stage waits for all messages that it had then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,11 @@ from byteord.capture.shown import Viewer
 from byteord.capture.verdict import Conditions, marks_of
 from byteord.deployment import validate as validation
 from byteord.deployment.model import Authority, Deployment
-from byteord.deployment.plan import RunPlan
 from byteord.errors import DataError, DeniedError, InvalidArgumentError, NotFoundError
 from byteord.regions.segments import Survey
 from byteord.rpc.control import Control, refuse
 from byteord.rpc.replay_bundle import code_place, stand_in
+from byteord.rpc.replay_calls import CalledAsThen, reading_the_clock
 from byteord.rpc.replay_wanted import ReplayWanted
 from byteord.runs.choices import free_roles
 from byteord.runs.files import RunFiles
@@ -57,6 +57,8 @@ class Prepared:
     """By ingress."""
     job: ReplayJob
     viewer: Viewer
+    clocked: frozenset[str] = frozenset()
+    """Stages whose code may read the clock."""
     step_payload: bytes | None = None
 
     @property
@@ -71,12 +73,15 @@ class Prepared:
         return then is not None and then != self.spec.sha256
 
     def conditions(
-        self, code: Mapping[str, str], here: Mapping[str, Any], plan: RunPlan | None
+        self, code: Mapping[str, str], here: Mapping[str, Any], job: ReplayJob, *, cut: bool
     ) -> Conditions:
-        """Return how it is run, for the verdict."""
+        """Return how it is run, for the verdict; `cut` as for `CalledAsThen`."""
         own = [each for each in self.spec.stages if not parse_key(each.stage).is_builtin]
         users = [each for each in own if not parse_key(each.stage).is_action]
         recorded = [each.name for each in users if each.effects != () and not self.job.execute]
+        sure = [each.name for each in users if each.deterministic and each.name not in recorded]
+        called = CalledAsThen(self.recorded.facts, job, spec_changed=self.spec_changed, cut=cut)
+        clock = [name for name in sure if name in self.clocked and not called.clock(name)]
         return Conditions(
             spec_changed=self.spec_changed,
             code=code,
@@ -85,7 +90,9 @@ class Prepared:
                 each.name for each in users if not each.deterministic and each.name not in recorded
             ],
             recorded=recorded,
-            free=free_roles(plan, self.job.choices) if plan is not None else (),
+            free=free_roles(job.made, job.choices) if job.made is not None else (),
+            clock=clock,
+            calls=[name for name in sure if name not in clock and called.otherwise(name)],
         )
 
 
@@ -113,7 +120,10 @@ def prepare(
         _check_execute(authority, recorded, spec, deployment, surveys)
     job = _job(wanted, recorded, spec, surveys, limits["actions_max"])
     viewer = Viewer(allowed=sees and wanted.payloads, fields=_guarded(spec))
-    return _with_step(Prepared(recorded, spec, deployment, surveys, job, viewer), wanted)
+    dirs = authority.code_dirs if job.code_dirs is None else job.code_dirs
+    clocked = reading_the_clock(spec.stages, dirs, authority.code_packages)
+    prepared = Prepared(recorded, spec, deployment, surveys, job, viewer, clocked)
+    return _with_step(prepared, wanted)
 
 
 def run_place(control: Control, run_id: str, lane: str, snapshot: Mapping[str, Any]) -> str:
@@ -384,6 +394,7 @@ def _job(
         hash_seed=_hash_seed(recorded),
         sequence_base=only.low_sequence if only is not None else 0,
         choices=_choices(recorded) if comparable else {},
+        exact=_is_same(recorded, spec, surveys),
         speed=wanted.speed,
         execute=wanted.execute,
         actions_max=actions_max,
@@ -391,6 +402,12 @@ def _job(
         streams=_streamed(wanted, spec),
         code_dirs=_code(wanted, recorded),
     )
+
+
+def _is_same(recorded: Recorded, spec: AnySpec, surveys: Mapping[str, Survey]) -> bool:
+    """Tell whether the recorded spec is given its input from the first message on, without gaps."""
+    whole = all(not each.low_sequence and not each.chosen_missing for each in surveys.values())
+    return whole and recorded.facts.get("spec_sha256") == spec.sha256
 
 
 def _choices(recorded: Recorded) -> dict[str, str]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from byteord.capture.divergence import Step, first_to_differ, last_hand, steps_of
 from byteord.capture.replay_audit import replay_audit
-from byteord.capture.verdict import Egress, Reason, egress_of, overall, reasons_of
+from byteord.capture.verdict import Egress, Reason, Verdict, egress_of, overall, reasons_of
 from byteord.errors import AlreadyExistsError, ByteorError, ResourceError, WrongStateError
 from byteord.rpc import replay_result as results
 from byteord.rpc.control import Control
@@ -144,9 +144,11 @@ class Replays:
                     yield event
         assert done is not None  # noqa: S101  a pass ends with itself, or raises
         asked.actions = results.action_rows(done.job.found, done.job.made)
-        conditions = prepared.conditions(done.view.code_digests, host_conditions(), done.job.made)
-        reasons = reasons_of(prepared.recorded, prepared.surveys, asked.wanted.range, conditions)
+        reasons = self._reasons(asked, prepared, done, cut=_is_cut(asked, prepared))
         egresses = self._egresses(asked, prepared, done, reasons)
+        if any(each.verdict is Verdict.DIFFERENT for each in egresses):
+            reasons = self._reasons(asked, prepared, done, cut=False)  # the last batch may be why
+            egresses = self._egresses(asked, prepared, done, reasons)
         steps = _steps_of(done) if asked.wanted.step is not None else []
         outcome = _Outcome(reasons, egresses, steps)
         if not asked.wanted.execute and asked.wanted.step is None:
@@ -254,16 +256,20 @@ class Replays:
 
     # --- what it came to
 
+    def _reasons(
+        self, asked: _Asked, prepared: Prepared, done: _Pass, *, cut: bool
+    ) -> list[Reason]:
+        """Return what forbids comparing; `cut`: leave out that a last batch was not whole."""
+        how = prepared.conditions(done.view.code_digests, host_conditions(), done.job, cut=cut)
+        return reasons_of(prepared.recorded, prepared.surveys, asked.wanted.range, how)
+
     def _egresses(
         self, asked: _Asked, prepared: Prepared, done: _Pass, reasons: list[Reason]
     ) -> list[Egress]:
         """Return every egress with its verdict."""
         given = asked.wanted.range
-        cut = (
-            any(each.limited for each in prepared.surveys.values()) or asked.wanted.step is not None
-        )
         ended = done.view.failure is None and prepared.recorded.complete
-        whole = ended and given.whole and not cut
+        whole = ended and not _is_cut(asked, prepared)
         live = prepared.recorded.live if given.begins_at_the_start else {}
         return [
             egress_of(name, area, live.get(name), comparable=not reasons, whole=whole)
@@ -397,6 +403,12 @@ def _steps_of(done: _Pass) -> list[Step]:
         replace(step, sequence=step.sequence + base)
         for step in steps_of(done.job.found.trace, roles)
     ]
+
+
+def _is_cut(asked: _Asked, prepared: Prepared) -> bool:
+    """Tell whether not all of the recorded input is given again."""
+    limited = any(each.limited for each in prepared.surveys.values())
+    return limited or asked.wanted.step is not None or not asked.wanted.range.whole
 
 
 def _replayed(view: RunView) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 from byteord._cext import replay as native
 from byteord.deployment.capture import Capture
 from byteord.deployment.model import Adapter, Deployment, FailurePolicy, Tuning
-from byteord.deployment.plan import ReplayPlan, RolePlan, RunPlan
+from byteord.deployment.plan import CALLS_FILE, ReplayPlan, RolePlan, RunPlan
 from byteord.policy.needs import ACTING_ADAPTERS
 from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec
@@ -28,6 +29,8 @@ REPLAY, DIGEST = "replay", "digest"
 TRACE_BYTES = 4 << 20
 _ACTION_EVENTS = frozenset({"would", "begin"})
 _ACTIONS_READ_MAX = 100_000
+_WORD = struct.Struct("<Q")
+_UNDIRECTED = b"\xff" * _WORD.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class Harvest:
     actions: list[dict[str, Any]] = field(default_factory=list)
     """Lines of the action journals that begin an attempt, or say what would have been one."""
     budget_spent: bool = False
+    calls: dict[str, int] = field(default_factory=dict)
+    """Of each role that was called as then: how many calls were otherwise all the same."""
 
 
 @dataclass(slots=True)
@@ -79,6 +84,8 @@ class ReplayJob:
     """What is added to a sequence to have the recorded one."""
     choices: Mapping[str, str] = field(default_factory=dict)
     """Directories of recorded choices by role, which are made again."""
+    exact: bool = False
+    """What is given again is all that came, to the same spec: calls have the same messages."""
     speed: float = 0.0
     execute: bool = False
     actions_max: int = 0
@@ -141,6 +148,7 @@ class ReplayJob:
                 traces=self.trace_ns > 0,
                 hash_seed=self.hash_seed,
                 choices=dict(self.choices),
+                exact=self.exact,
             ),
         )
 
@@ -180,6 +188,7 @@ class ReplayJob:
             if role.kind == "egress":
                 wanted = self.outputs.get(role.name, ReplayOutput())
                 _write(place / area_file(role.index), native.area_bytes(list(wanted.marks)))
+        _write(place / CALLS_FILE, _UNDIRECTED * len(plan.roles))
         if self.trace_ns:
             for worker in plan.workers:
                 _write(
@@ -201,6 +210,8 @@ class ReplayJob:
                 with contextlib.suppress(OSError, ValueError):
                     data = (place / trace_file(worker.index)).read_bytes()
                     self.found.trace += native.read_trace(data)[0]
+        with contextlib.suppress(OSError):
+            self.found.calls = _read_calls((place / CALLS_FILE).read_bytes(), plan)
         for path in sorted(Path(plan.actions_dir or directory).glob("actions-*.journal")):
             self._read_actions(path)
         self.found.budget_spent = (place / SPENT).exists()
@@ -214,6 +225,12 @@ class ReplayJob:
                         self.found.actions.append(entry)
                 if len(self.found.actions) >= _ACTIONS_READ_MAX:
                     return
+
+
+def _read_calls(data: bytes, plan: RunPlan) -> dict[str, int]:
+    words = [each for (each,) in _WORD.iter_unpack(data)]
+    pairs = zip(plan.roles, words, strict=True)
+    return {role.name: word for role, word in pairs if _WORD.pack(word) != _UNDIRECTED}
 
 
 def area_file(role: int) -> str:

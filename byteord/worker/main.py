@@ -77,6 +77,7 @@ class Worker:
         self.graphs: dict[int, tuple[Any, int]] = {}
         self.journals: list[Journals] = []
         self.failed = False
+        self.calls: dict[int, dict[str, Any]] = {}
 
     def open(self, tune: Callable[[], None]) -> None:
         """Open every role and take over its unit; `tune` is called once all else is done.
@@ -95,6 +96,11 @@ class Worker:
             for index in indices
             for role in self.plan.units[index].roles
         ]
+        if self.plan.replay is not None:
+            from byteord.worker.replay import calls_of
+
+            self.calls, strayed = calls_of(self.plan, (role for role, _ in roles), self.directory)
+            self.handles.append(strayed)
         opened: dict[int, tuple[dict[str, Any], int]] = {}
         for role, unit in roles:
             if not role.confined:
@@ -223,6 +229,7 @@ class Worker:
             handle = self._open_stage(role)
             member["stage"] = handle.address
             member["builtin"] = ":" not in role.stage
+            member |= self.calls.get(role.index, {})
             touched = handle.touch_bytes_max
         else:
             handle = self._open_adapter(role, unit)
@@ -324,7 +331,8 @@ class Worker:
         if self.plan.replay is not None:
             from byteord.worker.replay import open_replay_end
 
-            return open_replay_end(role, context, self.directory)
+            whole = not is_graph_unit(self.plan, unit) and any(map(self.calls.get, unit.roles))
+            return open_replay_end(role, context, self.directory, whole=whole)
         return (open_source if role.kind == "ingress" else open_sink)(
             role.adapter, role.options, context
         )

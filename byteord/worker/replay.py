@@ -8,7 +8,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from byteord._cext.capture import CHOICES
 from byteord._cext.replay import DigestSink, ReplaySource, address_of
 from byteord._cext.worker import Host
 from byteord.adapters.context import OpenContext
-from byteord.deployment.plan import RolePlan, RunPlan
+from byteord.deployment.plan import CALLS_FILE, RolePlan, RunPlan
 from byteord.errors import AdapterError
 from byteord.regions.captures import read_choices
 from byteord.regions.segments import Recording
@@ -26,8 +26,12 @@ _RECORD = struct.Struct("<IIQ")
 _KINDS = {name: number for number, name in CHOICES.items()}
 
 
-def open_replay_end(role: RolePlan, context: OpenContext, directory: str) -> Any:
+def open_replay_end(
+    role: RolePlan, context: OpenContext, directory: str, *, whole: bool = False
+) -> Any:
     """Return the source or sink of a replay's endpoint; errors are those of opening its files.
+
+    `whole`: the source gives as many messages as it is asked for, or none.
 
     AdapterError (REPLAY_NOT_RESUMED) in a worker that took over from another: a digest cannot be
     gone on with.
@@ -39,17 +43,18 @@ def open_replay_end(role: RolePlan, context: OpenContext, directory: str) -> Any
             reason="REPLAY_NOT_RESUMED",
         )
     if role.kind == "ingress":
-        return _source(role.options)
+        return _source(role.options, whole=whole)
     return _sink(role.options, context, directory)
 
 
-def _source(options: dict[str, Any]) -> ReplaySource:
+def _source(options: dict[str, Any], *, whole: bool) -> ReplaySource:
     return ReplaySource(
         Recording(options["directory"]).segments,
         low=options["low"],
         high=options["high"],
         origin_ns=options["origin_ns"],
         speed=options["speed"],
+        whole=whole,
     )
 
 
@@ -95,6 +100,38 @@ def scripts_of(plan: RunPlan, role: RolePlan) -> Scripts:
             elif kind in ("keep", "drop"):
                 outputs.setdefault(source, bytearray()).extend(record)
     return Scripts(bytes(take), bytes(steer), {at: bytes(made) for at, made in outputs.items()})
+
+
+def calls_of(
+    plan: RunPlan, roles: Iterable[RolePlan], directory: str
+) -> tuple[dict[int, dict[str, Any]], mmap.mmap | None]:
+    """Return by role how its stage was called, for the host; and the area that takes what strays.
+
+    Keep the area as long as the host. Errors are those of reading choices.
+    """
+    replay = plan.replay
+    wanted = [role for role in roles if role.kind == "stage" and ":" in role.stage]
+    if replay is None or not replay.choices or not wanted:
+        return {}, None
+    area = map_file(os.path.join(directory, CALLS_FILE))
+    found: dict[int, dict[str, Any]] = {}
+    for role in wanted:
+        if calls := _calls(replay.choices.get(role.name, "")):
+            struct.pack_into("<Q", area, role.index * 8, 0)
+            strayed = address_of(area) + role.index * 8
+            found[role.index] = {"calls": calls, "exact": replay.exact, "strayed": strayed}
+    return found, area
+
+
+def _calls(where: str) -> bytes:
+    if not where:
+        return b""
+    return b"".join(
+        _RECORD.pack(_KINDS[kind], source, count)
+        for batch in read_choices(Path(where))
+        for kind, source, count in batch.made
+        if kind == "batch"
+    )
 
 
 def follow_trace(host: Host, directory: str, worker: int) -> mmap.mmap:
