@@ -26,7 +26,7 @@ class CalledAsThen:
     def __init__(
         self, facts: Mapping[str, Any], job: ReplayJob, *, spec_changed: bool, cut: bool
     ) -> None:
-        """`facts` of the capture; `cut`: that the input ended in a recorded batch does not count."""
+        """`facts` of the capture; `cut`: an end within a recorded batch does not count."""
         self._job = job
         self._lost = facts.get("state") is None
         self._spec_changed = spec_changed

