@@ -36,6 +36,8 @@ from byteord.deployment.ports import is_graph_unit
 from byteord.errors import ByteorError
 from byteord.tuning.apply import Outcome, begin, enter, pin_thread, settle
 from byteord.worker.capture import open_tapes
+from byteord.worker.code import code_dirs_of, frozen_dir
+from byteord.worker.doorbells import doorbells
 from byteord.worker.graph import open_graph
 from byteord.worker.journals import Journals, open_journals
 
@@ -147,7 +149,7 @@ class Worker:
             scan_live=any(role.drops or ":" in role.stage for role in stages),
             all_live=not is_graph_unit(plan, unit) and _all_live(plan),
             shard_key=plan.shard_key or (0, 0),
-            doorbells=_doorbells(plan, unit, leader) if plan.wait == "park" else [],
+            doorbells=doorbells(plan, unit, leader) if plan.wait == "park" else [],
             own_doorbell=leader,
             wait=plan.wait,
             sleep_ns_max=plan.sleep_ns_max,
@@ -238,7 +240,7 @@ class Worker:
         if role.is_python:
             from byteord.worker import python_stage
 
-            stage = python_stage.load(role, self.plan.code_dirs)
+            stage = python_stage.load(role, code_dirs_of(self.plan, role), self._shown(role))
             stage.show_progress(self.host.role_address(role.index))
             return stage
         if role.stage.startswith("dataguard_"):
@@ -247,7 +249,16 @@ class Worker:
             return open_guard(role, self.plan, role_payload_bytes(self.plan, role))
         from byteord.stages.load import open_native
 
-        return open_native(role, self.plan.code_dirs, role_payload_bytes(self.plan, role))
+        return open_native(
+            role,
+            code_dirs_of(self.plan, role),
+            role_payload_bytes(self.plan, role),
+            shown=self._shown(role),
+        )
+
+    def _shown(self, role: RolePlan) -> tuple[str, ...]:
+        """Return where the code of a role was copied from; nothing when it was not."""
+        return self.plan.code_dirs if frozen_dir(self.plan, role) else ()
 
     def _journal(self) -> Any:
         from byteord.stages.actions.journal import ActionJournal
@@ -408,31 +419,6 @@ def _batch_max(
             1  # what such a stage did to itself cannot be taken back: fail on exactly one message
         )
     return max(most, 1)
-
-
-def _doorbells(plan: RunPlan, unit: UnitPlan, leader: int) -> list[int]:
-    """Return the units to wake.
-
-    The leaders of all other threads that share a ring with this unit.
-    """
-    mine = _conduits(plan, unit)
-    found = []
-    for worker in plan.workers:
-        for thread in worker.threads:
-            others = {each for index in thread for each in _conduits(plan, plan.units[index])}
-            if thread[0] != leader and (mine & others or -1 in mine or -1 in others):
-                found.append(thread[0])
-    return found
-
-
-def _conduits(plan: RunPlan, unit: UnitPlan) -> set[int]:
-    """Return what a unit reads and writes: lanes of a LaneGraph, else rings, -1 for all."""
-    roles = [plan.roles[role] for role in unit.roles]
-    if plan.model != "lane_graph":
-        return {role.shard for role in roles}
-    dead = {role.dead_letter.lane for role in roles if role.dead_letter is not None}
-    read = {rx.lane for role in roles for rx in role.rx}
-    return dead | read | {tx.lane for role in roles for tx in role.tx}
 
 
 def prepare_process(plan: RunPlan, worker: WorkerPlan) -> Outcome:
