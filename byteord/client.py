@@ -19,6 +19,9 @@ import contextlib
 import fcntl
 import os
 import struct
+import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -27,7 +30,8 @@ from byteord._cext import region
 from byteord._cext.batch import Batch, BatchError
 from byteord._cext.client import ClosedError, Consumer, Publisher
 from byteord.deployment.plan import RolePlan, RunPlan
-from byteord.errors import DeniedError, NotFoundError, UnavailableError
+from byteord.deployment.ports import progress_wanted
+from byteord.errors import DeniedError, NotFoundError, RegionError, UnavailableError
 from byteord.regions.clock import clock_mult, membarrier_available
 from byteord.regions.create import CONTROL, boot_id, runs_directory, start_ticks
 from byteord.regions.reader import attach as attach_region
@@ -55,10 +59,29 @@ class Session(Generic[Handle]):
     The lock is held and the run shows the role as running until the block ends.
     """
 
-    def __init__(self, handle: Handle, lock_fd: int) -> None:
-        """Own the descriptor whose lock names this process as the endpoint's."""
+    def __init__(
+        self,
+        handle: Handle,
+        lock_fd: int,
+        *,
+        others: Callable[[], bool] = lambda: False,
+        keeps_time: bool = False,
+    ) -> None:
+        """Own the descriptor whose lock names this process as the endpoint's.
+
+        `others` tells whether somebody else plays the role as well. With `keeps_time` a thread
+        says every millisecond that time has passed: a merge by time need not wait for a publisher
+        that has nothing to publish.
+        """
         self.handle = handle
         self._lock_fd = lock_fd
+        self._others = others
+        self._left = threading.Event()
+        self._keeper = threading.Thread(
+            target=_keep_time, args=(handle, self._left), name="byteor-time", daemon=True
+        )
+        if keeps_time:
+            self._keeper.start()
 
     def __enter__(self) -> Handle:
         """Return the publisher or consumer."""
@@ -79,11 +102,27 @@ class Session(Generic[Handle]):
         The handle's mapping keeps the file open, and with it the lock, as long as somebody holds
         the handle: so the lock is given back by name.
         """
-        if self._lock_fd >= 0:
-            self.handle._show(0, False)  # noqa: SLF001 - our own compiled half
-            fcntl.fcntl(self._lock_fd, fcntl.F_OFD_SETLK, _unlocking())
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+        if self._lock_fd < 0:
+            return
+        self.handle._leave()  # noqa: SLF001 - our own compiled half
+        self._left.set()
+        if self._keeper.ident is not None:
+            self._keeper.join()
+        fcntl.fcntl(self._lock_fd, fcntl.F_OFD_SETLK, _unlocking())
+        os.close(self._lock_fd)
+        self._lock_fd = -1
+        if not self._others():
+            self.handle._show(0, False)  # noqa: SLF001
+            if self._others():  # one that came meanwhile
+                self.handle._show(os.getpid(), True)  # noqa: SLF001
+
+
+PROGRESS_S = 0.001
+
+
+def _keep_time(publisher: Publisher, left: threading.Event) -> None:
+    while not left.wait(PROGRESS_S) and publisher._progress():  # noqa: SLF001
+        pass
 
 
 def attach(
@@ -176,7 +215,29 @@ def _session_at(
     finally:
         if control_fd >= 0:
             os.close(control_fd)
-    return Session(handle, ring_fd)
+    return Session(
+        handle,
+        ring_fd,
+        others=partial(_is_played, directory, plan, role),
+        keeps_time=role.kind == "ingress" and progress_wanted(plan),
+    )
+
+
+def _is_played(directory: Path, plan: RunPlan, role: RolePlan) -> bool:
+    """Tell whether some process plays the role, at any of its places."""
+    for ring, _cell, byte in _places(plan, role):
+        try:
+            descriptor = open_region(directory / plan.rings[ring].file)
+        except RegionError:
+            continue
+        try:
+            asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+            found = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))
+        finally:
+            os.close(descriptor)
+        if found[0] != fcntl.F_UNLCK:
+            return True
+    return False
 
 
 def _handle(
@@ -191,7 +252,8 @@ def _handle(
         "wait": wait,
     }
     if role.kind == "ingress":
-        return Publisher(ring_fd, control_fd, **common)
+        drops = bool(role.tx) and plan.lanes[role.tx[0].lane].on_full == "drop"
+        return Publisher(ring_fd, control_fd, drops=drops, **common)
     depends = role.depends if plan.model != "lane_graph" else role.rx[0].depends
     return Consumer(ring_fd, control_fd, cell=cell, depends=depends, **common)
 
