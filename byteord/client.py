@@ -74,9 +74,14 @@ class Session(Generic[Handle]):
         self.close()
 
     def close(self) -> None:
-        """Let go of the endpoint; doing so twice is harmless."""
+        """Let go of the endpoint; doing so twice is harmless.
+
+        The handle's mapping keeps the file open, and with it the lock, as long as somebody holds
+        the handle: so the lock is given back by name.
+        """
         if self._lock_fd >= 0:
             self.handle._show(0, False)  # noqa: SLF001 - our own compiled half
+            fcntl.fcntl(self._lock_fd, fcntl.F_OFD_SETLK, _unlocking())
             os.close(self._lock_fd)
             self._lock_fd = -1
 
@@ -189,6 +194,10 @@ def _handle(
         return Publisher(ring_fd, control_fd, **common)
     depends = role.depends if plan.model != "lane_graph" else role.rx[0].depends
     return Consumer(ring_fd, control_fd, cell=cell, depends=depends, **common)
+
+
+def _unlocking() -> bytes:
+    return _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)
 
 
 def _lock(descriptor: int, byte: int, what: str) -> None:

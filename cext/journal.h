@@ -131,6 +131,7 @@ typedef struct byteor_journal_writer {
     uint64_t last_unix_ns[BYTEOR_JOURNAL_SEGMENTS_MAX];
     uint32_t segments;
     uint32_t sync, dirty, durable;
+    uint32_t unsure; /* a sync failed: what was written may be lost, and a second one would not say so */
     int error_number;
     char error_text[640];
 } byteor_journal_writer;

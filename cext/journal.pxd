@@ -45,6 +45,7 @@ cdef extern from "graph.h" nogil:
         uint32_t segments
         uint32_t sync
         uint32_t durable
+        uint32_t unsure
         int error_number
         char error_text[640]
     ctypedef struct byteor_journal_reader:

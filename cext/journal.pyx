@@ -96,6 +96,11 @@ cdef class JournalWriter:
         """Address of the structure, for a Graph or a Drain."""
         return <uintptr_t> self.writer
 
+    @property
+    def unsure(self):
+        """A sync failed: what was written may be lost, and another sync would not say so."""
+        return bool(self.writer.unsure)
+
 
 @cython.final
 cdef class JournalReader:

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define NAME_BYTES 32
+#define NOT_SYNCED "fdatasync failed; what it was for may be lost, so nothing more is written and it is not tried again"
 #define ZERO_BYTES 65536u
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
@@ -35,6 +36,23 @@ static int failed(byteor_journal_writer *w, const char *what) {
     return -1;
 }
 
+/* The kernel forgets what it could not write: nobody may try again and be told that all is well. */
+static int sync_failed(byteor_journal_writer *w, const char *what) {
+    w->unsure = 1;
+    return failed(w, what);
+}
+
+static int no_room(byteor_journal_writer *w) {
+    int kept = errno;
+    failed(w, "no room for the next segment");
+    if (kept == ENOSPC || kept == EDQUOT)
+        snprintf(w->error_text, sizeof w->error_text,
+                 "journal %s: %s: the next segment wants %llu bytes; make room, or set retention_bytes so that old ones go; all that was released is in it",
+                 w->directory, strerror(kept), (unsigned long long)w->segment_bytes);
+    errno = kept;
+    return -1;
+}
+
 static void let_go(byteor_journal_writer *w) {
     if (w->map) munmap(w->map, w->segment_bytes);
     if (w->fd >= 0) close(w->fd);
@@ -46,7 +64,7 @@ static int map_segment(byteor_journal_writer *w, const char *name, int flags) {
     w->fd = openat(w->directory_fd, name, flags | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (w->fd < 0) return failed(w, "segment cannot be opened");
     /* Space first: the first touch of a page that the disk has no room for kills by SIGBUS. */
-    if (fallocate(w->fd, 0, 0, (off_t)w->segment_bytes) != 0) return failed(w, "no room for the next segment");
+    if (fallocate(w->fd, 0, 0, (off_t)w->segment_bytes) != 0) return no_room(w);
     void *map = mmap(NULL, w->segment_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
     if (map == MAP_FAILED) return failed(w, "segment cannot be mapped");
     w->map = map;
@@ -104,11 +122,11 @@ static int begin_segment(byteor_journal_writer *w, uint64_t segment, uint64_t un
     if (make_ready(w, sizeof header) != 0) return -1;
     memcpy(w->map, &header, sizeof header);
     int synced = w->sync != BYTEOR_SYNC_NONE;
-    if (synced && fdatasync(w->fd) != 0) return failed(w, "the new segment could not be synced");
+    if (synced && fdatasync(w->fd) != 0) return sync_failed(w, "the new segment could not be synced");
     BYTEOR_KILL_POINT(29);
     if (renameat(w->directory_fd, temporary, w->directory_fd, name) != 0) return failed(w, "the new segment could not be named");
     BYTEOR_KILL_POINT(30);
-    if (synced && fsync(w->directory_fd) != 0) return failed(w, "the directory could not be synced");
+    if (synced && fsync(w->directory_fd) != 0) return sync_failed(w, "the directory could not be synced");
     while (w->segments && w->id[w->segments - 1] >= segment) w->segments--; /* of a batch that was not committed */
     w->segment = segment;
     w->offset = sizeof header;
@@ -140,7 +158,7 @@ int byteor_journal_resume(byteor_journal_writer *w, uint64_t segment, uint64_t o
 int byteor_journal_append(byteor_journal_writer *w, uint64_t sequence, uint64_t rx_sequence, const byteor_slot *slot, uint64_t unix_ns) {
     uint64_t bytes = byteor_journal_frame_bytes(slot->length);
     if (w->map == NULL || w->segment_bytes - w->offset < bytes) {
-        if (w->map && w->dirty && w->sync != BYTEOR_SYNC_NONE && fdatasync(w->fd) != 0) return failed(w, "fdatasync");
+        if (w->map && w->dirty && w->sync != BYTEOR_SYNC_NONE && fdatasync(w->fd) != 0) return sync_failed(w, NOT_SYNCED);
         if (begin_segment(w, sequence, unix_ns) != 0) return -1;
     }
     if (w->offset + bytes > w->ready && make_ready(w, w->offset + bytes) != 0) return -1;
@@ -161,7 +179,7 @@ int byteor_journal_flush(byteor_journal_writer *w, uint64_t now_ns) {
     if (w->error_number) return -1;
     if (!w->dirty || w->sync == BYTEOR_SYNC_NONE || w->fd < 0) return 0;
     if (w->sync == BYTEOR_SYNC_INTERVAL && now_ns - w->synced_ns < w->sync_interval_ns) return 0;
-    if (fdatasync(w->fd) != 0) return failed(w, "fdatasync; what was written may be lost, so nothing more is");
+    if (fdatasync(w->fd) != 0) return sync_failed(w, NOT_SYNCED);
     w->dirty = 0;
     w->synced_ns = now_ns;
     return 0;

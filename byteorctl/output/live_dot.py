@@ -48,7 +48,11 @@ def _lane(lane: Plain) -> list[str]:
     name = _quoted(f"lane {lane['name']}")
     share = lane["depth"] / max(1, lane["capacity"] * lane["stripes"])
     fill = HELD if lane["full"] else "#f9e2af" if share > DEEP else "white"
-    label = [lane["name"], lane["kind"], f"{count(lane['depth'])} of {count(lane['capacity'])}"]
+    room = lane["capacity"] * lane["stripes"]
+    full = (
+        f"{count(lane['depth'])} of {count(room)}" if room else f"{count(lane['published'])} kept"
+    )
+    label = [lane["name"], lane["kind"], full]
     lost = sum(lane["dropped"].values()) + lane["overruns"]
     if lost:
         label.append(f"{count(lost)} lost")

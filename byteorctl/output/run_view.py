@@ -305,9 +305,9 @@ def _lane_row(lane: Plain) -> list[str]:
         lane["name"],
         lane["kind"],
         count(lane["depth"]),
-        count(lane["capacity"] * lane["stripes"]),
+        count(lane["capacity"] * lane["stripes"]) if lane["capacity"] else "-",
         count(lane["published"]),
-        count(lane["consumed"]),
+        count(lane["consumed"]) if lane["consumers"] else "-",
         shown or "-",
         ", ".join(readers),
     ]

@@ -42,7 +42,7 @@ class Rates:
 
 
 def _of_role(role: Plain) -> Mapping[str, int]:
-    lost = role["dropped"] + role["skipped"] + sum(role["rejected"].values())
+    lost = role["skipped"] + sum(role["rejected"].values())  # what a filter drops is not lost
     return {"in": role["received"], "out": role["published"], "lost": lost}
 
 
@@ -102,7 +102,7 @@ def _lane_row(run: Plain, lane: Plain, rates: Rates) -> list[str]:
     return [
         lane["name"],
         lane["kind"],
-        bar(lane["depth"], lane["capacity"] * lane["stripes"]),
+        bar(lane["depth"], room) if (room := lane["capacity"] * lane["stripes"]) else "-",
         rates.text(*name, "published"),
         rates.text(*name, "lost"),
         lane["held_by"] or "-",

@@ -41,7 +41,7 @@ def lock(directory: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise _unusable(directory, error) from error
+        raise unusable(directory, error) from error
     try:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0))
     except (BlockingIOError, PermissionError):
@@ -68,7 +68,7 @@ def names(directory: Path) -> list[int]:
     try:
         found = os.listdir(directory)
     except OSError as error:
-        raise _unusable(directory, error) from error
+        raise unusable(directory, error) from error
     stems = [name.removesuffix(_SUFFIX) for name in found if name.endswith(_SUFFIX)]
     return sorted(int(stem) for stem in stems if stem.isdecimal())
 
@@ -146,7 +146,8 @@ def _corrupt(path: Path, offset: int, why: str) -> RegionError:
     return RegionError(message, reason="JOURNAL_CORRUPT")
 
 
-def _unusable(directory: Path, error: OSError) -> RegionError:
+def unusable(directory: Path, error: OSError) -> RegionError:
+    """Return what to tell of a directory that the system does not let a journal use."""
     reason = {
         "FileNotFoundError": "JOURNAL_DIRECTORY_MISSING",
         "PermissionError": "JOURNAL_READ_ONLY",

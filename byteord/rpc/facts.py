@@ -30,8 +30,9 @@ LANES = {
     "lossy ones read and look again",
     "sequenced_slots": "one native ring whose slots stages change in place, as in a single_ring; "
     "outside dev a spec names it in allow_lanes",
-    "journal": "planned, not executed by this build: a run that has one is refused; outside dev a "
-    "spec names it in allow_lanes",
+    "journal": "segments of checksummed frames, in a directory of the disk or in shared memory, "
+    "written by the unit of its producer, mapped by its readers; outside dev a spec names it in "
+    "allow_lanes",
 }
 """What serves each kind of lane."""
 _LIBRARIES = (

@@ -231,11 +231,13 @@ def stuck_roles(read: Mapping[str, Any] | None) -> str:
     if read is None:
         return "its regions cannot be read"
     open_roles = [role for role in read["roles"] if role["state"] not in ("ended", "stopped")]
+    held = {each.role: each.message for each in hold_views(read)}
+    waiting = [role for role in open_roles if role["lag_slots"] or role["name"] in held]
     said = [
-        f"{role['name']} is {role['state']} with {role['lag_slots']} messages waiting"
-        for role in open_roles
+        held.get(role["name"])
+        or f"{role['name']} is {role['state']} with {role['lag_slots']} messages waiting"
+        for role in waiting or open_roles
     ]
-    said += [each.message for each in hold_views(read)]
     said += [f"lane {each.name} holds {each.depth}" for each in lane_views(read) if each.depth]
     holders: Sequence[str] = sorted({ring["held_by"] for ring in read["rings"] if ring["held_by"]})
     if holders and not read.get("lanes"):

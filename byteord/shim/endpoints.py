@@ -63,19 +63,24 @@ def outputs_taken(plan: RunPlan, rings: Sequence[Any]) -> bool:
 
 
 def stuck_text(directory: str, over: frozenset[str]) -> str:
-    """Say which roles have not ended, what each waits for, and which lanes hold messages."""
+    """Say which roles are held or have messages waiting, and which lanes hold messages.
+
+    Where none has, those that have not ended.
+    """
     reader = RunReader(directory)
     try:
         read = reader.read()
     finally:
         reader.close()
-    said = []
-    for role in read["roles"]:
-        if role["state"] in over or role["stage"] == "client":
-            continue
-        held = read["held"].get(role["name"])
-        waiting = f"{role['name']} is {role['state']} with {role['lag_slots']} messages waiting"
-        said.append(hold_text(role["name"], held) if held else waiting)
+    left = [role for role in read["roles"] if role["state"] not in over]
+    left = [role for role in left if role["stage"] != "client"]
+    waiting = [role for role in left if role["lag_slots"] or role["name"] in read["held"]]
+    said = [
+        hold_text(role["name"], read["held"][role["name"]])
+        if role["name"] in read["held"]
+        else f"{role['name']} is {role['state']} with {role['lag_slots']} messages waiting"
+        for role in waiting or left
+    ]
     said += [
         f"lane {each['name']} holds {each['depth']}" for each in read["lanes"] if each["depth"]
     ]

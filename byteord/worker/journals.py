@@ -14,7 +14,7 @@ from byteord._cext.worker import Host
 from byteord.adapters.paths import beneath
 from byteord.deployment.plan import JournalPlan, LanePlan, RunPlan, UnitPlan
 from byteord.deployment.ports import lane_rings, unit_ports
-from byteord.regions.journals import check_room, journal_directory, lock, names, recover
+from byteord.regions.journals import check_room, journal_directory, lock, names, recover, unusable
 
 
 @dataclass(slots=True)
@@ -24,23 +24,42 @@ class Journals:
     writers: dict[int, JournalWriter] = field(default_factory=dict)
     readers: dict[int, JournalReader] = field(default_factory=dict)
     locks: list[int] = field(default_factory=list)
+    opening: int = -1
+    """Lane of the journal that is being opened, or was when that failed; -1: none yet."""
+
+    @property
+    def unsure(self) -> bool:
+        """Tell whether a sync failed: then nobody knows what is on the disk."""
+        return any(writer.unsure for writer in self.writers.values())
+
+    def role(self, plan: RunPlan, unit: UnitPlan) -> int:
+        """Return the role of the unit that the journal being opened belongs to."""
+        mine = [plan.roles[role] for role in unit.roles]
+        for role in mine:
+            if self.opening in (*(tx.lane for tx in role.tx), *(rx.lane for rx in role.rx)):
+                return role.index
+        return unit.roles[0]
 
 
 def open_journals(
-    host: Host, plan: RunPlan, unit: UnitPlan, directory: str, *, began: int
-) -> Journals:
-    """Open what the unit's ports need.
+    found: Journals, host: Host, plan: RunPlan, unit: UnitPlan, directory: str, *, began: int
+) -> None:
+    """Open what the unit's ports need, into `found`.
 
     `began`: commits of the unit so far; 0 in a new one. RegionError, ResourceError and
     UnavailableError say by name why a journal cannot be used.
     """
-    found, ports = Journals(), unit_ports(plan, unit)
+    ports = unit_ports(plan, unit)
     for lane in sorted({port.lane for port in ports.tx if port.journal}):
+        found.opening = lane
         _open_writer(found, host, plan, plan.lanes[lane], directory, began=began)
     for lane in sorted({port.lane for port in ports.rx if port.journal}):
+        found.opening = lane
         where = _where(plan, plan.lanes[lane], directory)
-        found.readers[lane] = JournalReader(str(where))
-    return found
+        try:
+            found.readers[lane] = JournalReader(str(where))
+        except OSError as error:
+            raise unusable(where, error) from error
 
 
 def _where(plan: RunPlan, lane: LanePlan, directory: str) -> Path:

@@ -37,7 +37,7 @@ from byteord.errors import ByteorError
 from byteord.tuning.apply import Outcome, begin, enter, pin_thread, settle
 from byteord.worker.capture import open_tapes
 from byteord.worker.graph import open_graph
-from byteord.worker.journals import open_journals
+from byteord.worker.journals import Journals, open_journals
 
 EXIT_OK, EXIT_FAILED, EXIT_RESTART, EXIT_REGION = 0, 1, 3, 4
 PR_SET_NAME = 15
@@ -73,6 +73,7 @@ class Worker:
         self.confined = False
         self.journal: Any = None
         self.graphs: dict[int, tuple[Any, int]] = {}
+        self.journals: list[Journals] = []
         self.failed = False
 
     def open(self, tune: Callable[[], None]) -> None:
@@ -180,13 +181,16 @@ class Worker:
     def _open_graph(self, unit: UnitPlan) -> None:
         """Open the lanes of a unit of a LaneGraph, among them journals in files."""
         began = self.control.unit(unit.index)["commits"]
+        journals = Journals()
         try:
-            journals = open_journals(self.host, self.plan, unit, self.directory, began=began)
+            open_journals(journals, self.host, self.plan, unit, self.directory, began=began)
         except (ByteorError, OSError) as error:
-            self.control.fail(unit.roles[0], "START_FAILED", None, b"", str(error))
+            at = journals.role(self.plan, unit)
+            self.control.fail(at, "START_FAILED", None, b"", str(error))
             raise
         graph, most = open_graph(self.host, self.plan, unit, self.plan.max_batch, journals)
-        self.handles += [graph, journals]
+        self.handles.append(graph)
+        self.journals.append(journals)
         self.graphs[unit.index] = graph, most
 
     def _on_ports(self, unit: UnitPlan, stages: list[RolePlan], touched: int) -> dict[str, Any]:
@@ -332,7 +336,11 @@ class Worker:
             thread.join()
         if not self.failed:
             return EXIT_OK
-        return EXIT_RESTART if self.plan.failure_policy == "restart" else EXIT_FAILED
+        return EXIT_RESTART if self._may_restart() else EXIT_FAILED
+
+    def _may_restart(self) -> bool:
+        """Tell whether policy is to try again; never where a sync failed: it would then succeed."""
+        return self.plan.failure_policy == "restart" and not any(j.unsure for j in self.journals)
 
     def _run_further(self, index: int, units: tuple[int, ...]) -> None:
         """Run a thread beyond the first: it places itself, and has a name to be found by."""
@@ -346,7 +354,7 @@ class Worker:
             self.failed = True
             payload = failure["payload"]
             digest = hashlib.sha256(payload).digest() if payload is not None else b""
-            if self.plan.failure_policy == "restart":
+            if self._may_restart():
                 self.control.note(
                     failure["role"], failure["failure"], failure["sequence"], failure["text"]
                 )

@@ -21,8 +21,8 @@ STAGES: tuple[dict[str, Any], ...] = (
     {"stage": "filter", "config": {"equals": "x"}},
 )
 """Stages of any sort, for tests that do not run them."""
-LEAVING_MAX = 6
-"""Most connections that leave one place, so that a fan-out in front of them has room."""
+LEAVING_MAX = 12
+"""Most connections that leave one place: more than one fan-out has room for."""
 PASSING: tuple[dict[str, Any], ...] = ({"stage": "identity"},)
 """Stages that hand on what they get, for tests that do."""
 
@@ -214,6 +214,7 @@ class _Grower:
             lossy = [name for name in names if self.random.random() < 0.3]
             if lossy:
                 lane["lossy"] = lossy
+                lane["capacity"] = max(lane["capacity"], 16)  # a batch takes a quarter of it
 
 
 def random_plan(random: Random, stages_max: int = 8) -> dict[str, Any]:

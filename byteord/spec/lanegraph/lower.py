@@ -12,6 +12,9 @@ What is made of the connections that leave one place:
 - a mixture with `broadcast` or with a choice: a `fanout_broadcast` lane, which the broadcast
   connections and the router read directly, and from which bridges feed the other lanes.
 
+A `fanout_broadcast` lane with more readers than it may have is followed by others, each behind a
+bridge.
+
 A `route` that one of the `events` connections of a place says holds for all of them.
 
 What is made of the connections that enter one place: a lane directly; several `events` without
@@ -27,6 +30,7 @@ from typing import Any
 
 from byteord.spec.findings import Path
 from byteord.spec.lane_model import (
+    FANOUT_CONSUMERS_MAX,
     GraphRole,
     Inserted,
     Lane,
@@ -144,13 +148,13 @@ class _Lowering:
         plain = [each for each in leaving if each not in cast and each not in chosen]
         lanes = list(dict.fromkeys(self._direct(each) for each in plain))
         if bool(cast) + bool(chosen) + bool(lanes) > 1:
-            ports.tx = self._spine(place, cast, leaving)
-            for lane in lanes:
-                self._bridge(place, ports.tx, lane)
+            ports.tx, seats = self._spine(place, cast, leaving, len(lanes) + bool(chosen))
+            for lane, seat in zip(lanes, seats[len(cast) :], strict=False):
+                self._bridge(place, seat, lane)
             if chosen:
-                self._router(place, ports.tx, mode, chosen)
+                self._router(place, seats[-1], mode, chosen)
         elif cast:
-            ports.tx = self._spine(place, cast, cast)
+            ports.tx, _ = self._spine(place, cast, cast, 0)
         elif chosen:
             ports.tx = self._to_router(place, chosen, f"a choice of {mode} leaves {place}")
             self._router(place, ports.tx, mode, chosen)
@@ -188,20 +192,47 @@ class _Lowering:
         self._carried.update({id(other): name for other in group})
         return name
 
-    def _spine(self, place: str, cast: Sequence[Connection], leaving: Sequence[Connection]) -> str:
-        """Add the fan-out that everything from one place is read from."""
-        lossy = tuple(each.target for each in cast if each.row["lossy"])
+    def _spine(
+        self, place: str, cast: Sequence[Connection], leaving: Sequence[Connection], others: int
+    ) -> tuple[str, list[str]]:
+        """Add the fan-out that everything from one place is read from.
+
+        Returns it, and the lane at which each reader has its seat: those of `cast`, then `others`.
+        """
         name = self._lane(
-            f"{place}-out",
-            LaneKind.FANOUT_BROADCAST,
-            cast or leaving,
-            lossy=lossy,
-            named=bool(cast),
+            f"{place}-out", LaneKind.FANOUT_BROADCAST, cast or leaving, named=bool(cast)
         )
         if len(cast) < len(leaving):
             self._note("lane", name, f"connections of several ways leave {place}")
-        self._carried.update({id(each): name for each in cast})
-        return name
+        seats = self._seats(place, name, len(cast) + others, cast or leaving)
+        for each, seat in zip(cast, seats, strict=False):
+            self._carried[id(each)] = seat
+            if each.row["lossy"]:
+                known = self._out.lanes[seat]
+                self._out.lanes[seat] = replace(known, lossy=(*known.lossy, each.target))
+        return name, seats
+
+    def _seats(self, place: str, lane: str, count: int, group: Sequence[Connection]) -> list[str]:
+        """Return the lane of each of `count` readers of a fan-out; add lanes where one is too few.
+
+        The first readers keep the first lane. A further lane blocks, whatever the first one does
+        when it is full: it fills up like one lane of all of them.
+        """
+        if count <= FANOUT_CONSUMERS_MAX:
+            return [lane] * count
+        over, gain = count - FANOUT_CONSUMERS_MAX, FANOUT_CONSUMERS_MAX - 1
+        branches = min(-(-over // gain), FANOUT_CONSUMERS_MAX)
+        seats = [lane] * (FANOUT_CONSUMERS_MAX - branches)
+        why = f"{count} read {lane}, which takes {FANOUT_CONSUMERS_MAX}"
+        for branch in range(branches, 0, -1):
+            share = -(-(count - len(seats)) // branch)
+            further = self._lane(
+                f"{place}-out", LaneKind.FANOUT_BROADCAST, group, named=False, on_full=OnFull.BLOCK
+            )
+            self._note("lane", further, f"for {share} of them: {why}")
+            self._add(f"{further}-bridge", RoleKind.BRIDGE, (lane,), [further], group, why=why)
+            seats += self._seats(place, further, share, group)
+        return seats
 
     def _to_router(self, place: str, leaving: Sequence[Connection], why: str) -> str:
         name = self._lane(f"{place}-out", LaneKind.EVENTS, leaving, named=False)
@@ -280,9 +311,9 @@ class _Lowering:
         group: Sequence[Connection],
         *,
         publishers: int = 1,
-        lossy: tuple[str, ...] = (),
         named: bool = True,
         slot_bytes: int = 0,
+        on_full: OnFull | None = None,
     ) -> str:
         """Add a lane for connections; one that none of them names takes the largest sizes."""
         name = self._given(group) if named else ""
@@ -302,9 +333,9 @@ class _Lowering:
             kind=kind,
             capacity=0 if is_journal else capacity,
             slot_bytes=slot_bytes,
-            on_full=OnFull(said["on_full"][0] if named and said["on_full"] else sizes.on_full),
+            on_full=on_full
+            or OnFull(said["on_full"][0] if named and said["on_full"] else sizes.on_full),
             publishers_max=publishers,
-            lossy=lossy,
             journal=journal_of(_first(said)) if is_journal else None,
         )
         self._out.places["lane", name] = group[0].path

@@ -337,3 +337,30 @@ def test_capabilities_name_the_path_of_every_lane_kind() -> None:
     """Every kind of lane that a spec can name has a row in what `capabilities` prints."""
     assert set(LANES_SERVED) == {str(kind) for kind in LaneKind}
     assert all(LANES_SERVED.values())
+
+
+@pytest.mark.parametrize(("readers", "further"), [(8, 0), (9, 1), (15, 1), (16, 2), (64, 8)])
+def test_a_fan_out_with_too_many_readers_is_chained(readers: int, further: int) -> None:
+    """Each reads one lane of at most eight, each lane hangs on the first; the report says why."""
+    names = [f"s{n}" for n in range(readers)]
+    lossy = {"s3", names[-1]}
+    casts = [
+        f'from = "in", to = "{name}", {CAST}{", lossy = true" if name in lossy else ""}'
+        for name in names
+    ]
+    made = _graph(
+        plan(*casts, *(f'from = "{name}", to = "out"' for name in names), stages=look(*names))
+    )
+    fans = [lane for lane in made.lanes if lane.kind is LaneKind.FANOUT_BROADCAST]
+    assert len(fans) == further + 1
+    reading = {role.name: role.rx[0] for role in made.roles if role.rx[0].startswith("in-out")}
+    assert set(names) <= set(reading)
+    for lane in fans:
+        mine = [name for name, rx in reading.items() if rx == lane.name]
+        assert 1 < len(mine) <= 8 or readers == 8
+        assert set(lane.lossy) == lossy & set(mine)
+    bridges = {role.tx[0]: role.rx[0] for role in made.roles if role.kind == "bridge"}
+    assert {lane.name for lane in fans} - bridges.keys() == {"in-out"}
+    said = [each.why for each in made.inserted if each.name in bridges]
+    assert len(said) == len(fans) - 1
+    assert all("which takes 8" in why for why in said)
