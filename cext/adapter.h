@@ -41,6 +41,9 @@ enum byteor_reject {
     BYTEOR_REJECT_MAX = 8
 };
 
+/* A fresh message of `bytes`: length, type 0 and no flags are one store. */
+static inline void byteor_slot_begin(byteor_slot *slot, uint32_t bytes) { memcpy(&slot->length, &bytes, 4); }
+
 typedef struct byteor_adapter_common {
     uint32_t status; /* enum byteor_adapter_status, after each call */
     int32_t wait_fd; /* -1: none. The loop may poll() it while idle */

@@ -70,8 +70,8 @@ cdef size_t _address(handle) except 0:
 
 
 def drain(handle, *, uint32_t slot_bytes=256, uint32_t max_batch=64, limit=None,
-          uint64_t now_ns=0, bint stamped=False):
-    """Poll until the source waits, ends, fails, or `limit` messages came; return them.
+          uint64_t now_ns=0, bint stamped=False, bint once=False):
+    """Poll until the source waits, ends, fails, `limit` messages came, or `once`; return them.
 
     With `stamped` each comes with its slot's time.
     """
@@ -89,7 +89,7 @@ def drain(handle, *, uint32_t slot_bytes=256, uint32_t max_batch=64, limit=None,
             slot = byteor_slot_at(&slots.batch, i)
             payload = (<const char *>byteor_payload(slot))[:slot.length]
             messages.append((payload, slot.time_ns) if stamped else payload)
-        if source.common.status == BYTEOR_ADAPTER_WAITING:
+        if once or source.common.status == BYTEOR_ADAPTER_WAITING:
             break
     return messages
 

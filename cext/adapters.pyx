@@ -92,6 +92,7 @@ cdef extern from "source_generator.h" nogil:
         uint32_t content
         uint32_t size
         uint32_t size_max
+        uint32_t at_once
         uint64_t count
         uint64_t rate
         uint64_t seed
@@ -424,14 +425,14 @@ def open_datagram_source(int fd, *, uint64_t count=0):
     return handle
 
 
-def open_generator(*, content, size, size_max, count, rate, seed):
+def open_generator(*, content, size, size_max, count, rate, at_once, seed):
     """Make messages up; arguments as `byteor_generator_options`."""
     cdef SourceHandle handle = SourceHandle.__new__(SourceHandle)
     cdef byteor_generator_options options
     cdef byteor_generator_source *made
     memset(&options, 0, sizeof(options))
     options.content, options.size, options.size_max = content, size, size_max
-    options.count, options.rate, options.seed = count, rate, seed
+    options.count, options.rate, options.at_once, options.seed = count, rate, at_once, seed
     made = byteor_generator_source_new(&options)
     if made == NULL:
         raise MemoryError("no memory for a generator")

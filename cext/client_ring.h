@@ -115,7 +115,7 @@ static inline int byteor_client_wait(byteor_client *c, int consumer, uint64_t bo
     for (;;) {
         if (consumer ? byteor_client_available(c, 1) != 0 : byteor_client_room(c) != 0) return 0;
         (void)byteor_wait_turn(&c->wait, -1, 0);
-        if ((c->wait.idle_turns & 63u) == 0 || c->wait.idle_turns > BYTEOR_WAIT_SPINS)
+        if ((c->wait.idle_turns & 63u) == 0 || c->wait.idle_turns > byteor_wait_spins(&c->wait))
             if (byteor_monotonic_ns() - begin >= bound_ns) return 1;
     }
 }

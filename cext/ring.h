@@ -43,9 +43,17 @@ static inline int byteor_ring_published(const byteor_ring *ring, uint64_t sequen
 
 /* Published messages from `sequence` on, `limit` at most. */
 static inline uint64_t byteor_ring_scan(const byteor_ring *ring, uint64_t sequence, uint64_t limit) {
-    uint64_t count = 0;
-    while (count < limit && byteor_ring_published(ring, sequence + count)) count++;
-    return count;
+    const uint8_t *at = (const uint8_t *)byteor_ring_slot(ring, sequence);
+    uint64_t count = 0, end = byteor_ring_contiguous(ring, sequence);
+    uint32_t stamp = (uint32_t)sequence;
+    if (end > limit) end = limit;
+    for (;;) {
+        for (; count < end; count++, at += ring->slot_bytes)
+            if (byteor_load_acquire32(&((const byteor_slot *)(const void *)at)->stamp) != ++stamp) return count;
+        if (count == limit) return count;
+        at = ring->slots; /* past the end of the memory */
+        end = limit - end > ring->capacity ? end + ring->capacity : limit;
+    }
 }
 
 /* Least sequence of all cells: the producer may claim up to that plus capacity. Acquire, partner: byteor_cell_release. */
@@ -70,14 +78,29 @@ static inline void byteor_ring_claim(const byteor_ring *ring, uint64_t sequence)
  * the other, so that the processor asks for many at once. While it fills slots it asks only for the few whose stores fit
  * its store buffer, and a prefetch for writing does nothing for a line that it has but shares with a reader. */
 static inline void byteor_ring_touch(const byteor_ring *ring, uint64_t first, uint64_t count) {
-    for (uint64_t i = 0; i < count; i++) byteor_store_relaxed64(&byteor_ring_slot(ring, first + i)->time_ns, 0);
+    uint8_t *at = (uint8_t *)byteor_ring_slot(ring, first);
+    uint64_t rest = byteor_ring_contiguous(ring, first), more = count > rest ? count - rest : 0;
+    for (uint64_t i = more; i < count; i++, at += ring->slot_bytes) byteor_store_relaxed64(&((byteor_slot *)(void *)at)->time_ns, 0);
+    at = ring->slots;
+    for (uint64_t i = 0; i < more; i++, at += ring->slot_bytes) byteor_store_relaxed64(&((byteor_slot *)(void *)at)->time_ns, 0);
 }
 
-/* Make [first, end) visible. Stamps before the cursor, each with release after what was written to its slot. */
-static inline void byteor_ring_publish(const byteor_ring *ring, uint64_t first, uint64_t end) {
-    for (uint64_t sequence = first; sequence != end; sequence++) {
-        byteor_store_release32(&byteor_ring_slot(ring, sequence)->stamp, (uint32_t)(sequence + 1));
+/* Stamp `count` slots that lie one behind the other, `sequence` the first: each with release after what was written to it. */
+static inline void byteor_ring_stamp(const byteor_ring *ring, uint8_t *slots, uint64_t sequence, uint64_t count) {
+    uint32_t stamp = (uint32_t)sequence;
+    for (; count; count--, slots += ring->slot_bytes) {
+        byteor_store_release32(&((byteor_slot *)(void *)slots)->stamp, ++stamp);
         BYTEOR_KILL_POINT(9);
+    }
+}
+
+/* Make [first, end) visible. Stamps before the cursor. */
+static inline void byteor_ring_publish(const byteor_ring *ring, uint64_t first, uint64_t end) {
+    while (first != end) {
+        uint64_t run = byteor_ring_contiguous(ring, first);
+        if (run > end - first) run = end - first;
+        byteor_ring_stamp(ring, (uint8_t *)byteor_ring_slot(ring, first), first, run);
+        first += run;
     }
     byteor_store_release64(&ring->producer->cursor, end);
 }

@@ -32,14 +32,13 @@ static void byteor_generator_await(byteor_generator_source *self, uint64_t next)
 }
 
 /* How many messages may be made now: what is left of the count, and with a rate what is due. */
-static uint64_t byteor_generator_due(byteor_generator_source *self, uint64_t now_ns, uint64_t room) {
+static inline uint64_t byteor_generator_due(byteor_generator_source *self, uint64_t now_ns, uint64_t room) {
     const byteor_generator_options *options = &self->options;
     const uint64_t next = self->base.common.position[0];
-    if (options->count != 0) {
-        const uint64_t left = next < options->count ? options->count - next : 0;
-        room = left < room ? left : room;
-    }
-    if (options->rate == 0) return room;
+    const uint64_t left = next < self->end ? self->end - next : 0;
+    room = left < room ? left : room;
+    room = self->most < room ? self->most : room;
+    if (__builtin_expect(options->rate == 0, 1)) return room;
     if (!self->started) byteor_generator_start(self, now_ns, next);
     if (self->due_sequence != next) byteor_generator_await(self, next);
     if (now_ns < self->due_ns) return 0;
@@ -88,17 +87,19 @@ static inline __attribute__((always_inline)) size_t byteor_generator_make(const 
 static inline __attribute__((always_inline)) uint64_t byteor_generator_fill(const byteor_generator_source *self,
                                                                             uint32_t content, byteor_batch *batch,
                                                                             uint64_t first, uint32_t due) {
+    const size_t stride = batch->slot_bytes;
+    const uint32_t payload_max = batch->payload_max;
+    uint8_t *at = batch->slots;
     uint64_t bytes_made = 0;
-    for (uint32_t i = 0; i < due; i++) {
-        byteor_slot *slot = byteor_slot_at(batch, i);
-        const size_t bytes = byteor_generator_make(self, content, byteor_payload(slot), batch->payload_max, first + i);
-        slot->length = (uint16_t)bytes;
-        slot->type = 0;
-        slot->flags = 0;
-        if (self->options.rate != 0) {
-            slot->time_ns = i == 0 ? self->intended_ns : byteor_generator_intended_ns(self, first + i);
-        }
+    for (uint32_t i = 0; i < due; i++, at += stride) {
+        byteor_slot *slot = (byteor_slot *)(void *)at;
+        const size_t bytes = byteor_generator_make(self, content, at + BYTEOR_SLOT_HEADER_BYTES, payload_max, first + i);
+        byteor_slot_begin(slot, (uint32_t)bytes);
         bytes_made += bytes;
+    }
+    if (self->options.rate != 0) {
+        for (uint32_t i = 0; i < due; i++)
+            byteor_slot_at(batch, i)->time_ns = i == 0 ? self->intended_ns : byteor_generator_intended_ns(self, first + i);
     }
     return bytes_made;
 }
@@ -124,13 +125,33 @@ static int byteor_generator_poll(byteor_source *base, byteor_batch *batch) {
     const uint64_t first = common->position[0];
     const uint32_t due = (uint32_t)byteor_generator_due(self, batch->now_ns, batch->count);
     if (due == 0) {
-        const int done = self->options.count != 0 && first >= self->options.count;
-        common->status = done ? BYTEOR_ADAPTER_ENDED : BYTEOR_ADAPTER_WAITING;
+        common->status = first >= self->end ? BYTEOR_ADAPTER_ENDED : BYTEOR_ADAPTER_WAITING;
         return 0;
     }
     common->bytes_total += byteor_generator_fill_any(self, batch, first, due);
     common->position[0] = first + due;
-    common->status = BYTEOR_ADAPTER_READY;
+    if (common->status != BYTEOR_ADAPTER_READY) common->status = BYTEOR_ADAPTER_READY;
+    return (int)due;
+}
+
+/* The same for the generator as it is by default, as fast as possible: `counter` of a size that stands when this is compiled.
+ * It is asked for one message at a time too, so it does nothing else. */
+#define BYTEOR_PLAIN_BYTES 48u
+
+static int byteor_generator_poll_plain(byteor_source *base, byteor_batch *batch) {
+    byteor_generator_source *self = (byteor_generator_source *)(void *)base;
+    uint64_t next = base->common.position[0], due = next < self->end ? self->end - next : 0;
+    uint8_t *at = batch->slots;
+    due = batch->count < due ? batch->count : due;
+    due = self->most < due ? self->most : due;
+    if (__builtin_expect(due == 0 || batch->payload_max < BYTEOR_PLAIN_BYTES, 0)) return byteor_generator_poll(base, batch);
+    for (const uint64_t end = next + due; next != end; next++, at += batch->slot_bytes) {
+        byteor_make_counter(at + BYTEOR_SLOT_HEADER_BYTES, BYTEOR_PLAIN_BYTES, self->filler, next);
+        byteor_slot_begin((byteor_slot *)(void *)at, BYTEOR_PLAIN_BYTES);
+    }
+    base->common.bytes_total += due * BYTEOR_PLAIN_BYTES;
+    base->common.position[0] = next;
+    if (base->common.status != BYTEOR_ADAPTER_READY) base->common.status = BYTEOR_ADAPTER_READY;
     return (int)due;
 }
 
@@ -139,10 +160,14 @@ byteor_generator_source *byteor_generator_source_new(const byteor_generator_opti
     if (self == NULL) {
         return NULL;
     }
-    self->base.poll = byteor_generator_poll;
+    const int plain = options->content == BYTEOR_CONTENT_COUNTER && options->rate == 0 && options->size == BYTEOR_PLAIN_BYTES &&
+                      options->size_max <= BYTEOR_PLAIN_BYTES;
+    self->base.poll = plain ? byteor_generator_poll_plain : byteor_generator_poll;
     self->base.common.wait_fd = -1;
     self->base.common.stamps_time = options->rate != 0;
     self->options = *options;
+    self->end = options->count ? options->count : UINT64_MAX;
+    self->most = options->at_once ? options->at_once : UINT32_MAX;
     byteor_make_random(self->filler, sizeof self->filler, options->seed, UINT64_MAX);
     return self;
 }

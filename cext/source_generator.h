@@ -9,7 +9,7 @@ typedef struct byteor_generator_options {
     uint32_t content; /* enum byteor_content */
     uint32_t size;    /* bytes of a message; text and trades have their own */
     uint32_t size_max; /* above `size`: sizes vary between the two */
-    uint32_t reserved;
+    uint32_t at_once;  /* messages of one poll, 0: as many as there is room for */
     uint64_t count;   /* 0: endless */
     uint64_t rate;    /* messages a second, 0: as fast as possible */
     uint64_t seed;
@@ -18,6 +18,8 @@ typedef struct byteor_generator_options {
 typedef struct byteor_generator_source {
     byteor_source base;
     byteor_generator_options options;
+    uint64_t end;            /* messages in all */
+    uint64_t most;           /* messages of one poll */
     uint64_t first_sequence; /* made in this life of the worker at `start_ns` */
     uint64_t start_ns;       /* run's clock of the first poll */
     uint8_t started;

@@ -16,6 +16,8 @@
 #include "stage_handle.h"
 #include "wait.h"
 
+static inline uint64_t byteor_least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
 enum byteor_duty {
     BYTEOR_DUTY_IDLE = 0,     /* nothing to work on */
     BYTEOR_DUTY_WORKED = 1,
@@ -52,6 +54,7 @@ typedef struct byteor_member {
 
 #define BYTEOR_MEMBER_WORDS (sizeof(byteor_member_count) / sizeof(uint64_t))
 #define BYTEOR_TURN_BATCHES 16u /* most small batches of one turn */
+#define BYTEOR_STREAM_BATCHES 32u /* the same for an ingress by itself, which keeps no ages */
 #define BYTEOR_SMALL_BATCH 16u  /* up to here a batch is small */
 
 /* What a turn's small batches leave for its end (unit_account.h): the ages of the messages that a role was done with. */
@@ -121,7 +124,7 @@ typedef struct byteor_unit_runtime {
     uint32_t took;                         /* messages of the source's last batch */
     uint32_t looks;                        /* of one idle turn: more than 1 where nobody else waits for the thread */
     uint64_t touched;                      /* slots below it are on their way to this CPU (byteor_touch_ahead) */
-    uint32_t linger, lulls, busy, lingered; /* unit_linger.h */
+    uint32_t linger, streak, few_turns, lingered; /* unit_linger.h */
     byteor_batch in;                       /* what the source is asked for */
     uint64_t source_rejects[2], sink_rejects[2]; /* how far each record has them */
     uint64_t source_shown, sink_shown;           /* rejections shown, plus 1 */

@@ -66,23 +66,39 @@ static inline uint32_t byteor_ages_down_to(const uint8_t *slots, uint32_t slot_b
     return inside + 1;
 }
 
+/* `count` ages, each a nanosecond less than the one before it, down from `oldest`, which is at least `count` - 1: bucket by
+ * bucket, without a look at any message. */
+static inline void byteor_account_dense(byteor_histogram *latency, uint64_t oldest, uint32_t count) {
+    uint32_t bucket = byteor_histogram_index(oldest), rest = count;
+    uint64_t sum = 0;
+    for (uint64_t age = oldest; rest; bucket--) {
+        uint64_t low = byteor_histogram_low(bucket), run = age - low < rest ? age - low + 1 : rest;
+        byteor_count(&latency->bucket[bucket], run);
+        sum += age * run;
+        rest -= (uint32_t)run;
+        age = low - 1;
+    }
+    byteor_count(&latency->sum_ns, sum);
+}
+
 /* The same as byteor_account for slots that are all live and whose times only grow: a search for each bucket instead of a
  * look at each message. */
 static inline void byteor_account_ordered(byteor_histogram *latency, const uint8_t *slots, uint32_t slot_bytes, uint32_t count, uint64_t now) {
-    uint64_t sum = 0, oldest = byteor_age(now, byteor_time_at(slots, slot_bytes, 0));
-    int dense = byteor_time_at(slots, slot_bytes, count - 1) - byteor_time_at(slots, slot_bytes, 0) == count - 1;
+    uint64_t sum = 0, first_time = byteor_time_at(slots, slot_bytes, 0), oldest = byteor_age(now, first_time);
+    byteor_count(&latency->count, count);
+    if (oldest > byteor_load_relaxed64(&latency->max_ns)) byteor_store_relaxed64(&latency->max_ns, oldest);
+    if (oldest >= count && byteor_time_at(slots, slot_bytes, count - 1) - first_time == count - 1) { /* as a burst is */
+        byteor_account_dense(latency, oldest, count);
+        return;
+    }
     for (uint32_t first = 0, run; first < count; first += run) {
-        uint64_t age = dense ? (oldest > first ? oldest - first : 0) : byteor_age(now, byteor_time_at(slots, slot_bytes, first));
-        uint32_t bucket = byteor_histogram_index(age), rest = count - first;
-        uint64_t low = byteor_histogram_low(bucket);
-        if (!dense || age == 0) run = byteor_ages_down_to(slots, slot_bytes, first, rest, now, age, low);
-        else run = age - low < rest ? (uint32_t)(age - low) + 1 : rest; /* a nanosecond apart, as a burst is */
+        uint64_t age = byteor_age(now, byteor_time_at(slots, slot_bytes, first));
+        uint32_t bucket = byteor_histogram_index(age);
+        run = byteor_ages_down_to(slots, slot_bytes, first, count - first, now, age, byteor_histogram_low(bucket));
         byteor_count(&latency->bucket[bucket], run);
         sum += age * run;
     }
-    byteor_count(&latency->count, count);
     byteor_count(&latency->sum_ns, sum);
-    if (oldest > byteor_load_relaxed64(&latency->max_ns)) byteor_store_relaxed64(&latency->max_ns, oldest);
 }
 
 /* Keep the times of a small batch for the end of the turn. Returns as byteor_account does. */

@@ -3,9 +3,7 @@
 #define BYTEOR_UNIT_DUTY_H
 
 #include "unit_linger.h"
-#include "unit_stages.h"
-
-static inline uint64_t byteor_least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+#include "unit_source.h"
 
 /* The batch in hand becomes true, then visible. Counters may follow at the end of the turn. */
 static inline void byteor_publish_batch(byteor_unit_runtime *u) {
@@ -259,130 +257,6 @@ static inline int byteor_follow_batch(byteor_unit_runtime *u, uint32_t most, int
 
 /* --- taking from outside ---------------------------------------------------------------------------------------- */
 
-static inline void byteor_end_slot(byteor_slot *slot, uint64_t time_ns) {
-    slot->length = 0;
-    slot->type = 0;
-    slot->flags = BYTEOR_SLOT_END;
-    slot->time_ns = time_ns;
-}
-
-static inline void byteor_give_times(byteor_unit_runtime *u, uint8_t *slots, uint32_t slot_bytes, uint32_t count, uint64_t now) {
-    uint64_t last = u->work.time_last;
-    int stamped = u->source->common.stamps_time;
-    for (uint32_t i = 0; i < count; i++) {
-        byteor_slot *slot = (byteor_slot *)(void *)(slots + (size_t)i * slot_bytes);
-        uint64_t wanted = stamped ? slot->time_ns : now;
-        last = wanted > last ? wanted : last + 1;
-        slot->time_ns = last;
-    }
-    u->work.time_last = last;
-}
-
-/* Time of the end of what a source gives. Replayed input ends right behind its last message: the clock is another one. */
-static inline uint64_t byteor_end_of_input_ns(const byteor_unit_runtime *u, uint64_t now) {
-    const uint64_t next = u->work.time_last + 1;
-    return now > next && u->source->common.stamps_time != BYTEOR_TIMES_REPLAYED ? now : next;
-}
-
-/* What a poll that gave no message means. */
-static inline int byteor_source_outcome(byteor_unit_runtime *u) {
-    uint32_t status = u->source->common.status;
-    byteor_show_adapter_news(u->member[0].role, &u->source->common, &u->source_shown);
-    if (status == BYTEOR_ADAPTER_FAILED)
-        return byteor_unit_fail(u, 0, BYTEOR_FAILURE_ADAPTER, u->work.position, u->source->common.error_text);
-    if (status == BYTEOR_ADAPTER_ENDED) return BYTEOR_DUTY_WORKED; /* the end slot is next */
-    return status == BYTEOR_ADAPTER_WAITING ? BYTEOR_DUTY_INPUT : BYTEOR_DUTY_IDLE;
-}
-
-/* Messages of the source have no time yet, or others look at the clock as it is after the poll. */
-static inline int byteor_source_reads_clock(const byteor_unit_runtime *u) {
-    return !u->source->common.stamps_time || u->member_count > 1;
-}
-
-/* Poll the source into `slots`, at u->clock_ns. Returns messages, or -1 with `outcome` set. `timed`: the clock is read
- * before they get their times; where they have them already, only after they are published (byteor_ring_turn). */
-static inline int byteor_source_take(byteor_unit_runtime *u, uint8_t *slots, uint32_t room, int timed, int *outcome) {
-    byteor_batch *batch = &u->in; /* kept: most of it is the same each time */
-    byteor_tape *tape = u->capture ? u->capture->in : NULL;
-    if (tape) room = (uint32_t)byteor_tape_limit(tape, room, u->rings[0].slot_bytes);
-    if (room == 0) {
-        *outcome = BYTEOR_DUTY_NO_ROOM;
-        return -1;
-    }
-    batch->abi = BYTEOR_STAGE_ABI;
-    batch->count = room;
-    batch->slot_bytes = u->rings[0].slot_bytes;
-    batch->payload_max = u->rings[0].payload_max;
-    batch->first_sequence = u->work.position;
-    batch->slots = slots;
-    batch->now_ns = u->clock_ns;
-    const uint64_t before = u->source->common.position[0];
-    int count = u->source->poll(u->source, batch);
-    if (count == 0 && u->source->common.position[0] != before) byteor_commit(u); /* passed over input that gave no message */
-    if (count < 0 || (uint32_t)count > room) {
-        *outcome = byteor_unit_fail(u, 0, BYTEOR_FAILURE_NONSENSE, u->work.position, "the adapter gave a number of messages that cannot be");
-        return -1;
-    }
-    if (count == 0) {
-        *outcome = byteor_source_outcome(u);
-        return -1;
-    }
-    byteor_pending *pending = &u->pending[0];
-    if (timed && byteor_source_reads_clock(u)) {
-        pending->after_ns = byteor_now_ns(u->clock);
-        pending->service_ns = pending->after_ns - u->clock_ns;
-        u->clock_ns = pending->after_ns;
-    }
-    pending->batches++;
-    byteor_give_times(u, slots, u->rings[0].slot_bytes, (uint32_t)count, u->clock_ns);
-    if (tape) byteor_tape_messages(tape, &u->rings[0], slots, (uint32_t)count, u->work.member[0].received, 0);
-    u->work.member[0].received += (uint64_t)count;
-    return count;
-}
-
-/* The same as a turn of its own. */
-static inline int byteor_source_poll(byteor_unit_runtime *u, uint8_t *slots, uint32_t room, uint64_t now, int *outcome) {
-    u->turn_began_ns = u->clock_ns = now;
-    int count = byteor_source_take(u, slots, room, 1, outcome);
-    if (count > 0) {
-        u->turn_ended_ns = u->clock_ns;
-        byteor_pending_show(u->member[0].role, &u->pending[0], u->clock_ns);
-        byteor_show_adapter_news(u->member[0].role, &u->source->common, &u->source_shown);
-    }
-    return count;
-}
-
-static inline uint64_t byteor_ring_room(byteor_ring *ring, uint64_t position, uint64_t *gate) {
-    if (position - *gate >= ring->capacity) *gate = byteor_ring_minimum(ring, position);
-    return ring->capacity - (position - *gate);
-}
-
-#define BYTEOR_TOUCH_MIN 64u   /* smaller batches come and go one by one */
-#define BYTEOR_TOUCH_AHEAD 32u
-
-/* Claim `room` slots and have the lines that will be filled on their way together: those of a large batch, and in a stream
- * of small ones those of the next BYTEOR_TOUCH_AHEAD messages. */
-static inline void byteor_touch_ahead(byteor_unit_runtime *u, const byteor_ring *ring, uint64_t room, int timed) {
-    uint64_t position = u->work.position, ahead = u->touched - position;
-    if (u->took >= BYTEOR_TOUCH_MIN) {
-        byteor_ring_claim(ring, position + room);
-        byteor_ring_touch(ring, position, byteor_least(room, u->took));
-        return;
-    }
-    if (ahead - 1 < ring->capacity) {
-        byteor_ring_claim(ring, position + (room > ahead ? room : ahead));
-        return;
-    }
-    if (timed) { /* the first batch of a turn may be alone */
-        byteor_ring_claim(ring, position + room);
-        return;
-    }
-    ahead = byteor_least(ring->capacity - (position - u->gate), BYTEOR_TOUCH_AHEAD);
-    u->touched = position + ahead;
-    byteor_ring_claim(ring, position + (room > ahead ? room : ahead));
-    byteor_ring_touch(ring, position, ahead);
-}
-
 static inline int byteor_ingress_batch(byteor_unit_runtime *u, uint32_t command, uint32_t most, int timed, uint32_t *took) {
     byteor_ring *ring = &u->rings[0];
     uint64_t position = u->work.position;
@@ -391,7 +265,7 @@ static inline int byteor_ingress_batch(byteor_unit_runtime *u, uint32_t command,
     if (room == 0) return BYTEOR_DUTY_NO_ROOM;
     room = byteor_least(room, most);
     if (timed) byteor_turn_begin(u);
-    byteor_touch_ahead(u, ring, room, timed);
+    byteor_claim_batch(u, position, room);
     if (u->source->common.status == BYTEOR_ADAPTER_ENDED || command == BYTEOR_COMMAND_DRAIN) {
         u->work.time_last = byteor_end_of_input_ns(u, u->clock_ns);
         byteor_end_slot(byteor_ring_slot(ring, position), u->work.time_last);
@@ -422,17 +296,22 @@ static inline int byteor_turn_found_nothing(const byteor_unit_runtime *u, int ou
 }
 
 static inline int byteor_ring_turn(byteor_unit_runtime *u, uint32_t command) {
+    uint64_t before = u->work.position;
     uint32_t took, batches = 1, most = (uint32_t)byteor_least(u->max_batch, BYTEOR_SMALL_BATCH);
     int outcome = byteor_ring_batch(u, command, u->max_batch, 1, &took), next;
     for (uint32_t look = 1; look < u->looks && byteor_turn_found_nothing(u, outcome); look++) {
-        if (u->busy) byteor_linger(u);
-        u->busy = 0;
-        if (!u->source) byteor_pause();
+        if (!u->source) {
+            byteor_linger_not(u);
+            byteor_pause();
+        }
         outcome = byteor_ring_batch(u, command, u->max_batch, 1, &took);
     }
     if (outcome != BYTEOR_DUTY_WORKED && outcome != BYTEOR_DUTY_FAILED) return outcome;
     next = outcome;
-    u->busy = u->source == NULL && u->depends_count == 0;
+    if (u->source && u->member_count == 1 && !u->capture && next == BYTEOR_DUTY_WORKED && byteor_turn_goes_on(u, took)) {
+        next = byteor_source_stream(u, most);
+        batches = BYTEOR_TURN_BATCHES;
+    }
     while (next == BYTEOR_DUTY_WORKED && batches < BYTEOR_TURN_BATCHES && byteor_turn_goes_on(u, took)) {
         next = byteor_ring_batch(u, command, most, 0, &took);
         batches++;
@@ -444,6 +323,7 @@ static inline int byteor_ring_turn(byteor_unit_runtime *u, uint32_t command) {
         u->pending[0].service_ns = now - u->turn_began_ns;
     }
     byteor_show_turn(u, now);
+    if (!u->source && u->looks > 1) byteor_linger(u, u->work.position - before);
     return next == BYTEOR_DUTY_FAILED ? BYTEOR_DUTY_FAILED : BYTEOR_DUTY_WORKED;
 }
 

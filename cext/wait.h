@@ -11,6 +11,7 @@
 #include <linux/membarrier.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,12 +23,14 @@ enum byteor_wait_kind { BYTEOR_WAIT_SPIN = 0, BYTEOR_WAIT_BACKOFF = 1, BYTEOR_WA
 
 #define BYTEOR_WAIT_SPINS 200u
 #define BYTEOR_WAIT_YIELDS 20u
+#define BYTEOR_RUSAGE_THREAD 1 /* RUSAGE_THREAD, whose name is there with _GNU_SOURCE only */
 #define BYTEOR_WAIT_SLEEP_NS_MIN 1000u
 #define BYTEOR_PARK_NS_MAX 10000000u /* a parked role looks again at least this often */
 
 typedef struct byteor_wait {
     uint32_t kind;
     uint32_t idle_turns;
+    uint32_t haste; /* idle turns less than BYTEOR_WAIT_SPINS before the first yield: others want this CPU too */
     uint64_t sleep_ns;
     uint64_t sleep_ns_max;
     uint32_t membarrier; /* parkers use it */
@@ -82,6 +85,27 @@ static inline void byteor_sleep(int fd, short events, uint64_t bound_ns) {
     syscall(SYS_ppoll, &watched, 1, &bound, NULL, 0);
 }
 
+/* Idle turns before the first yield. */
+static inline uint32_t byteor_wait_spins(const byteor_wait *wait) { return BYTEOR_WAIT_SPINS - wait->haste; }
+
+/* How often this thread has given way to another. */
+static inline uint64_t byteor_gave_way(void) {
+    struct rusage usage;
+    if (getrusage(BYTEOR_RUSAGE_THREAD, &usage) != 0) return 0;
+    return (uint64_t)usage.ru_nvcsw + (uint64_t)usage.ru_nivcsw;
+}
+
+/* Let others run. Where the first yield of a wait finds somebody to give way to, spinning would only have kept him waiting:
+ * the next wait begins with a yield. Where it finds nobody, spinning answers sooner: the next wait spins longer. */
+static inline void byteor_yield(byteor_wait *wait) {
+    int first = wait->idle_turns == byteor_wait_spins(wait) + 1;
+    uint64_t before = first ? byteor_gave_way() : 0;
+    sched_yield();
+    if (!first) return;
+    wait->haste = byteor_gave_way() != before ? BYTEOR_WAIT_SPINS : wait->haste / 2;
+    wait->idle_turns = byteor_wait_spins(wait) + 1; /* this was the first yield still */
+}
+
 /* One idle turn. Returns 1 when the caller should park (announce, look again, park); else it has waited already. */
 static inline int byteor_wait_turn(byteor_wait *wait, int fd, short events) {
     wait->idle_turns++;
@@ -89,12 +113,12 @@ static inline int byteor_wait_turn(byteor_wait *wait, int fd, short events) {
         byteor_pause();
         return 0;
     }
-    if (wait->idle_turns <= BYTEOR_WAIT_SPINS) {
+    if (wait->idle_turns <= byteor_wait_spins(wait)) {
         byteor_pause();
         return 0;
     }
-    if (wait->idle_turns <= BYTEOR_WAIT_SPINS + BYTEOR_WAIT_YIELDS) {
-        sched_yield();
+    if (wait->idle_turns <= byteor_wait_spins(wait) + BYTEOR_WAIT_YIELDS) {
+        byteor_yield(wait);
         return 0;
     }
     if (wait->kind == BYTEOR_WAIT_PARK && wait->doorbell && fd < 0) return 1;

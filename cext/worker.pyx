@@ -41,6 +41,7 @@ from unit cimport (
     BYTEOR_UNIT_GRAPH,
     BYTEOR_UNIT_RING,
     BYTEOR_WAIT_SPINS,
+    BYTEOR_WAIT_YIELDS,
     _sized_role,
     _sized_unit,
     byteor_any_duty,
@@ -75,6 +76,7 @@ from unit cimport (
     byteor_unit, byteor_unit_runtime, byteor_unpark,
     byteor_wait,
     byteor_wait_reset,
+    byteor_wait_spins,
     byteor_wait_turn,
     byteor_worker_fault_thread,
     byteor_worker_fault_watch,
@@ -186,7 +188,7 @@ cdef void _note_worked(byteor_gap_watch *gap, byteor_unit_runtime **units, uint3
 cdef int _did(byteor_unit_runtime **units, uint32_t count, const byteor_wait *wait) noexcept nogil:
     """What an idle turn did: looked only, asked an adapter too, or is followed by one that sleeps."""
     cdef uint32_t i
-    if wait.kind != 0 and wait.idle_turns >= BYTEOR_WAIT_SPINS:
+    if wait.kind != 0 and wait.idle_turns >= byteor_wait_spins(wait):
         return BYTEOR_IDLE_SLEEPS
     for i in range(count):
         if units[i].lingered:
@@ -217,7 +219,7 @@ cdef void _run(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
             return
         if wait.idle_turns == 0:
             byteor_wait_reset(wait)
-        if wait.idle_turns % 1024 == BYTEOR_WAIT_SPINS or (wait.idle_turns > BYTEOR_WAIT_SPINS and wait.kind != 0):
+        if wait.idle_turns % 1024 == BYTEOR_WAIT_SPINS or (wait.idle_turns >= byteor_wait_spins(wait) + BYTEOR_WAIT_YIELDS and wait.kind != 0):
             _show_idle(units, count)
         byteor_gap_idle(&gap, wait.idle_turns, _did(units, count, wait), units[0].clock)
         if byteor_wait_turn(wait, fd, events):

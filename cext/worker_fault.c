@@ -79,10 +79,13 @@ static const byteor_member *member_at_work(const byteor_unit_runtime *u) {
     return &u->member[0];
 }
 
+static uint64_t most(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
 static void record(const byteor_unit_runtime *u, const text *said) {
     const byteor_member *member = member_at_work(u);
     int egress = member->kind == BYTEOR_ROLE_EGRESS && u->kind == BYTEOR_UNIT_RING;
-    uint64_t sequence = egress ? u->work.egress_position : u->work.position;
+    uint64_t asked = member->kind == BYTEOR_ROLE_INGRESS ? u->in.first_sequence : 0; /* a stream notes its end only */
+    uint64_t sequence = egress ? u->work.egress_position : most(u->work.position, asked);
     byteor_note_error(member->role, BYTEOR_FAILURE_REGION, sequence, said->bytes, said->used);
     byteor_store_release32(&member->role->state, BYTEOR_STATE_FAILED);
     if (!byteor_compare_exchange32(&u->run->failed_role, 0, member->index + 1)) return;

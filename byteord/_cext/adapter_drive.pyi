@@ -12,6 +12,7 @@ def drain(
     limit: int | None = None,
     now_ns: int = 0,
     stamped: Literal[False] = False,
+    once: bool = False,
 ) -> list[bytes]: ...
 @overload
 def drain(
@@ -22,6 +23,7 @@ def drain(
     limit: int | None = None,
     now_ns: int = 0,
     stamped: Literal[True],
+    once: bool = False,
 ) -> list[tuple[bytes, int]]: ...
 def push(
     handle: SinkHandle,

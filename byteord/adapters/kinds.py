@@ -136,6 +136,13 @@ _GENERATOR = (
         0,
         maximum=1_000_000_000,
     ),
+    Option(
+        "at_once",
+        "integer",
+        "messages that are made, then published together; 0 is as many as there is room for",
+        0,
+        maximum=65_536,
+    ),
     Option("seed", "integer", "another seed, other content; the same seed, the same content", 1),
 )
 

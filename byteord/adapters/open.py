@@ -66,6 +66,7 @@ def _open_source(kind: str, values: Mapping[str, Any], context: OpenContext) -> 
             size_max=values["size_max"],
             count=values["count"],
             rate=values["rate"],
+            at_once=values["at_once"],
             seed=values["seed"],
         )
     if kind == "udp":

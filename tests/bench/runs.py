@@ -45,6 +45,8 @@ class Shape:
     capacity: int = 4096
     stages: int = 1
     max_batch: int = 256
+    at_once: int = 0
+    """Messages that the generator makes, then publishes together; 0 as many as there is room."""
     rate: int = 0
     """Messages a second, 0 as fast as possible."""
     wait: str = "spin"
@@ -117,16 +119,16 @@ WORKERS_TEXT = (
 )
 SHAPES = {
     "run.handover": Shape(rate=100_000, key="latency"),
-    "run.single.256k": Shape(max_batch=1),
-    "run.single.4m": Shape(capacity=65536, max_batch=1),
+    "run.single.256k": Shape(at_once=1),
+    "run.single.4m": Shape(capacity=65536, at_once=1),
     "run.batch.256k": Shape(),
     "run.batch.4m": Shape(capacity=65536),
-    "run.chain3.single": Shape(stages=3, max_batch=1, wait="backoff"),
+    "run.chain3.single": Shape(stages=3, at_once=1, wait="backoff"),
     "run.chain3.batch": Shape(stages=3, wait="backoff"),
     "run.chain3.fused": Shape(stages=3, fuse="always"),
-    "run.diamond.apart.single": Shape(stages=3, depends=DIAMOND, max_batch=1, wait="backoff"),
+    "run.diamond.apart.single": Shape(stages=3, depends=DIAMOND, at_once=1, wait="backoff"),
     "run.diamond.apart.batch": Shape(stages=3, depends=DIAMOND, wait="backoff"),
-    "run.diamond.fused.single": Shape(stages=3, depends=DIAMOND, max_batch=1, fuse="always"),
+    "run.diamond.fused.single": Shape(stages=3, depends=DIAMOND, at_once=1, fuse="always"),
     "run.diamond.fused.batch": Shape(stages=3, depends=DIAMOND, fuse="always"),
 }
 
@@ -151,7 +153,7 @@ def deployment_text(shape: Shape, cpus: tuple[int, int], count: int = 0) -> str:
     return (
         'version = 1\nenvironment = "dev"\n'
         f'[adapters.source]\nkind = "generator"\nsize = {PAYLOAD_BYTES}\ncount = {count}\n'
-        f'rate = {shape.rate}\n[adapters.sink]\nkind = "discard"\n'
+        f'rate = {shape.rate}\nat_once = {shape.at_once}\n[adapters.sink]\nkind = "discard"\n'
     ) + WORKERS_TEXT.format(
         wait=shape.wait, fuse=shape.fuse, cpus=list(cpus), batch=shape.max_batch
     )

@@ -156,8 +156,8 @@ def test_a_graph_of_units_accounts_for_every_message_under_threads(
     ("right", "wrong", "build", "finding"),
     [
         (
-            "byteor_store_release32(&byteor_ring_slot(ring, sequence)->stamp",
-            "byteor_store_relaxed32(&byteor_ring_slot(ring, sequence)->stamp",
+            "byteor_store_release32(&((byteor_slot *)(void *)slots)->stamp",
+            "byteor_store_relaxed32(&((byteor_slot *)(void *)slots)->stamp",
             "thread",
             "data race",
         ),

@@ -33,6 +33,16 @@ def test_the_same_seed_gives_the_same_content(tmp_path: Path) -> None:
         assert len(set(whole)) > 90
 
 
+def test_messages_at_once_are_bounded(tmp_path: Path) -> None:
+    """A poll gives no more than asked for; what the messages say does not depend on it."""
+    with source("generator", context(tmp_path), count=10) as handle:
+        whole = drive.drain(handle)
+    with source("generator", context(tmp_path), count=10, at_once=3) as handle:
+        polls = [drive.drain(handle, once=True) for _ in range(4)]
+    assert [len(messages) for messages in polls] == [3, 3, 3, 1]
+    assert [message for messages in polls for message in messages] == whole
+
+
 def test_sizes(tmp_path: Path) -> None:
     """Messages have the size asked for, or sizes between the two."""
     for size in (0, 3, 8, 71, 240):
