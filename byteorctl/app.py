@@ -21,6 +21,12 @@ else:
     _FormatParameter = click.ParamType  # generic only in recent versions of click
 
 CALL_TIMEOUT_S = 30.0
+ADDRESS_HELP = "unix:PATH, or tls:HOST:PORT of a remote byteord [env: BYTEOR_SOCKET]."
+TLS_HELP = {
+    "ca": "With tls: who signs the daemon's certificate [env: BYTEOR_TLS_CA].",
+    "cert": "With tls: your certificate [env: BYTEOR_TLS_CERT].",
+    "key": "With tls: its private key [env: BYTEOR_TLS_KEY].",
+}
 OFFLINE_HINT = "to read what it left on this host, add --offline and its --config"
 START_HINT = "start byteord, or name another socket with --address"
 
@@ -31,6 +37,8 @@ class App:
 
     address: str | None = None
     format: Format = field(default_factory=Format)
+    tls: dict[str, str] = field(default_factory=dict)
+    """Files named by options: `ca`, `cert`, `key`."""
 
     @contextlib.contextmanager
     def connect(
@@ -51,8 +59,8 @@ class App:
         """
         from byteorctl import address as addresses
 
-        where = addresses.resolve(self.address)
-        answer = addresses.probe(where.path)
+        where = addresses.resolve(self.address, addresses.TlsFiles(**self.tls))
+        answer = addresses.reach(where)
         if answer is addresses.Answer.LISTENS:
             from byteorctl.client import Client
 
@@ -139,18 +147,23 @@ def example(*lines: str) -> str:
 
 
 def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--address` and `-o` to a command and hand it the `App` as first argument."""
+    """Add `--address`, the files of TLS and `-o` to a command; hand it the `App` first."""
 
     @click.option(
         "-o", "format_", type=FormatType(), help="table, json, yaml, jsonl or jsonpath=EXPR."
     )
-    @click.option("--address", metavar="unix:PATH", help="Socket of byteord [env: BYTEOR_SOCKET].")
+    @click.option("--address", metavar="ADDRESS", help=ADDRESS_HELP)
+    @click.option("--tls-ca", type=click.Path(), metavar="PATH", help=TLS_HELP["ca"])
+    @click.option("--tls-cert", type=click.Path(), metavar="PATH", help=TLS_HELP["cert"])
+    @click.option("--tls-key", type=click.Path(), metavar="PATH", help=TLS_HELP["key"])
     @click.pass_context
     @functools.wraps(function)
     def with_app(ctx: click.Context, *args: Any, **options: Any) -> Any:
         app = ctx.ensure_object(App)
         app.address = options.pop("address") or app.address
         app.format = options.pop("format_") or app.format
+        given = {name: options.pop(f"tls_{name}") for name in TLS_HELP}
+        app.tls |= {name: path for name, path in given.items() if path}
         return function(app, *args, **options)
 
     return with_app

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from byteorctl.app import App, FormatType
+from byteorctl.app import ADDRESS_HELP, App, FormatType
 from byteorctl.errors import CliError
 from byteorctl.exit_codes import Exit
 from byteorctl.interrupt import WORDS, ending_on_interrupt
@@ -94,7 +94,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 @click.command(cls=Verbs, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--address", metavar="unix:PATH", help="Socket of byteord [env: BYTEOR_SOCKET].")
+@click.option("--address", metavar="ADDRESS", help=ADDRESS_HELP)
 @click.option("-o", "format_", type=FormatType(), help="table, json, yaml, jsonl or jsonpath=EXPR.")
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,

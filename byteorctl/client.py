@@ -38,7 +38,7 @@ from byteorctl.details import details_of
 from byteorctl.errors import CallError, CliError, Plain
 from byteorctl.exit_codes import Exit, exit_for
 from byteorctl.feed import InputChunk
-from byteorctl.files import DocumentFile
+from byteorctl.files import DocumentFile, read_pem
 from byteorctl.plain import to_plain
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class Client:
         """Connect lazily; `last_words` tells what a daemon of our own wrote, for when it dies."""
         self._address = address
         self._last_words = last_words or list
-        self._channel = grpc.insecure_channel(f"unix:{address.path}", options=CHANNEL_OPTIONS)
+        self._channel = _channel(address)
         self._stub = control_service_pb2_grpc.ControlServiceStub(self._channel)
 
     def __enter__(self) -> Self:
@@ -378,7 +378,12 @@ class Client:
     def _transport_error(self, method: str, status: str, message: str) -> tuple[str, list[str]]:
         """Return message and notes of an error that does not come from byteor itself."""
         if status == "UNAVAILABLE":
-            text = f"went away during {method} ({message}); is it still running?"
+            asked = (
+                "do both sides trust the other's certificate"
+                if self._address.host_port
+                else ("is it still running")
+            )
+            text = f"went away during {method} ({message}); {asked}?"
             return f"byteord at {self._address}: {text}", self._last_words()
         if status == "DEADLINE_EXCEEDED":
             return (
@@ -391,6 +396,17 @@ class Client:
                 [],
             )
         return f"byteord at {self._address}: {method} failed with {status}: {message}", []
+
+
+def _channel(address: Address) -> Any:
+    """Connect, lazily; CliError when a file of TLS cannot be read."""
+    if not address.host_port:
+        return grpc.insecure_channel(f"unix:{address.path}", options=CHANNEL_OPTIONS)
+    files = address.tls
+    ca, key, chain = (read_pem(path) for path in (files.ca, files.key, files.cert))
+    secured = grpc.ssl_channel_credentials(ca, key, chain)
+    options = [each for each in CHANNEL_OPTIONS if each[0] != "grpc.default_authority"]
+    return grpc.secure_channel(address.host_port, secured, options=options)
 
 
 def _document(file: DocumentFile | None) -> documents_pb2.Document | None:

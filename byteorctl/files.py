@@ -18,6 +18,7 @@ from byteorctl.exit_codes import Exit
 DOCUMENT_BYTES_MAX = 1 << 20
 STDIO = "-"
 DEPLOYMENT_NAME = "deployment.toml"
+PEM_BYTES_MAX = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,15 @@ def read_document(what: str, path: str) -> DocumentFile:
             return DocumentFile(path, file.read(DOCUMENT_BYTES_MAX + 1))
     except OSError as error:
         raise unreadable(what, path, error) from error
+
+
+def read_pem(path: str) -> bytes:
+    """Return the content of a certificate or key; CliError (exit 66) when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(PEM_BYTES_MAX)
+    except OSError as error:
+        raise unreadable("TLS file", path, error) from error
 
 
 def find_deployment(spec: DocumentFile, path: str | None) -> DocumentFile | None:

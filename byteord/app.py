@@ -25,6 +25,7 @@ from byteord.deployment.config import Config
 from byteord.deployment.model import HostFacts
 from byteord.errors import ByteorError
 from byteord.policy.governor import Governor
+from byteord.rpc.access_file import AccessFile
 from byteord.rpc.auto_bundles import AutoBundles
 from byteord.rpc.bundle_sources import BundleSources
 from byteord.rpc.bundles import Bundles
@@ -32,7 +33,6 @@ from byteord.rpc.control import Catalogues, Control
 from byteord.rpc.doctor import Doctor
 from byteord.rpc.door import LocalDoor
 from byteord.rpc.facts import byteor_version
-from byteord.rpc.identity import Grants
 from byteord.rpc.replays import Replays
 from byteord.rpc.requests import RequestStore
 from byteord.rpc.server import ApiServer
@@ -171,10 +171,8 @@ class Daemon:
         return governor
 
     def _make_door(self, governor: Governor) -> LocalDoor:
-        grants = Grants(self._config.access, os.geteuid())
-        if grants.unknown:
-            self._log.warning("access.unknown", names=grants.unknown)
-        return LocalDoor(grants, governor)
+        access = AccessFile(self._config, self._log)
+        return LocalDoor(access.grants(), governor, renewed=access.renewed)
 
     def _make_manager(self, governor: Governor, sources: BundleSources) -> RunManager:
         bound, look = self._parent_fd >= 0, self._config.look

@@ -32,7 +32,7 @@ def make_private(arguments: argparse.Namespace) -> Iterator[Config]:
     directory = os.path.abspath(arguments.private)
     _check(directory, arguments.parent_fd)
     if arguments.allow_effects:
-        _check_effects_allowed()
+        check_effects_allowed(SYSTEM_FILE)
     look = load(arguments.config).paths if arguments.look else None
     parent = os.getppid()
     prefix = f"byteor-private-{os.geteuid()}-"
@@ -72,14 +72,14 @@ def sweep(prefix: str) -> None:
                 os.close(held)
 
 
-def _check_effects_allowed() -> None:
-    """Raise DeniedError on a host that is configured for more than dev."""
-    if not os.path.exists(SYSTEM_FILE):
+def check_effects_allowed(system_file: str) -> None:
+    """Raise DeniedError on a host whose configuration says more than dev, ByteorError if unread."""
+    if not os.path.lexists(system_file):
         return
-    environment = load(SYSTEM_FILE).authority.environment
+    environment = load(system_file).authority.environment
     if environment is not Environment.DEV:
         raise DeniedError(
-            f"--allow-effects: {SYSTEM_FILE} says that this host is {environment}; wanted dev: "
+            f"--allow-effects: {system_file} says that this host is {environment}; wanted dev: "
             "run it under the host's daemon, with an approval, or leave its effects dry",
             reason="EFFECTS_NOT_ALLOWED",
         )

@@ -38,8 +38,9 @@ def command(app: App, run: str, *, output: str | None, framing: str) -> int:
 
     Those are messages for which an action was given up, and those that were set aside while the run
     had no lease (`effects.on_lease_lost = "dead_letter"`), of a run live or ended, each once. One
-    that was delivered in the end is not among them. Needs the role admin, and is written down in
-    the audit log. Sent again by another run, a message has another idempotency key.
+    that was delivered in the end is not among them. Needs the role operator and the grant to see
+    payloads, and is written down in the audit log. Sent again by another run, a message has another
+    idempotency key.
     """
     letters: list[Plain] = []
     with app.connect() as client:

@@ -40,24 +40,30 @@ def check_code(
             continue
         if key.is_action:
             _check_action(key, path, authority, found, narrower)
+            if key.kind == "exec" and strict and not stage.digest:
+                _add_pin_missing(path, found, environment)
             continue
-        if not authority.code_dirs:
+        if not (authority.code_dirs or authority.code_packages):
             found.add(
                 "POLICY_NO_CODE_DIRS",
                 (*path, "stage"),
                 seen=shown(stage.stage),
                 wanted="a directory that the daemon takes code from; it has none",
-                fix="set code_dirs in the daemon's configuration",
+                fix="set allow.code_dirs or allow.code_packages in the daemon's configuration",
             )
         if strict and not stage.digest:
-            found.add(
-                "POLICY_DIGEST_MISSING",
-                (*path, "digest"),
-                seen="nothing",
-                wanted=f"a pinned digest of its code in {environment}",
-                fix='add digest = "sha256:..." as a run in dev shows it',
-            )
+            _add_pin_missing(path, found, environment)
         _check_effects(stage, path, found, environment)
+
+
+def _add_pin_missing(path: Path, found: Collector, environment: Environment) -> None:
+    found.add(
+        "POLICY_DIGEST_MISSING",
+        (*path, "digest"),
+        seen="nothing",
+        wanted=f"a pinned digest of its code in {environment}",
+        fix='add digest = "sha256:..." as `byteorctl describe` prints it',
+    )
 
 
 def _check_action(

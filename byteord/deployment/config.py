@@ -24,6 +24,15 @@ LOOPBACK = ("127.0.0.1:*", "localhost:*")
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """Files of the remote door, PEM; they are read again when they change."""
+
+    certificate: str = ""
+    key: str = ""
+    client_ca: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Listen:
     """Where and for whom the API is served."""
 
@@ -32,6 +41,9 @@ class Listen:
     group: str = ""
     """Group that owns the socket and its directory; empty: the daemon's own."""
     reflection: bool = True
+    tcp: str = ""
+    """`host:port` for remote callers; empty: none."""
+    tls: Tls = field(default_factory=Tls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +127,22 @@ def load(path: str | None) -> Config:
 def parse(content: bytes, source: str) -> Config:
     """Return the configuration in `content`; raise `ConfigError` with every problem."""
     values, problems = check_tables(_read_toml(content, source))
+    problems += _check_tls(values)
     if problems:
         raise ConfigError(source, problems)
     return _build(values, source)
+
+
+def _check_tls(values: Mapping[str, Any]) -> list[KeyProblem]:
+    """Report what is missing for a TCP port: it speaks mutual TLS or there is none."""
+    if not values.get("listen.tcp"):
+        return []
+    fix = "name the file, or remove listen.tcp"
+    return [
+        KeyProblem(f"tls.{name}", "nothing", "a file, since listen.tcp is set", fix)
+        for name in _TLS
+        if not values.get(f"tls.{name}")
+    ]
 
 
 def default_config() -> Config:
@@ -254,6 +279,8 @@ def _build(values: Mapping[str, Any], source: str) -> Config:
             mode=get("listen.mode"),
             group=get("listen.group"),
             reflection=reflection,
+            tcp=get("listen.tcp"),
+            tls=Tls(*(get(f"tls.{name}") for name in _TLS)),
         ),
         paths=Paths(runtime, get("paths.state") or default_state(), get("paths.regions")),
         authority=Authority(
@@ -284,7 +311,16 @@ def _build(values: Mapping[str, Any], source: str) -> Config:
     )
 
 
-_LISTS = ("url_prefixes", "code_dirs", "read_dirs", "write_dirs", "listen", "connect")
+_TLS = tuple(each.name for each in fields(Tls))
+_LISTS = (
+    "url_prefixes",
+    "code_dirs",
+    "code_packages",
+    "read_dirs",
+    "write_dirs",
+    "listen",
+    "connect",
+)
 _CEILINGS = ("runs_max", "workers_max", "region_bytes_max", "uploads_max", "watches_max")
 _APPROVALS = tuple(each.name for each in fields(ApprovalRules))
 _ACCESS = tuple(each.name for each in fields(Access))

@@ -180,7 +180,8 @@ _DIRECTORIES = _list_of(_directory)
 _PATTERNS = _list_of(_pattern)
 _PEOPLE = _list_of(
     _text(
-        r"[ug]id:\d{1,10}|(user|group):[A-Za-z0-9_.-]{1,32}", "uid:N, gid:N, user:NAME, group:NAME"
+        r"[ug]id:\d{1,10}|(user|group):[A-Za-z0-9_.-]{1,32}|cert:[\x21-\x7e]{1,256}",
+        "uid:N, gid:N, user:NAME, group:NAME, cert:NAME with * for a part of it",
     )
 )
 
@@ -194,6 +195,10 @@ KEYS: dict[str, Key] = {
         Key("listen.mode", "permissions of that socket", 0o660, _mode),
         Key("listen.group", "group that may use it", "", _group),
         Key("listen.reflection", "let clients ask for the API's description", None, _boolean),
+        Key("listen.tcp", "host:port for remote callers, over mutual TLS", "", _address),
+        Key("tls.certificate", "PEM file of the daemon's certificate, with its chain", "", _file),
+        Key("tls.key", "PEM file of its private key, for the daemon's user alone", "", _file),
+        Key("tls.client_ca", "PEM file of who signs certificates of callers", "", _file),
         Key("metrics.address", "where Prometheus scrapes", "127.0.0.1:9469", _address),
         Key("paths.runtime", "directory of lock and socket", "", _directory),
         Key("paths.state", "directory of what must survive a restart", "", _directory),
@@ -267,6 +272,12 @@ KEYS: dict[str, Key] = {
         Key("access.admins", "who may do everything", [], _PEOPLE),
         Key("access.payload", "who may see payloads of messages in replays", [], _PEOPLE),
         Key("allow.code_dirs", "where code of stages may come from", [], _DIRECTORIES),
+        Key(
+            "allow.code_packages",
+            "installed packages that code of stages may come from, by top-level name",
+            [],
+            _list_of(_text(r"[A-Za-z_][A-Za-z0-9_]{0,63}", "the name of a top-level package")),
+        ),
         Key("allow.read_dirs", "where adapters may read files", [], _DIRECTORIES),
         Key("allow.write_dirs", "where adapters may write files", [], _DIRECTORIES),
         Key("allow.url_prefixes", "where `http_post` may post", [], _list_of(_url)),

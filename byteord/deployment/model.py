@@ -311,6 +311,8 @@ class Authority:
     """Programs with their arguments, `program|argument|...`, that `exec` may run, to the letter."""
     code_dirs: tuple[str, ...] = ()
     """Directories that `python:`, `cabi:` and `numba:` code may come from, searched in order."""
+    code_packages: tuple[str, ...] = ()
+    """Installed top-level packages or modules that `python:` and `numba:` code may come from."""
     read_dirs: tuple[str, ...] = ()
     write_dirs: tuple[str, ...] = ()
     listen: tuple[str, ...] = ()
@@ -349,7 +351,7 @@ class ApprovalRules:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who has which role: `uid:N`, `gid:N`, `user:NAME` or `group:NAME`."""
+    """Who has which role: `uid:N`, `gid:N`, `user:NAME`, `group:NAME` or `cert:PATTERN`."""
 
     viewers: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()

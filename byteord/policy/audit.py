@@ -112,6 +112,12 @@ class AuditLog:
         with self._lock:
             return None if self._damaged or self._descriptor < 0 else self._try_checkpoint(actions)
 
+    def cover(self) -> None:
+        """Have a checkpoint cover everything until now, if none does."""
+        with self._lock:
+            if self._uncovered:
+                self.checkpoint({})
+
     def last_checkpoint(self) -> dict[str, Any] | None:
         """Return the last checkpoint, for bundles and heads."""
         return self._checkpoint

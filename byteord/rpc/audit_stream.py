@@ -33,6 +33,8 @@ async def read(
         public = keys.public_pem(log.key.public)
     except RuntimeError:
         raise WrongStateError(log.problem, reason="AUDIT_NOT_READABLE") from None
+    if not (first or last or follow):  # all of it: somebody takes a copy, which shall prove itself
+        await asyncio.to_thread(log.cover)
     following = max(first, log.sequence - last) if last else first
     checkpoint = log.last_checkpoint()
     head = pb.ReadAuditResponse(

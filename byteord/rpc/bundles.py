@@ -289,7 +289,8 @@ def _code(subject: Subject, extra: dict[str, bytes], left_out: dict[str, str]) -
     if not subject.bundling.code:
         left_out[PREFIX] = NOT_ALLOWED
         return []
-    found = code_of(stages, digests, subject.plan.get("code_dirs") or ())
+    plan = subject.plan
+    found = code_of(stages, digests, plan.get("code_dirs") or (), plan.get("code_store") or "")
     left_out.update(found.left_out)
     extra["code.json"] = to_json({"stages": found.said})
     return found.entries

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from byteord.deployment import validate as validation
 from byteord.deployment.describe import describe
 from byteord.deployment.diff import Diff, diff
-from byteord.deployment.model import AdapterCatalogue, Authority, HostFacts
+from byteord.deployment.model import AdapterCatalogue, Authority, Deployment, HostFacts
 from byteord.deployment.validate import Report
-from byteord.errors import InvalidArgumentError, UnavailableError
+from byteord.errors import DeniedError, InvalidArgumentError, UnavailableError
 from byteord.policy.judge import Judged, judge
-from byteord.policy.needs import needs
+from byteord.policy.needs import AnySpec, capabilities, needs
 from byteord.rpc.facts import CapabilityFacts, capability_facts
 from byteord.rpc.status import RefusedDocumentsError, Violation
 from byteord.rpc.wanted import StartWanted
@@ -100,7 +100,7 @@ class Control:
 
     def describe(self, wanted: StartWanted) -> tuple[dict[str, Any], Sequence[Finding]]:
         """Return a spec as understood with its plan, and findings that are not errors."""
-        report = self.admit(wanted, "policy")
+        report = self._describable(wanted)
         assert report.spec is not None  # noqa: S101  admitted
         assert report.deployment is not None  # noqa: S101  admitted
         host = self.host()
@@ -120,9 +120,23 @@ class Control:
         notes = [*said["notes"], *plan["notes"]]
         placed = {key: plan[key] for key in ("mode", "roles", "units", "workers")}
         held = tuning_description(made, host, plan["memory_bytes"]) if wanted.host else {}
-        pins = pins_of(report.spec.stages, self.authority.code_dirs)
-        more = {"memory": memory, "notes": notes, "pins": pins}
+        pins = pins_of(report.spec.stages, self.authority.code_dirs, self.authority.code_packages)
+        effects = _needed(report.spec, report.deployment)
+        more = {"memory": memory, "notes": notes, "pins": pins, **effects}
         return {**said, **placed, **more, **held}, report.findings
+
+    def _describable(self, wanted: StartWanted) -> Report:
+        """Return the report of documents that may run, or would once their code is pinned.
+
+        Where pins are demanded `describe` is what tells them.
+        """
+        report = self._validate(wanted, "policy")
+        unpinned = [each for each in report.findings if each.code == "POLICY_DIGEST_MISSING"]
+        refuse([each for each in report.findings if each not in unpinned])
+        if not unpinned:
+            return report
+        without = self._validate(wanted, "topology")
+        return replace(without, findings=report.findings)
 
     def dot(self, spec: Source) -> str:
         """Return the topology in DOT; raises RefusedDocumentsError."""
@@ -174,7 +188,9 @@ class Control:
         """Return what an approval of a run has to say; raises as `admit`, StageError."""
         report = self.admit(wanted, "policy")
         admission = admission_of(wanted, report, principal)
-        code = code_digests(admission.spec.stages, self.authority.code_dirs)
+        code = code_digests(
+            admission.spec.stages, self.authority.code_dirs, self.authority.code_packages
+        )
         deployment, approvals = admission.deployment, self.manager.governor.approvals
         environment = str(deployment.environment)
         return Draft(
@@ -194,11 +210,20 @@ class Control:
         record = self.manager.governor.record
         await asyncio.to_thread(record, "run.stop_asked", {**data, "method": "StopRun"})
 
-    async def dead_letters(self, run_id: str, principal: str) -> Iterator[DeadLetter]:
+    async def dead_letters(
+        self, run_id: str, principal: str, *, sees: bool
+    ) -> Iterator[DeadLetter]:
         """Return the messages that actions of a run could not deliver; that is written down.
 
-        Raises NotFoundError, ResourceError (AUDIT_NOT_WRITABLE).
+        `sees`: the caller may see payloads. Raises DeniedError (PAYLOAD_NOT_GRANTED),
+        NotFoundError, ResourceError (AUDIT_NOT_WRITABLE).
         """
+        if not sees:
+            raise DeniedError(
+                f"{principal} may not see payloads; wanted access.payload of the daemon's "
+                "configuration to grant it",
+                reason="PAYLOAD_NOT_GRANTED",
+            )
         known = self.manager.get(run_id).id
         governor = self.manager.governor
         data = {"run": known, "principal": principal, "method": "ReadDeadLetters"}
@@ -231,6 +256,24 @@ class Control:
             files=RunFiles(self.authority.read_dirs),
             level=level,
         )
+
+
+def _needed(spec: AnySpec, deployment: Deployment) -> dict[str, Any]:
+    """Return the capabilities that a run needs, and what policy says of each by itself."""
+    wanted = needs(spec, deployment)
+    environment = str(deployment.environment)
+    judged = judge(wanted, environment, deployment.effects, None)
+    rows = [
+        {
+            "where": each.need.where,
+            "capability": each.need.capability,
+            "target": each.need.target,
+            "decision": str(each.decision.verdict),
+            "reason": each.decision.reason,
+        }
+        for each in judged
+    ]
+    return {"capabilities": list(capabilities(wanted)), "needs": rows}
 
 
 def admission_of(wanted: StartWanted, report: Report, principal: str) -> Admission:

@@ -201,7 +201,8 @@ class Doctor:
     def _permission(self, admission: Admission) -> Permission:
         """Return what policy would say; nothing is counted or written down."""
         try:
-            digests = code_digests(admission.spec.stages, self._control.authority.code_dirs)
+            allowed = self._control.authority
+            digests = code_digests(admission.spec.stages, allowed.code_dirs, allowed.code_packages)
             question = governor_question(admission, "", digests)
             grant = self._control.manager.governor.check(question)
         except ByteorError as error:

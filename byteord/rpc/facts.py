@@ -161,6 +161,7 @@ def _builtin(name: str, info: StageInfo) -> StageFacts:
 def _code_kinds() -> list[StageFacts]:
     declared = "effects, state and mutation as the spec declares them"
     return [
+        *_action_kinds(),
         StageFacts("python:module:Class", "python", f"a Python class over batches; {declared}"),
         StageFacts(
             "cabi:library.so:symbol", "cabi", f"a library behind byteor_stage.h; {declared}"
@@ -170,6 +171,24 @@ def _code_kinds() -> list[StageFacts]:
             "numba",
             f"a function compiled to native code; {declared}",
             available="yes" if _has("numba") else "no: install byteor[numba]",
+        ),
+    ]
+
+
+def _action_kinds() -> list[StageFacts]:
+    """Stages that act; what they may reach is the daemon's configuration's to say."""
+    return [
+        StageFacts(
+            "http_post:URL",
+            "action",
+            "posts each message over verified TLS and passes it on; below allow.url_prefixes",
+            effects=("http_post",),
+        ),
+        StageFacts(
+            "exec:PROGRAM|ARGUMENT|...",
+            "action",
+            "runs a program for each message and passes it on; as allow.exec has it, to the letter",
+            effects=("exec",),
         ),
     ]
 

@@ -29,6 +29,10 @@ _HIGH_WATER_BYTES = 4 << 20
 _EARLY_BYTES_MAX = 1 << 20
 
 
+Identify = Callable[[asyncio.Transport], Identity]
+"""Tells who is at the other end of a connection; OSError ends it."""
+
+
 class Gate:
     """Serves the public socket between `start` and `stop`."""
 
@@ -38,13 +42,14 @@ class Gate:
         self._identities = identities
         self._server: asyncio.AbstractServer | None = None
         self._pairs: set[_Pair] = set()
+        """Of the local socket and of every other door that uses this gate."""
 
     async def start(self, listener: socket.socket) -> None:
         """Accept on a bound socket, which is the gate's from now on."""
         listener.listen(BACKLOG)
         listener.setblocking(False)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(self._outer, sock=listener)
+        self._server = await loop.create_unix_server(lambda: self.outer(_local), sock=listener)
 
     async def stop(self) -> None:
         """Accept nothing more and end what is connected."""
@@ -53,9 +58,9 @@ class Gate:
         for pair in list(self._pairs):
             pair.close()
 
-    def _outer(self) -> asyncio.Protocol:
-        pair = _Pair(self)
-        return pair.outer
+    def outer(self, identify: Identify) -> asyncio.Protocol:
+        """Return the protocol of a new connection, whose identity `identify` tells."""
+        return _Pair(self, identify).outer
 
     async def connect_inner(self, pair: _Pair, who: Identity) -> None:
         """Open the inner connection of a pair under a name of its own, and remember who it is."""
@@ -92,8 +97,8 @@ class Gate:
 class _Pair:
     """One client: its outer connection and the inner one to gRPC."""
 
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
+    def __init__(self, gate: Gate, identify: Identify) -> None:
+        self._gate, self._identify = gate, identify
         self.peer = ""
         self.outer = _End(self, made=self._accepted)
         self.inner = _End(self, made=self._connected)
@@ -106,8 +111,9 @@ class _Pair:
             transport.abort()
             return
         try:
-            who = peer_of(transport.get_extra_info("socket"))
+            who = self._identify(transport)
         except OSError:
+            transport.abort()
             self.close()
             return
         self._task = asyncio.get_running_loop().create_task(self._connect(who))
@@ -188,6 +194,10 @@ class _End(asyncio.Protocol):
         """Have the other one read again."""
         if self.other.transport is not None:
             self.other.transport.resume_reading()
+
+
+def _local(transport: asyncio.Transport) -> Identity:
+    return peer_of(transport.get_extra_info("socket"))
 
 
 def peer_of(connection: Any) -> Identity:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import enum
 import grp
+import math
 import pwd
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from byteord.deployment.model import Access
 from byteord.errors import DeniedError, UnauthenticatedError
@@ -56,7 +59,7 @@ ROLE_OF_METHOD = {
     "Doctor": Role.VIEWER,
     "PrepareApproval": Role.VIEWER,
     "ReadAudit": Role.APPROVER,
-    "ReadDeadLetters": Role.ADMIN,
+    "ReadDeadLetters": Role.OPERATOR,
     "GetCapabilities": Role.VIEWER,
     "GetCompatibility": Role.VIEWER,
     "GetVersion": Role.VIEWER,
@@ -66,22 +69,39 @@ ROLE_OF_METHOD = {
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who is at the other end of a local connection, as the kernel says."""
+    """Who is at the other end of a connection: as the kernel says, or as a certificate does."""
 
     uid: int
     gids: frozenset[int]
     pid: int = 0
+    certificate: str = ""
+    """Name that its certificate gives a remote caller; then the numbers mean nothing."""
+    expires_unix: float = math.inf
+    """End of the certificate."""
+    address: str = ""
 
     @property
     def principal(self) -> str:
         """Return the name under which it is known in requests, approvals and the audit log."""
-        return f"uid:{self.uid}"
+        return f"cert:{self.certificate}" if self.certificate else f"uid:{self.uid}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return what else the audit log says of it."""
+        return {"address": self.address} if self.certificate else {"pid": self.pid}
 
 
 @dataclass(frozen=True, slots=True)
 class _Members:
     uids: frozenset[int]
     gids: frozenset[int]
+    names: tuple[re.Pattern[str], ...]
+
+    def has(self, who: Identity) -> bool:
+        """Tell whether somebody is one of them."""
+        if who.certificate:
+            return any(pattern.fullmatch(who.certificate) for pattern in self.names)
+        return who.uid in self.uids or bool(who.gids & self.gids)
 
 
 class Grants:
@@ -103,14 +123,13 @@ class Grants:
         """Return every role that an identity has."""
         found: set[Role] = set()
         for role, members in self._members.items():
-            if who.uid in members.uids or who.gids & members.gids:
+            if members.has(who):
                 found |= IMPLIES[role]
         return frozenset(found)
 
     def sees_payloads(self, who: Identity) -> bool:
         """Tell whether an identity may see what messages say."""
-        granted = who.uid in self._payload.uids or bool(who.gids & self._payload.gids)
-        return granted or Role.ADMIN in self.roles(who)
+        return self._payload.has(who) or Role.ADMIN in self.roles(who)
 
     def check(self, who: Identity, method: str) -> None:
         """Raise DeniedError (ROLE_MISSING) unless an identity may call a method."""
@@ -130,8 +149,13 @@ class Grants:
     def _resolve(self, names: Iterable[str]) -> _Members:
         uids: set[int] = set()
         gids: set[int] = set()
+        patterns: list[re.Pattern[str]] = []
         for name in names:
             kind, _, value = name.partition(":")
+            if kind == "cert":
+                parts = map(re.escape, value.split("*"))
+                patterns.append(re.compile("[^/]+".join(parts)))
+                continue
             if kind in ("uid", "gid"):
                 (uids if kind == "uid" else gids).add(int(value))
                 continue
@@ -142,7 +166,7 @@ class Grants:
                     gids.add(grp.getgrnam(value).gr_gid)
                 continue
             self.unknown.append(name)
-        return _Members(frozenset(uids), frozenset(gids))
+        return _Members(frozenset(uids), frozenset(gids), tuple(patterns))
 
 
 class Identities:

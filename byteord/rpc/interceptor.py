@@ -7,6 +7,7 @@ anything else is a bug: the caller learns an id to quote, the log gets the rest.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,6 +17,7 @@ import grpc
 from structlog.typing import FilteringBoundLogger
 
 from byteord.errors import ByteorError, InvalidArgumentError
+from byteord.rpc.door import OpenCall
 from byteord.rpc.status import code_of, to_status
 
 API_PREFIX = "/byteor."
@@ -26,6 +28,9 @@ class Door(Protocol):
 
     async def enter(self, peer: str, method: str) -> str:
         """Return the principal behind a connection that may call a method; raise otherwise."""
+
+    def held(self, peer: str, method: str) -> contextlib.AbstractContextManager[OpenCall]:
+        """Look after the call of the running task: it is cancelled when it may go on no more."""
 
 
 class Calls(Protocol):
@@ -75,13 +80,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def handle(request: Any, context: Any) -> Any:
             started = self._start(name)
             who: dict[str, str] = _request_id(request)
+            call: OpenCall | None = None
             try:
                 who["principal"] = await self._door.enter(context.peer(), name)
                 if deadline_wanted:
                     _check_deadline(name, context)
-                answer = await behaviour(request, context)
+                with self._door.held(context.peer(), name) as call:
+                    answer = await behaviour(request, context)
             except BaseException as error:  # noqa: BLE001  boundary: becomes a status or goes on
-                await self._fail(name, started, error, context, who)
+                await self._fail(name, started, _cause(error, call), context, who)
             self._finish(name, "OK", started, who)
             return answer
 
@@ -92,12 +99,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             started = self._start(name)
             who: dict[str, str] = {}
             answers = behaviour(request, context)
+            call: OpenCall | None = None
             try:
                 who["principal"] = await self._door.enter(context.peer(), name)
-                async for answer in answers:
-                    yield answer
+                with self._door.held(context.peer(), name) as call:
+                    async for answer in answers:
+                        yield answer
             except BaseException as error:  # noqa: BLE001  boundary: becomes a status or goes on
-                await self._fail(name, started, error, context, who)
+                await self._fail(name, started, _cause(error, call), context, who)
             finally:
                 await answers.aclose()
             self._finish(name, "OK", started, who)
@@ -141,6 +150,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._calls.finished(name, code, seconds)
         say = self._log.debug if code == "OK" else self._log.info
         say("rpc.finished", method=name, code=code, duration_s=round(seconds, 6), **data)
+
+
+def _cause(error: BaseException, call: OpenCall | None) -> BaseException:
+    """Return why a call ends: what the door says, where it was the door that cancelled it."""
+    if call is None or call.ended_by is None or not isinstance(error, asyncio.CancelledError):
+        return error
+    call.task.uncancel()
+    return call.ended_by
 
 
 def _request_id(request: Any) -> dict[str, str]:

@@ -20,6 +20,7 @@ from byteord.errors import UnavailableError
 from byteord.rpc.door import LocalDoor
 from byteord.rpc.gate import Gate
 from byteord.rpc.interceptor import CallInterceptor, Calls
+from byteord.rpc.remote import RemoteDoor
 from byteord.rpc.socket_path import (
     group_id,
     make_directory,
@@ -60,6 +61,8 @@ class ApiServer:
         self._listen = listen
         self._inner = os.path.join(os.path.dirname(listen.socket), INNER)
         self._gate = Gate(self._inner_socket, door.identities)
+        self._door = door
+        self._remote = RemoteDoor(listen.tcp, listen.tls, self._gate, log) if listen.tcp else None
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
             interceptors=[CallInterceptor(log, calls, door)],
@@ -85,6 +88,9 @@ class ApiServer:
         await self._server.start()
         listener = self._bind(group)
         await self._gate.start(listener)
+        if self._remote is not None:
+            await self._remote.start()
+        self._door.open()
         for name in ("", SERVICE):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
@@ -95,7 +101,10 @@ class ApiServer:
     async def stop(self) -> None:
         """Refuse new calls, give those under way a few seconds, remove the socket."""
         await self._server.stop(GRACE_S)
+        if self._remote is not None:
+            await self._remote.stop()
         await self._gate.stop()
+        await self._door.close()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._listen.socket)
         shutil.rmtree(self._inner, ignore_errors=True)

@@ -252,7 +252,8 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
     ) -> AsyncIterator[governance_pb.ReadDeadLettersResponse]:
         """Stream the messages that actions of a run could not deliver; written down who reads."""
         principal = self._who.principal(context.peer())
-        letters = await self._control.dead_letters(request.run_id, principal)
+        sees = self._who.sees_payloads(context.peer())
+        letters = await self._control.dead_letters(request.run_id, principal, sees=sees)
         while batch := await asyncio.to_thread(streams.some, letters, streams.LETTERS_MAX):
             yield governance_pb.ReadDeadLettersResponse(
                 letters=map(convert_governance.letter_to_proto, batch)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from importlib.machinery import PathFinder
 
 from byteord.deployment.plan import RunPlan
 from byteord.errors import StageError
@@ -23,7 +25,38 @@ _READ_BYTES = 1 << 20
 _SUFFIXES = (str(sysconfig.get_config_var("EXT_SUFFIX")), ".abi3.so", ".so", ".py")
 
 
-def code_digests(stages: Iterable[Stage], code_dirs: Sequence[str]) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Code that a stage loads: where it is, and beneath which name it is imported or opened."""
+
+    stage: str
+    directory: str
+    path: str
+    target: str
+
+
+class PackageDirs:
+    """Installed packages that code may come from, by name; found without importing any."""
+
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        """`names`: top-level packages or modules."""
+        self.names = tuple(names)
+
+    def directory(self, top: str) -> str:
+        """Return the directory that holds an allowed top-level package; empty if there is none."""
+        if top not in self.names:
+            return ""
+        spec = PathFinder.find_spec(top, [each for each in sys.path if each])
+        origin = spec.origin if spec is not None else None
+        if spec is None or origin is None or not os.path.isabs(origin):
+            return ""
+        inside = spec.submodule_search_locations is not None
+        return os.path.dirname(os.path.dirname(origin) if inside else origin)
+
+
+def code_digests(
+    stages: Iterable[Stage], code_dirs: Sequence[str], packages: Sequence[str] = ()
+) -> dict[str, str]:
     """Return `sha256:HEX` by stage name for every stage that loads code.
 
     Raises StageError: STAGE_CODE_NOT_FOUND, STAGE_CODE_UNREADABLE, STAGE_CODE_TOO_LARGE, or
@@ -31,32 +64,38 @@ def code_digests(stages: Iterable[Stage], code_dirs: Sequence[str]) -> dict[str,
     """
     digests: dict[str, str] = {}
     for stage in stages:
-        kind, _, rest = stage.stage.partition(":")
-        if kind == "exec":
-            digest = program_digest(stage.name, rest.partition("|")[0])
-        elif kind in ("python", "numba", "cabi"):
-            digest = stage_digest(stage.name, kind, rest.rpartition(":")[0], code_dirs)
-        else:
-            continue
-        _check_pin(stage, digest)
-        digests[stage.name] = digest
+        digest = _stage_digest(stage, code_dirs, packages)
+        if digest:
+            check_pin(stage, digest)
+            digests[stage.name] = digest
     return digests
 
 
-def pins_of(stages: Iterable[Stage], code_dirs: Sequence[str]) -> dict[str, str]:
+def pins_of(
+    stages: Iterable[Stage], code_dirs: Sequence[str], packages: Sequence[str] = ()
+) -> dict[str, str]:
     """Return the digest to pin for each stage that loads code, or why there is none."""
     found: dict[str, str] = {}
     for stage in stages:
-        kind, _, rest = stage.stage.partition(":")
         try:
-            if kind in ("python", "numba", "cabi"):
-                target = rest.rpartition(":")[0]
-                found[stage.name] = stage_digest(stage.name, kind, target, code_dirs)
-            elif kind == "exec":
-                found[stage.name] = program_digest(stage.name, rest.partition("|")[0])
+            digest = _stage_digest(stage, code_dirs, packages)
         except StageError as error:
-            found[stage.name] = f"none: {error.message}"
+            digest = f"none: {error.message}"
+        if digest:
+            found[stage.name] = digest
     return found
+
+
+def _stage_digest(stage: Stage, code_dirs: Sequence[str], packages: Sequence[str]) -> str:
+    """Return the digest of a stage's code, empty for one that loads none; raises StageError."""
+    kind, _, rest = stage.stage.partition(":")
+    if kind == "exec":
+        return program_digest(stage.name, rest.partition("|")[0])
+    if kind not in ("python", "numba", "cabi"):
+        return ""
+    target = rest.rpartition(":")[0]
+    found = find_code(stage.name, kind, target, code_dirs, PackageDirs(packages))
+    return place_digest(stage.name, found.path)
 
 
 def program_digest(name: str, path: str) -> str:
@@ -64,34 +103,41 @@ def program_digest(name: str, path: str) -> str:
     return "sha256:" + _digest(name, os.path.realpath(path))
 
 
-def stage_digest(name: str, kind: str, target: str, code_dirs: Sequence[str]) -> str:
-    """Return the digest of the module or library `target` that the stage called `name` loads."""
-    return place_digest(name, code_place(name, kind, target, code_dirs)[1])
-
-
 def place_digest(name: str, path: str) -> str:
     """Return the digest of a module file, a package's directory or a library."""
     return "sha256:" + _digest(name, path)
 
 
-def code_place(name: str, kind: str, target: str, code_dirs: Sequence[str]) -> tuple[str, str]:
-    """Return the code directory and the path in it of what the stage called `name` loads."""
-    for directory in code_dirs:
+def find_code(
+    name: str, kind: str, target: str, code_dirs: Sequence[str], packages: PackageDirs
+) -> Found:
+    """Return where the module or library `target` is that the stage called `name` loads.
+
+    Code directories go first, then the packages that are allowed by name. Raises StageError.
+    """
+    top = target.partition(".")[0]
+    installed = packages.directory(top) if kind != "cabi" else ""
+    for directory in (*code_dirs, *([installed] if installed else [])):
         found = _library(directory, target) if kind == "cabi" else _module(directory, target)
         if found is not None:
             _check_links(name, directory, found)
-            return directory, found
+            _check_size(name, found)
+            beneath = target if kind == "cabi" else os.path.basename(found)
+            return Found(name, directory, found, beneath)
     what = "library" if kind == "cabi" else "module"
     searched = ", ".join(code_dirs) or "none: the daemon's configuration allows no code_dirs"
+    allowed = f"; packages: {', '.join(packages.names)}" if packages.names else ""
     raise StageError(
-        f"stage {name!r}: the {what} {target!r} is in none of the code directories ({searched}); "
+        f"stage {name!r}: the {what} {target!r} is in none of the code directories "
+        f"({searched}{allowed}); "
         "put it there, or add its directory to code_dirs in the daemon's configuration",
         reason="STAGE_CODE_NOT_FOUND",
         details={"stage": name, "seen": target, "searched": ", ".join(code_dirs)},
     )
 
 
-def _check_pin(stage: Stage, digest: str) -> None:
+def check_pin(stage: Stage, digest: str) -> None:
+    """Raise StageError (STAGE_CODE_DIGEST_MISMATCH) if the spec pins another digest."""
     if stage.digest and stage.digest.lower() != digest:
         raise StageError(
             f"stage {stage.name!r}: its code has the digest {digest} and the spec pins "
@@ -146,7 +192,7 @@ def _check_links(name: str, directory: str, path: str) -> None:
 def _digest(name: str, path: str) -> str:
     try:
         if os.path.isdir(path):
-            return _package_digest(name, path)
+            return _package_digest(path)
         return _file_digest(path)
     except OSError as error:
         raise StageError(
@@ -157,23 +203,37 @@ def _digest(name: str, path: str) -> str:
         ) from error
 
 
-def _package_digest(name: str, top: str) -> str:
-    listing = hashlib.sha256()
-    files = sorted(package_files(top), key=os.fsencode)
-    total = sum(os.lstat(os.path.join(top, file)).st_size for file in files)
-    if len(files) > PACKAGE_FILES_MAX or total > PACKAGE_BYTES_MAX:
+def _check_size(name: str, top: str) -> None:
+    """Raise StageError if a package is too large to be copied and hashed."""
+    try:
+        sizes = [os.lstat(path).st_size for path, _ in code_files(top)]
+    except OSError:
+        return  # whoever reads it says what is wrong
+    if len(sizes) > PACKAGE_FILES_MAX or sum(sizes) > PACKAGE_BYTES_MAX:
         raise StageError(
-            f"stage {name!r}: the package {top} has {len(files)} files of {total} bytes, and at "
-            "most "
+            f"stage {name!r}: {top} has {len(sizes)} files of {sum(sizes)} bytes, and at most "
             f"{PACKAGE_FILES_MAX} files of {PACKAGE_BYTES_MAX} bytes are hashed; move data out "
             "of it",
             reason="STAGE_CODE_TOO_LARGE",
-            details={"stage": name, "seen": f"{len(files)} files, {total} bytes"},
+            details={"stage": name, "seen": f"{len(sizes)} files, {sum(sizes)} bytes"},
         )
+
+
+def _package_digest(top: str) -> str:
+    listing = hashlib.sha256()
+    files = sorted(package_files(top), key=os.fsencode)
     for file in files:
         line = f"{_file_digest(os.path.join(top, file))}  {file}\n"
         listing.update(os.fsencode(line))
     return listing.hexdigest()
+
+
+def code_files(path: str) -> Iterator[tuple[str, str]]:
+    """Yield each file of a module, library or package: its path, and its name in the package."""
+    if os.path.isdir(path):
+        yield from ((os.path.join(path, name), name) for name in package_files(path))
+    else:
+        yield path, ""
 
 
 def package_files(top: str) -> Iterator[str]:
@@ -195,10 +255,10 @@ def _file_digest(path: str) -> str:
     return digest.hexdigest()
 
 
-def pin_code(plan: RunPlan, digests: Mapping[str, str]) -> RunPlan:
-    """Return the plan with the digest of the code that was found: workers load that or nothing."""
+def pin_code(plan: RunPlan, digests: Mapping[str, str], store: str) -> RunPlan:
+    """Return the plan with the digest of the code that was found, and where its copy is."""
     roles = (
         replace(role, digest=digests.get(role.name.partition("#")[0], role.digest))
         for role in plan.roles
     )
-    return replace(plan, roles=tuple(roles))
+    return replace(plan, roles=tuple(roles), code_store=store)

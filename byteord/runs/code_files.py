@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from byteord.capture.entries import BundleFile, StoredFile
 from byteord.errors import StageError
-from byteord.runs.code import code_place, package_files, place_digest
+from byteord.runs.code import PackageDirs, find_code, package_files, place_digest
 
 PREFIX = "code"
 NOT_ALLOWED = "the deployment does not allow code to leave the host: [bundle] code = true does"
@@ -29,9 +29,12 @@ class CodeFound:
 
 
 def code_of(
-    stages: Mapping[str, str], digests: Mapping[str, str], code_dirs: Sequence[str]
+    stages: Mapping[str, str], digests: Mapping[str, str], code_dirs: Sequence[str], store: str = ""
 ) -> CodeFound:
-    """Return the code of stages, given by name and key, as a directory for `code_dirs`."""
+    """Return the code of stages, given by name and key, as a directory for `code_dirs`.
+
+    `store`: where the code was copied when runs were admitted, by digest; it goes first.
+    """
     found = CodeFound()
     places: dict[str, str] = {}
     for name, key in sorted(stages.items()):
@@ -44,16 +47,21 @@ def code_of(
             if kind == "exec":
                 found.left_out[f"{PREFIX} of {name}"] = "programs do not leave their host"
             else:
-                directory, path = code_place(name, kind, rest.rpartition(":")[0], code_dirs)
-                _check_same(name, path, digest)
-                said["path"] = os.path.relpath(path, directory)
-                places[said["path"]] = path
+                dirs = (_copy_of(digest, store), *code_dirs) if store and digest else code_dirs
+                there = find_code(name, kind, rest.rpartition(":")[0], dirs, PackageDirs())
+                _check_same(name, there.path, digest)
+                said["path"] = os.path.relpath(there.path, there.directory)
+                places[said["path"]] = there.path
         except StageError as error:
             found.left_out[f"{PREFIX} of {name}"] = _why(error)
         found.said[name] = said
     for beneath, path in sorted(places.items()):
         _add(found, beneath, path)
     return found
+
+
+def _copy_of(digest: str, store: str) -> str:
+    return os.path.join(store, digest.removeprefix("sha256:"))
 
 
 def _check_same(name: str, path: str, digest: str) -> None:

@@ -57,7 +57,7 @@ def _counted(effect: EffectPlan, role: str, roles: Mapping[str, Any]) -> EffectV
     acts = effect.mode == "act"
     if "would_have_acted" in report:
         counts = {
-            "done": report["acted"],
+            "done": report["acted"] + report["done_before"],
             "would": report["would_have_acted"],
             "held": report["held"],
             "dead_letters": report["dead_lettered"] + report["gave_up"],

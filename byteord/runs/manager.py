@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from byteord.capture.files import RunDocuments
 from byteord.deployment.model import Authority, HostFacts
@@ -35,7 +36,7 @@ from byteord.runs.admission import (
 from byteord.runs.adoption import find_runs
 from byteord.runs.captures import begin_capture
 from byteord.runs.clients import RunClients
-from byteord.runs.code import code_digests, pin_code
+from byteord.runs.code import pin_code
 from byteord.runs.describe import stuck_roles
 from byteord.runs.documents import save_documents
 from byteord.runs.effects import LeaseKeeper, encode_credential, with_effects, without_effects
@@ -46,6 +47,7 @@ from byteord.runs.journal_dirs import make_directories
 from byteord.runs.live import LiveRun, RunFacts
 from byteord.runs.observed import Observed
 from byteord.runs.plan import plan_memory_bytes, plan_of
+from byteord.runs.run_code import RunCode
 from byteord.runs.shims import ShimReserve, kind_of
 from byteord.runs.steps import Steps
 from byteord.runs.table import RunTable
@@ -131,7 +133,15 @@ class RunManager:
             stop=self._stop_for,
             report=report,
         )
-        self._keeping: asyncio.Task[None] | None = None
+        self.code = RunCode(
+            settings.authority,
+            os.path.join(os.path.dirname(governor.actions_dir), "admitted-code"),
+            runs=self.live_runs,
+            changed=self._publish,
+            report=report,
+            record=governor.record,
+        )
+        self._keeping: asyncio.Future[Any] | None = None
         for problem in self._table.history.unreadable:
             report("history.skipped", {"problem": problem})
 
@@ -193,8 +203,9 @@ class RunManager:
     async def _begin(self, run: LiveRun, admission: Admission) -> None:
         kind = kind_of(run.plan)
         self._shims.prepare(kind)
-        code_dirs = run.plan.code_dirs
-        digests = await asyncio.to_thread(code_digests, admission.spec.stages, code_dirs)
+        digests = await asyncio.to_thread(
+            self.code.freeze, admission.spec.stages, run.plan.code_dirs
+        )
         asked = asked_of(admission, run.id, digests)
         grant = await asyncio.to_thread(self.governor.admit, asked)
         run.facts = replace(
@@ -205,7 +216,7 @@ class RunManager:
         )
         run.plan = await asyncio.to_thread(
             with_effects,
-            pin_code(run.plan, digests),
+            pin_code(run.plan, digests, self.code.store.directory),
             grant,
             admission.deployment,
             self.governor.actions_dir,
@@ -324,6 +335,7 @@ class RunManager:
             )
         run.final, run.state = view, view.state
         self._live.pop(run.id, None)
+        await asyncio.to_thread(self.code.sweep)
         self._clients.run_ended(run, run_error(view))
         self._hub.publish(view)
         reason = view.failure.reason if view.failure else ""
@@ -420,7 +432,7 @@ class RunManager:
                 )
             elif found.plan is not None and found.plan.run_id not in self._live:
                 await self._adopt(found.plan, found.directory)
-        self._keeping = asyncio.get_running_loop().create_task(self._leases.keep())
+        self._keeping = asyncio.gather(self._leases.keep(), self.code.watch.keep())
 
     async def _adopt(self, plan: RunPlan, directory: str) -> None:
         run = LiveRun(plan, RunFacts.load(directory), changed=self._publish, exited=self._exited)
@@ -438,7 +450,7 @@ class RunManager:
     async def check(self, admission: Admission) -> None:
         """Raise what `start` would raise about code and policy; nothing is counted."""
         code_dirs = code_dirs_of(admission, self._settings.authority)
-        digests = await asyncio.to_thread(code_digests, admission.spec.stages, code_dirs)
+        digests = await asyncio.to_thread(self.code.digests, admission.spec.stages, code_dirs)
         await asyncio.to_thread(self.governor.check, asked_of(admission, "", digests))
 
     async def close(self) -> None:

@@ -218,8 +218,8 @@ class WorkerView:
 class EffectView:
     """One effect of one role; `mode` is `act` or `record`.
 
-    Messages so far: `done` outside, those that `would` have been in a dry run, that were `held`
-    without a lease, and that were set aside as `dead_letters`.
+    Messages so far: `done` outside (twice where a crash came between), those that `would` have been
+    in a dry run, that were `held` without a lease, and that were set aside as `dead_letters`.
     """
 
     role: str

@@ -42,7 +42,11 @@ SLOT_HEADER_BYTES = 16
 
 
 def open_compiled(
-    role: RolePlan, module_name: str, function_name: str, code_dirs: Sequence[str]
+    role: RolePlan,
+    module_name: str,
+    function_name: str,
+    code_dirs: Sequence[str],
+    shown: Sequence[str] = (),
 ) -> StageHandle:
     """Import, compile and open the stage of `role`.
 
@@ -62,7 +66,7 @@ def open_compiled(
             f"most {STATE_BYTES_MAX}; lower state_bytes, or write the stage in C",
             reason="STAGE_STATE_TOO_LARGE",
         )
-    module = import_code(module_name, code_dirs)
+    module = import_code(module_name, code_dirs, shown)
     function = getattr(module, function_name, None)
     if not callable(function):
         raise StageError(

@@ -20,8 +20,12 @@ from byteord.stages.reader import canonical_text
 _FLAGS = ((1, "mutates", "payloads"), (2, "drops", "messages"), (4, "resizes", "payloads"))
 
 
-def open_native(role: RolePlan, code_dirs: Sequence[str], payload_max: int) -> StageHandle:
+def open_native(
+    role: RolePlan, code_dirs: Sequence[str], payload_max: int, *, shown: Sequence[str] = ()
+) -> StageHandle:
     """Open the native stage of `role` for payloads of at most `payload_max` bytes.
+
+    `shown`: where the first of the directories was copied from, if it was.
 
     The caller closes the handle. StageError with a reason: STAGE_UNKNOWN, STAGE_CONFIG_INVALID,
     STAGE_LIBRARY_NOT_FOUND, STAGE_SYMBOL_NOT_FOUND, STAGE_ABI_MISMATCH, STAGE_DIGEST_MISMATCH,
@@ -39,7 +43,7 @@ def open_native(role: RolePlan, code_dirs: Sequence[str], payload_max: int) -> S
     elif key.kind == "numba":
         from byteord.stages.compiled import open_compiled
 
-        handle = open_compiled(role, key.module, key.symbol, code_dirs)
+        handle = open_compiled(role, key.module, key.symbol, code_dirs, shown)
     else:
         message = f"stage {role.name!r}: {role.stage!r} is not native code"
         raise StageError(message, reason="STAGE_UNKNOWN")

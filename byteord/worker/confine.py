@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from byteord._cext.confine import confine, has_seccomp
 from byteord.deployment.plan import RunPlan
 from byteord.errors import StageError
+from byteord.worker.code import frozen_dirs
 
 _SYSTEM = (
     "/usr/lib",
@@ -37,7 +38,7 @@ def readable_paths(plan: RunPlan) -> list[str]:
     """Return what confined code may read: its code, Python, the system's libraries."""
     ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     python = [sysconfig.get_path(name) for name in _PYTHON]
-    paths = [*plan.code_dirs, ours, *python, *_SYSTEM, f"/proc/{os.getpid()}"]
+    paths = [*frozen_dirs(plan), *plan.code_dirs, ours, *python, *_SYSTEM, f"/proc/{os.getpid()}"]
     return list(dict.fromkeys(path for path in paths if path and os.path.exists(path)))
 
 

@@ -36,6 +36,7 @@ from byteord.deployment.ports import is_graph_unit
 from byteord.errors import ByteorError
 from byteord.tuning.apply import Outcome, begin, enter, pin_thread, settle
 from byteord.worker.capture import open_tapes
+from byteord.worker.code import code_dirs_of, frozen_dir
 from byteord.worker.graph import open_graph
 from byteord.worker.journals import Journals, open_journals
 
@@ -238,7 +239,7 @@ class Worker:
         if role.is_python:
             from byteord.worker import python_stage
 
-            stage = python_stage.load(role, self.plan.code_dirs)
+            stage = python_stage.load(role, code_dirs_of(self.plan, role), self._shown(role))
             stage.show_progress(self.host.role_address(role.index))
             return stage
         if role.stage.startswith("dataguard_"):
@@ -247,7 +248,16 @@ class Worker:
             return open_guard(role, self.plan, role_payload_bytes(self.plan, role))
         from byteord.stages.load import open_native
 
-        return open_native(role, self.plan.code_dirs, role_payload_bytes(self.plan, role))
+        return open_native(
+            role,
+            code_dirs_of(self.plan, role),
+            role_payload_bytes(self.plan, role),
+            shown=self._shown(role),
+        )
+
+    def _shown(self, role: RolePlan) -> tuple[str, ...]:
+        """Return where the code of a role was copied from; nothing when it was not."""
+        return self.plan.code_dirs if frozen_dir(self.plan, role) else ()
 
     def _journal(self) -> Any:
         from byteord.stages.actions.journal import ActionJournal

@@ -44,11 +44,14 @@ class StageContext:
         return np.frombuffer(view, kind, count=len(view) // kind.itemsize)
 
 
-def load(role: RolePlan, code_dirs: tuple[str, ...]) -> PythonStage:
-    """Import, construct and bind the stage of a role; StageError with a reason when that fails."""
+def load(role: RolePlan, code_dirs: tuple[str, ...], shown: tuple[str, ...] = ()) -> PythonStage:
+    """Import, construct and bind the stage of a role; StageError with a reason when that fails.
+
+    `shown`: where the first of the directories was copied from, if it was.
+    """
     _, module_name, class_name = role.stage.split(":", 2)
     glue = PythonStage(bool(role.mutates), role.drops, role.resizes)
-    cls = _find_class(role, module_name, class_name, code_dirs)
+    cls = _find_class(role, module_name, class_name, code_dirs, shown)
     try:
         instance = cls(StageContext(role, glue), **_keywords(role.config))
     except Exception as error:
@@ -69,10 +72,14 @@ def _keywords(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _find_class(
-    role: RolePlan, module_name: str, class_name: str, code_dirs: tuple[str, ...]
+    role: RolePlan,
+    module_name: str,
+    class_name: str,
+    code_dirs: tuple[str, ...],
+    shown: tuple[str, ...],
 ) -> Any:
     try:
-        module = import_code(module_name, code_dirs)
+        module = import_code(module_name, code_dirs, shown)
     except StageError as error:
         message = f"stage {role.name}: {error.message}"
         raise StageError(message, reason=error.reason, details=error.details) from error

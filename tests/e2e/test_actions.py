@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import ssl
@@ -231,6 +232,22 @@ def _processes(words: str) -> list[str]:
             if command == words:
                 found.append(entry.name)
     return found
+
+
+def test_a_program_that_changed_does_not_run(tmp_path: Path) -> None:
+    """Each run is of the very program that was admitted; its message can be had back."""
+    target = _program(tmp_path)
+    program = Path(target.partition("|")[0])
+    digest = "sha256:" + hashlib.sha256(program.read_bytes()).hexdigest()
+    plan = action_plan(tmp_path, f"exec:{target}", ["one", "two"], allow=(target,))
+    roles = [replace(each, digest=digest) if each.stage else each for each in plan.roles]
+    with running(replace(plan, roles=tuple(roles))) as run:
+        until(lambda: report_of(run)["held"] == 1, 20.0, "the first message waits")
+        program.write_text(PROGRAM.replace("exit 3", "exit 4"))
+        give_lease(run)
+        status = run.until_state("completed", "failed")
+    assert "was admitted with sha256:" in status["failure"]["message"]
+    assert not (tmp_path / "done.txt").exists()
 
 
 def test_only_what_is_allowed_to_the_letter_runs(tmp_path: Path) -> None:

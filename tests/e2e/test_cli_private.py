@@ -13,6 +13,8 @@ import psutil
 import pytest
 
 from byteorctl.address import Answer, default_socket, probe
+from byteord.errors import DeniedError, NotFoundError
+from byteord.private import check_effects_allowed
 from tests.support.poll import until
 
 pytestmark = pytest.mark.skipif(
@@ -210,3 +212,37 @@ def test_plain_run_never_brings_a_daemon(tmp_path: Path) -> None:
     assert done.returncode == 69
     assert "start byteord, or use `run --sp`" in done.stderr
     assert time.monotonic() - started < 10
+
+
+def test_effects_of_a_private_run_are_dry_unless_asked_for(tmp_path: Path) -> None:
+    """A file that the run would write is not made; with `--allow-effects` it is."""
+    (tmp_path / "spec.toml").write_text(SPEC)
+    (tmp_path / "in.txt").write_text("one\ntwo\n")
+    (tmp_path / "deployment.toml").write_text(
+        f'version = 1\n[adapters.in]\nkind = "file"\npath = "{tmp_path}/in.txt"\n'
+        f'[adapters.out]\nkind = "file"\npath = "{tmp_path}/out.txt"\n'
+    )
+    done = run(tmp_path, "run", "--sp", "spec.toml")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "out.txt").exists()
+    done = run(tmp_path, "run", "--sp", "spec.toml", "--allow-effects")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.txt").read_text() == "one\ntwo\n"
+
+
+@pytest.mark.parametrize("environment", ["staging", "prod"])
+def test_a_host_for_more_than_dev_allows_no_effects_of_a_private_run(
+    tmp_path: Path, environment: str
+) -> None:
+    """Its configuration says so; one that says dev, or none, does not; one unread denies."""
+    file = tmp_path / "byteord.toml"
+    check_effects_allowed(str(file))
+    file.write_text('environment = "dev"\n')
+    check_effects_allowed(str(file))
+    file.write_text(f'environment = "{environment}"\n')
+    with pytest.raises(DeniedError, match=f"this host is {environment}"):
+        check_effects_allowed(str(file))
+    file.unlink()
+    file.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(NotFoundError):
+        check_effects_allowed(str(file))

@@ -15,8 +15,9 @@ from byteord._cext.confine import has_seccomp, landlock_abi
 from byteord.deployment.model import Environment
 from byteord.deployment.plan import RunPlan
 from byteord.errors import DeniedError
-from byteord.runs.code import stage_digest
+from byteord.runs.code import code_digests
 from byteord.runs.describe import confinement_of
+from byteord.spec.model import Stage
 from byteord.stages import include_dir
 from tests.support.run import make_test_plan, run_to_end, running, spec_text
 
@@ -129,7 +130,8 @@ def _plan(
     """Return the plan of one effect-free stage from file to file."""
     (tmp_path / "in.txt").write_text("\n".join(lines) + "\n")
     kind, module, _ = stage.split(":")
-    digest = stage_digest("s", kind, module, (str(tmp_path / "code"),))
+    loads = Stage(name="s", stage=f"{kind}:{module}:x")
+    digest = code_digests([loads], [str(tmp_path / "code")])["s"]
     values = "".join(f"{key} = {json.dumps(value)}\n" for key, value in config.items())
     spec = spec_text(
         f'[[stages]]\nname = "s"\nstage = "{stage}"\nmutates = "all"\nresizes = true\n'

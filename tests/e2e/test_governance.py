@@ -101,16 +101,35 @@ def _check_audit(host: Host, run: str) -> None:
     admitted = next(each for each in records if each["kind"] == "run.admitted")
     assert admitted["signers"] == ["alice", "bob"]
     assert admitted["decisions"][0]["decision"] == "Allow"
+    _check_tail(host)
+    copy, public = host.top / "copy", host.top / "host.pub"
+    done = host.call("audit", "export", "--out", copy)
+    assert done.returncode == 0, done.stderr
+    shutil.copy(host.daemon.directory / "state" / "audit" / "host.pub", public)
+    assert not list(copy.glob("*.key")), "the private key stays on its host"
     assert host.daemon.stop() == 0
-    copy = host.top / "copy"
-    shutil.copytree(host.daemon.directory / "state" / "audit", copy)
-    (copy / "host.key").unlink()
-    assert "verified" in host.ok("audit", "verify", copy)
+    assert "verified" in host.ok("audit", "verify", copy, "--key", public)
+    assert b"APPROVAL_REQUIRED" in byteorctl("audit", "show", copy).stdout
+    other = byteorctl("audit", "verify", copy, "--key", host.top / "alice.key.pub")
+    assert other.returncode == 1, "signed by another host"
     [segment] = copy.glob("audit-*.jsonl")
     segment.write_bytes(segment.read_bytes().replace(b"APPROVAL_REQUIRED", b"APPROVAL_REQUESTX"))
     found = byteorctl("audit", "verify", copy)
     assert found.returncode == 1
     assert b"AUDIT_CHAIN_BROKEN" in found.stdout
+
+
+def _check_tail(host: Host) -> None:
+    """What is written while somebody follows comes at once."""
+    command = command_of(
+        "audit", "tail", "--follow", "--last", "1", "-o", "jsonl", "--address", host.daemon.address
+    )
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as following:
+        assert following.stdout is not None
+        before = json.loads(following.stdout.readline())["seq"]
+        host.refused("APPROVAL_USED_UP")
+        assert json.loads(following.stdout.readline())["seq"] == before + 1
+        following.kill()
 
 
 @pytest.mark.timeout(180)

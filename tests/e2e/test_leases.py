@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from byteor.trust.key_set import render_key_set
 from byteord._cext.control import Control
+from byteord.deployment.model import ApprovalRules, Environment
 from byteord.policy import files
 from byteord.regions.reader import attach
 from byteord.runs.manager import RunManager
 from byteord.runs.state import RunState
 from tests.support.runs import ENDLESS, Runs, ended, managed, run
+from tests.support.trust import APPROVAL, key_set, signed, signer
 
 EGRESS = 'kind = "udp"\nconnect = "127.0.0.1:9"'
 
@@ -111,3 +116,50 @@ def test_a_run_whose_policy_is_stop_fails_by_name(monkeypatch: pytest.MonkeyPatc
             assert "No space left" in last.failure.message
 
     run(work, connect=("127.0.0.1:*",))
+
+
+def _approved(runs: Runs, admission: Any) -> Any:
+    """Return the admission with an approval for an hour, by a person whose key is trusted."""
+    alice, now = signer("alice"), int(time.time())
+    path = runs.top / "key_set.json"
+    row = alice.key(not_before=now - 60, not_after=now + 86_400)
+    path.write_bytes(render_key_set(key_set(row)))
+    path.chmod(0o600)
+    runs.rules = ApprovalRules(key_set=str(path), host="host-1")
+    approval = replace(
+        APPROVAL,
+        spec_hash=f"sha256:{admission.spec.sha256}",
+        deployment_hash=f"sha256:{admission.deployment.sha256}",
+        environment="staging",
+        code={},
+        not_before=now - 60,
+        expires_at=now + 3600,
+    )
+    return replace(admission, approval=signed(approval, alice), principal="uid:1000")
+
+
+def test_effects_end_with_their_approval() -> None:
+    """When its time is over the lease goes, `status` says why, and the rest of the run goes on."""
+
+    async def work(runs: Runs) -> None:
+        admission = _approved(runs, sending(runs))
+        async with managed(runs) as manager:
+            view = await manager.start(admission)
+            control = control_of(manager, view.id)
+            assert control.lease_until_ns() > control.now_ns()
+            runs.ahead_s = 3590.0
+            await manager._leases.round()
+            left = control.lease_until_ns() - control.now_ns()
+            assert left <= (3600 + 10) * 10**9, "never past the approval's end"
+            runs.ahead_s = 3700.0
+            await manager._leases.round()
+            assert control.lease_until_ns() == 0
+            seen = manager.get(view.id)
+            assert seen.state is RunState.RUNNING
+            assert seen.effects is not None
+            assert (seen.effects.lease, seen.effects.reason) == ("lost", "APPROVAL_EXPIRED")
+            runs.ahead_s = 0.0
+            await manager._leases.round()
+            assert control.lease_until_ns() > control.now_ns()
+
+    run(work, connect=("127.0.0.1:*",), environment=Environment.STAGING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -77,6 +78,13 @@ def test_prod_posts_what_two_people_signed_and_nothing_else(host: Host, hook: Ho
     The server answers 500 now and then and a worker is killed: what comes twice has the same key
     and body. Each refusal stands in the audit log with its reason, and no connection was made.
     """
+    described = host.call("describe", host.spec, "-o", "json")
+    assert json.loads(described.stdout)["needs"] == [
+        {
+            "where": "notify", "capability": "http_post", "target": hook.url,
+            "decision": "RequireApproval", "reason": "there is no approval",
+        }
+    ]  # fmt: skip
     said = host.refused("APPROVAL_REQUIRED")
     assert f"http_post of notify ({hook.url})" in said
     assert f"byteorctl approve request {host.spec}" in said
@@ -140,7 +148,7 @@ def _check_audit(host: Host, run: str) -> None:
     assert mine["run.admitted"]["method"] == "StartRun"
     [effect] = mine["effects.ended"]["effects"]
     assert (effect["where"], effect["capability"], effect["mode"]) == ("notify", "http_post", "act")
-    assert effect["done"] >= COUNT - 1
+    assert effect["done"] >= COUNT
     assert list(mine["effects.ended"]["files"])
     assert host.daemon.stop() == 0
     audit = host.daemon.directory / "state" / "audit"
@@ -167,3 +175,34 @@ def test_what_was_given_up_comes_back_by_a_verb(host: Host, hook: Hook) -> None:
     assert [each["run"] for each in host.audit() if each["kind"] == "payload.read"] == [run, run]
     none = host.call("dead-letters", "nothing")
     assert none.returncode == 66
+
+
+@pytest.mark.timeout(120)
+def test_describe_tells_the_pins_that_prod_demands(host: Host) -> None:
+    """A program without a pin is refused; with the one that `describe` prints it is not."""
+    program = host.top / "notify.sh"
+    program.write_text("#!/bin/sh\ncat > /dev/null\n")
+    program.chmod(0o755)
+    host.daemon.stop()
+    text = host.daemon.config.read_text() + f'allow.exec = ["{program}"]\n'
+    host.daemon.config.write_text(text)
+    host.daemon.start()
+    spec = host.spec.read_text().replace(f"http_post:{host.hook.url}", f"exec:{program}")
+    host.spec.write_text(spec)
+    refused = host.call("validate", host.spec)
+    assert refused.returncode == 78
+    assert b"POLICY_DIGEST_MISSING" in refused.stdout
+    described = host.call("describe", host.spec, "-o", "json")
+    assert described.returncode == 0, described.stderr
+    pin = json.loads(described.stdout)["pins"]["notify"]
+    assert pin == "sha256:" + hashlib.sha256(program.read_bytes()).hexdigest()
+    host.spec.write_text(spec.replace("name = 'notify'", f"name = 'notify'\ndigest = '{pin}'"))
+    assert host.call("validate", host.spec).returncode == 0
+
+
+def test_capabilities_lists_the_stages_that_act(host: Host) -> None:
+    """With the capability that each needs."""
+    shown = host.call("capabilities", "-o", "json")
+    found = {each["name"]: each for each in json.loads(shown.stdout)["stages"]}
+    assert found["http_post:URL"]["effects"] == ["http_post"]
+    assert found["exec:PROGRAM|ARGUMENT|..."]["kind"] == "action"

@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of one target with atheris, as a program of its own.
 
-    python -m tests.fuzz.guided documents|regions CORPUS... [libFuzzer options]
+    python -m tests.fuzz.guided documents|regions|trust|schemas CORPUS... [libFuzzer options]
 
 What it finds stays in the first corpus directory; a crash is written beside it and ends it.
 """
@@ -46,6 +46,20 @@ def _regions() -> Callable[[bytes], None]:
         _open(bytes(region))
 
     return target
+
+
+def _trust() -> Callable[[bytes], None]:
+    """Credentials, envelopes, key sets and audit records: what holds was really signed."""
+    with atheris.instrument_imports(include=["byteor.trust"]):
+        from tests.fuzz import test_trust
+    return test_trust.target
+
+
+def _schemas() -> Callable[[bytes], None]:
+    """A schema file, then a message: refused by name, and what a stage leaves is a message."""
+    with atheris.instrument_imports(include=["byteord.stages.guard"]):
+        from tests.fuzz import test_schemas
+    return test_schemas.target
 
 
 def _sound_regions() -> list[bytes]:
@@ -95,7 +109,13 @@ def _read(opened: Any) -> None:
 
 def main() -> None:
     """Fuzz the target that the first argument names."""
-    target = {"documents": _documents, "regions": _regions}[sys.argv[1]]()
+    targets = {
+        "documents": _documents,
+        "regions": _regions,
+        "trust": _trust,
+        "schemas": _schemas,
+    }
+    target = targets[sys.argv[1]]()
     atheris.Setup([sys.argv[0], *sys.argv[2:]], atheris.instrument_func(target))
     atheris.Fuzz()
 

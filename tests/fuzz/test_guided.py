@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.fuzz import test_schemas as test_schemas_reader
+from tests.fuzz import test_trust as test_trust_readers
 from tests.fuzz.mutation import CORPUS
 
 SECONDS = 3
@@ -39,6 +42,28 @@ def _fuzz(target: str, found: Path, *seeds: Path) -> str:
 def test_documents(tmp_path: Path) -> None:
     """Whatever reaches the parsers and the validation: findings, never an exception."""
     assert "Done" in _fuzz("documents", tmp_path / "found", CORPUS / "documents")
+
+
+@pytest.mark.timeout(120)
+def test_trust(tmp_path: Path) -> None:
+    """Whatever reaches the readers of credentials and key sets: nothing unsigned holds."""
+    seeds = _seeds(tmp_path / "seeds", test_trust_readers.SEEDS)
+    assert "Done" in _fuzz("trust", tmp_path / "found", seeds)
+
+
+@pytest.mark.timeout(120)
+def test_schemas(tmp_path: Path) -> None:
+    """Whatever reaches the reader of schemas, and the stage that works by them: no crash."""
+    seeds = _seeds(tmp_path / "seeds", test_schemas_reader.SEEDS)
+    assert "Done" in _fuzz("schemas", tmp_path / "found", seeds)
+
+
+def _seeds(directory: Path, contents: Sequence[bytes]) -> Path:
+    """Write inputs to begin with."""
+    directory.mkdir()
+    for index, content in enumerate(contents):
+        (directory / str(index)).write_bytes(content)
+    return directory
 
 
 @pytest.mark.timeout(120)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import tempfile
 import textwrap
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -103,6 +104,8 @@ class Runs:
             }
         )
         self.rules = ApprovalRules()
+        self.ahead_s = 0.0
+        """How far the clock of governors is ahead of the real one."""
         self.governors: list[Governor] = []
         self.events: list[tuple[str, dict[str, object]]] = []
 
@@ -110,7 +113,10 @@ class Runs:
         """Return an open governor; an earlier one is closed, as that of a daemon that has ended."""
         for earlier in self.governors:
             earlier.close()
-        governor = Governor(self.authority, self.rules, str(self.top / "state"))
+        state = str(self.top / "state")
+        governor = Governor(
+            self.authority, self.rules, state, now=lambda: time.time() + self.ahead_s
+        )
         governor.open()
         assert not governor.audit.problem, governor.audit.problem
         self.governors.append(governor)
@@ -143,7 +149,7 @@ class Runs:
         """Return an admission of these stages in a chain, as validation lets it in."""
         report = validate(
             Source("spec.toml", spec_text(stages).encode(), "toml"),
-            Source("deployment.toml", deployment_text(ingress, egress, more).encode(), "toml"),
+            Source("deployment.toml", self._deployment(ingress, egress, more), "toml"),
             authority=self.authority,
             stages=STAGES,
             adapters=ADAPTERS,
@@ -161,6 +167,10 @@ class Runs:
             client_output=client_output,
             **changes,
         )
+
+    def _deployment(self, ingress: str, egress: str, more: str) -> bytes:
+        text = deployment_text(ingress, egress, more)
+        return text.replace('"dev"', f'"{self.authority.environment}"', 1).encode()
 
     def leftovers(self) -> list[str]:
         """Return what is still there: files in shared memory, and processes that name or map it."""

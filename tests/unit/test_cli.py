@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from byteorctl.address import Answer, default_socket, parse, probe
+from byteorctl.address import Answer, TlsFiles, default_socket, parse, probe, resolve
 from byteorctl.cli import VERBS, cli
 from byteorctl.errors import CliError
 from tests.support.timing import best_of, cpu_cost_s
@@ -289,10 +289,18 @@ def test_permission_denied_is_77(tmp_path: Path) -> None:
             os.seteuid(0)
 
 
-def test_remote_addresses_are_refused_with_the_reason() -> None:
-    """What this version does not serve is said."""
-    with pytest.raises(CliError, match="remote daemons are not served"):
+def test_a_remote_address_says_what_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host and port with three files, from options or the environment; nothing less."""
+    with pytest.raises(CliError, match="tls:HOST:PORT"):
         parse("host:443")
+    with pytest.raises(CliError, match="tls:HOST:PORT"):
+        resolve("tls:host")
+    monkeypatch.setenv("BYTEOR_TLS_CA", "ca.pem")
+    with pytest.raises(CliError, match=r"--tls-cert \(or BYTEOR_TLS_CERT\), --tls-key"):
+        resolve("tls:host:443")
+    found = resolve("tls:host:443", TlsFiles(cert="a.crt", key="a.key"))
+    assert (found.host_port, found.tls) == ("host:443", TlsFiles("ca.pem", "a.crt", "a.key"))
+    assert str(found) == "tls:host:443"
 
 
 def test_a_thread_that_never_ends_does_not_keep_the_client(tmp_path: Path) -> None:

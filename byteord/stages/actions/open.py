@@ -107,4 +107,4 @@ def _actor(kind: str, target: str, role: RolePlan, plan: RunPlan, limits: Action
             f"stage {role.name}: {words[0]} is not there, or may not be executed",
             reason="STAGE_CODE_NOT_FOUND",
         )
-    return RunProgram(words, limits)
+    return RunProgram(words, limits, role.digest)

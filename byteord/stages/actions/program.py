@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import os
 import selectors
 import signal
@@ -34,9 +35,14 @@ def _with_parent() -> None:
 class RunProgram:
     """Runs one program with fixed arguments, once for each message."""
 
-    def __init__(self, words: list[str], limits: ActionLimits) -> None:
-        """`words`: the absolute path of the program, then its arguments."""
+    def __init__(self, words: list[str], limits: ActionLimits, digest: str = "") -> None:
+        """`words`: the absolute path of the program, then its arguments.
+
+        `digest`: `sha256:HEX` of the program that may run; empty: whatever lies there.
+        """
         self.words = words
+        self._digest = digest
+        self._verified: tuple[int, ...] = ()
         self.target = "|".join(words)
         self._timeout_s = limits.exec_timeout_ms / 1000
         self._output_max = limits.output_bytes_max
@@ -46,6 +52,8 @@ class RunProgram:
 
     def act(self, payload: bytes, key: str) -> Attempt:
         """Run once with `payload` on standard input; never raises for what the program does."""
+        if why := self._changed():
+            return Attempt(False, why)
         try:
             process = subprocess.Popen(
                 self.words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -68,6 +76,27 @@ class RunProgram:
             return Attempt(True, "exit 0")
         text = f"exit {code}" if code > 0 else f"signal {-code}"
         return Attempt(False, text, retryable=code == EX_TEMPFAIL)
+
+    def _changed(self) -> str:
+        """Return why the program is not the one that was admitted, or nothing.
+
+        It is hashed again when its file is another or was written to since it was hashed.
+        """
+        if not self._digest:
+            return ""
+        try:
+            with open(self.words[0], "rb") as file:
+                seen = os.fstat(file.fileno())
+                mark = (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+                if mark == self._verified:
+                    return ""
+                digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            return f"the program cannot be read: {error.strerror}"
+        if digest != self._digest.lower():
+            return f"the program has the digest {digest} now, and was admitted with {self._digest}"
+        self._verified = mark
+        return ""
 
     def _feed(self, process: subprocess.Popen[bytes], payload: bytes) -> str:
         """Write the message, pass over the output; return why it has to be ended, or nothing."""
