@@ -219,7 +219,9 @@ cdef void _run(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
             return
         if wait.idle_turns == 0:
             byteor_wait_reset(wait)
-        if wait.idle_turns % 1024 == BYTEOR_WAIT_SPINS or (wait.idle_turns >= byteor_wait_spins(wait) + BYTEOR_WAIT_YIELDS and wait.kind != 0):
+        if wait.idle_turns % 1024 == BYTEOR_WAIT_SPINS or (
+            wait.kind != 0 and wait.idle_turns >= byteor_wait_spins(wait) + BYTEOR_WAIT_YIELDS
+        ):
             _show_idle(units, count)
         byteor_gap_idle(&gap, wait.idle_turns, _did(units, count, wait), units[0].clock)
         if byteor_wait_turn(wait, fd, events):
