@@ -41,7 +41,6 @@ from unit cimport (
     BYTEOR_UNIT_GRAPH,
     BYTEOR_UNIT_RING,
     BYTEOR_WAIT_SPINS,
-    BYTEOR_WAIT_YIELDS,
     _sized_role,
     _sized_unit,
     byteor_any_duty,
@@ -77,6 +76,7 @@ from unit cimport (
     byteor_wait,
     byteor_wait_reset,
     byteor_wait_spins,
+    byteor_wait_yielded,
     byteor_wait_turn,
     byteor_worker_fault_thread,
     byteor_worker_fault_watch,
@@ -219,9 +219,7 @@ cdef void _run(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
             return
         if wait.idle_turns == 0:
             byteor_wait_reset(wait)
-        if wait.idle_turns % 1024 == BYTEOR_WAIT_SPINS or (
-            wait.kind != 0 and wait.idle_turns >= byteor_wait_spins(wait) + BYTEOR_WAIT_YIELDS
-        ):
+        if wait.idle_turns % 1024 == BYTEOR_WAIT_SPINS or byteor_wait_yielded(wait):
             _show_idle(units, count)
         byteor_gap_idle(&gap, wait.idle_turns, _did(units, count, wait), units[0].clock)
         if byteor_wait_turn(wait, fd, events):
