@@ -434,7 +434,7 @@ cdef class PythonStage:
             del result
         except BaseException as error:
             text = _describe(error)
-            error.__traceback__ = None  # its frames hold views of the batch
+            _forget(error)
             self.batch.close()
             self.state_area.batch = NULL
             return self.failed(batch, BYTEOR_STAGE_ERROR, text)
@@ -463,6 +463,17 @@ def _describe(error):
             where = f" ({basename(name)}:{trace.tb_lineno})"
         trace = trace.tb_next
     return f"{type(error).__name__}: {error}{where}"
+
+
+def _forget(error):
+    """Let go of what the frames of an error hold: views of the batch, which a collection would have to find."""
+    trace, error.__traceback__ = error.__traceback__, None
+    while trace is not None:
+        try:
+            trace.tb_frame.clear()
+        except RuntimeError:  # it still runs
+            pass
+        trace = trace.tb_next
 
 
 cdef int _process(void *self, byteor_batch *batch) noexcept with gil:
