@@ -26,6 +26,7 @@ from typing import Any, Generic, TypeVar
 from byteord._cext import region
 from byteord._cext.batch import Batch, BatchError
 from byteord._cext.client import ClosedError, Consumer, Publisher
+from byteord._cext.client_shards import ShardConsumer, ShardPublisher
 from byteord.deployment.plan import RolePlan, RunPlan
 from byteord.errors import DeniedError, NotFoundError, UnavailableError
 from byteord.regions.clock import clock_mult, membarrier_available
@@ -40,13 +41,15 @@ __all__ = [
     "Consumer",
     "Publisher",
     "Session",
+    "ShardConsumer",
+    "ShardPublisher",
     "attach",
     "create_ring",
     "open_ring",
 ]
 
 _FLOCK = struct.Struct("hhqqi4x")
-Handle = TypeVar("Handle", bound=Publisher | Consumer)
+Handle = TypeVar("Handle", bound=Publisher | Consumer | ShardPublisher | ShardConsumer)
 
 
 class Session(Generic[Handle]):
@@ -55,10 +58,10 @@ class Session(Generic[Handle]):
     The lock is held and the run shows the role as running until the block ends.
     """
 
-    def __init__(self, handle: Handle, lock_fd: int) -> None:
-        """Own the descriptor whose lock names this process as the endpoint's."""
+    def __init__(self, handle: Handle, *lock_fds: int) -> None:
+        """Own the descriptors whose locks name this process as the endpoint's."""
         self.handle = handle
-        self._lock_fd = lock_fd
+        self._lock_fds = lock_fds
 
     def __enter__(self) -> Handle:
         """Return the publisher or consumer."""
@@ -74,16 +77,13 @@ class Session(Generic[Handle]):
         self.close()
 
     def close(self) -> None:
-        """Let go of the endpoint; doing so twice is harmless.
-
-        The handle's mapping keeps the file open, and with it the lock, as long as somebody holds
-        the handle: so the lock is given back by name.
-        """
-        if self._lock_fd >= 0:
+        """Let go of the endpoint; doing so twice is harmless."""
+        if self._lock_fds:
             self.handle._show(0, False)  # noqa: SLF001 - our own compiled half
-            fcntl.fcntl(self._lock_fd, fcntl.F_OFD_SETLK, _unlocking())
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+            for descriptor in self._lock_fds:
+                _unlock(descriptor)
+                os.close(descriptor)
+            self._lock_fds = ()
 
 
 def attach(
@@ -96,7 +96,8 @@ def attach(
 ) -> Session[Any]:
     """Play the `client` endpoint of a run.
 
-    A Session around a Publisher (ingress) or a Consumer (egress).
+    A Session around a Publisher (ingress) or a Consumer (egress); of a run with several shards a
+    ShardPublisher, which spreads by the run's shard key, or a ShardConsumer, which joins in order.
 
     `run` is a run's id or its region directory; `wait` is `spin` or `backoff`. With `spec_sha256`
     the run must be of that spec. NotFoundError, DeniedError (`SPEC_MISMATCH`,
@@ -133,9 +134,13 @@ def _client_role(plan: RunPlan, endpoint: str) -> RolePlan:
 
 
 def _places(plan: RunPlan, role: RolePlan) -> list[tuple[int, int, int]]:
-    """Return where a client may play a role: (ring, gating cell, byte to lock)."""
+    """Return where a client may play a role: (ring, gating cell, byte to lock).
+
+    Of a SingleRing with several shards it plays it in all of them at once.
+    """
     if plan.model != "lane_graph":
-        return [(0, role.cell, 0 if role.kind == "ingress" else 1 + role.cell)]
+        byte = 0 if role.kind == "ingress" else 1 + role.cell
+        return [(ring, role.cell, byte) for ring in range(len(plan.rings))]
     if role.kind == "ingress":
         (tx,) = role.tx
         rings = plan.lanes[tx.lane].rings[tx.stripe : tx.stripe + tx.stripes]
@@ -147,6 +152,8 @@ def _places(plan: RunPlan, role: RolePlan) -> list[tuple[int, int, int]]:
 def _session(directory: Path, plan: RunPlan, role: RolePlan, wait: str) -> Session[Any]:
     """Take the first place that is free; of an ingress with several publishers any will do."""
     places = _places(plan, role)
+    if plan.model != "lane_graph":
+        return _session_at(directory, plan, role, wait, *places)
     if role.kind == "egress" and len(places) != 1:
         message = (
             f"endpoint {role.name} of run {plan.run_id}: its lane has {len(places)} rings, a "
@@ -160,27 +167,29 @@ def _session(directory: Path, plan: RunPlan, role: RolePlan, wait: str) -> Sessi
 
 
 def _session_at(
-    directory: Path, plan: RunPlan, role: RolePlan, wait: str, place: tuple[int, int, int]
+    directory: Path, plan: RunPlan, role: RolePlan, wait: str, *places: tuple[int, int, int]
 ) -> Session[Any]:
-    ring, cell, lock_byte = place
-    ring_fd = open_region(directory / plan.rings[ring].file, writable=True)
-    control_fd = -1
+    control_fd, ring_fds = -1, list[int]()
     try:
-        _lock(ring_fd, lock_byte, f"endpoint {role.name} of run {plan.run_id}")
+        for ring, _, lock_byte in places:
+            ring_fds.append(open_region(directory / plan.rings[ring].file, writable=True))
+            _lock(ring_fds[-1], lock_byte, f"endpoint {role.name} of run {plan.run_id}")
         control_fd = open_region(directory / CONTROL, writable=True)
-        handle = _handle(plan, role, wait, cell=cell, ring_fd=ring_fd, control_fd=control_fd)
+        cell = places[0][1]
+        handle = _handle(plan, role, wait, cell=cell, ring_fds=ring_fds, control_fd=control_fd)
         handle._show(os.getpid(), True)  # noqa: SLF001
     except BaseException:
-        os.close(ring_fd)
+        for descriptor in ring_fds:
+            os.close(descriptor)
         raise
     finally:
         if control_fd >= 0:
             os.close(control_fd)
-    return Session(handle, ring_fd)
+    return Session(handle, *ring_fds)
 
 
 def _handle(
-    plan: RunPlan, role: RolePlan, wait: str, *, cell: int, ring_fd: int, control_fd: int
+    plan: RunPlan, role: RolePlan, wait: str, *, cell: int, ring_fds: list[int], control_fd: int
 ) -> Any:
     unit = next(unit.index for unit in plan.units if role.index in unit.roles)
     leaders = [thread[0] for worker in plan.workers for thread in worker.threads]
@@ -190,14 +199,15 @@ def _handle(
         "doorbells": leaders if plan.wait == "park" else [],
         "wait": wait,
     }
+    sharded = len(ring_fds) > 1
     if role.kind == "ingress":
-        return Publisher(ring_fd, control_fd, **common)
+        if sharded:
+            return ShardPublisher(ring_fds, control_fd, key=plan.shard_key or (0, 0), **common)
+        return Publisher(ring_fds[0], control_fd, **common)
     depends = role.depends if plan.model != "lane_graph" else role.rx[0].depends
-    return Consumer(ring_fd, control_fd, cell=cell, depends=depends, **common)
-
-
-def _unlocking() -> bytes:
-    return _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)
+    if sharded:
+        return ShardConsumer(ring_fds, control_fd, cell=cell, depends=depends, **common)
+    return Consumer(ring_fds[0], control_fd, cell=cell, depends=depends, **common)
 
 
 def _lock(descriptor: int, byte: int, what: str) -> None:
@@ -212,6 +222,12 @@ def _lock(descriptor: int, byte: int, what: str) -> None:
         raise UnavailableError(message, reason="ENDPOINT_TAKEN") from None
 
 
+def _unlock(descriptor: int) -> None:
+    """Free the endpoint now: a mapping of the ring keeps the lock for as long as it lives."""
+    request = _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)
+    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, request)
+
+
 def take_over_input(directory: str) -> bool:
     """End the inputs of a run on behalf of clients that have left, or never came.
 
@@ -219,17 +235,24 @@ def take_over_input(directory: str) -> bool:
     """
     plan = read_plan(directory)
     ended = [
-        _end_place(Path(directory), plan, role, place)
+        _end_places(Path(directory), plan, role, *places)
         for role in plan.roles
         if role.kind == "ingress" and role.adapter == "client"
-        for place in _places(plan, role)
+        for places in _played_at_once(plan, role)
     ]
     return all(ended)
 
 
-def _end_place(directory: Path, plan: RunPlan, role: RolePlan, place: tuple[int, int, int]) -> bool:
+def _played_at_once(plan: RunPlan, role: RolePlan) -> list[list[tuple[int, int, int]]]:
+    places = _places(plan, role)
+    return [places] if plan.model != "lane_graph" else [[place] for place in places]
+
+
+def _end_places(
+    directory: Path, plan: RunPlan, role: RolePlan, *places: tuple[int, int, int]
+) -> bool:
     try:
-        with _session_at(directory, plan, role, "backoff", place) as publisher:
+        with _session_at(directory, plan, role, "backoff", *places) as publisher:
             return bool(publisher._end_for_client())  # noqa: SLF001
     except ClosedError:
         return True

@@ -42,16 +42,21 @@ static inline uint64_t byteor_client_room(byteor_client *c) {
     return c->limit - c->position;
 }
 
-/* Publish [position, end); times strictly increasing. */
-static inline void byteor_client_publish(byteor_client *c, uint64_t end) {
+/* Make [position, end) visible, not counted: the end slot is no message. */
+static inline void byteor_client_show(byteor_client *c, uint64_t end) {
     byteor_ring_publish(&c->ring, c->position, end);
     byteor_store_release64(&c->ring.producer->progress_ns, c->time_last);
+    c->position = end;
+    byteor_client_wake(c);
+}
+
+/* Publish [position, end); times strictly increasing. */
+static inline void byteor_client_publish(byteor_client *c, uint64_t end) {
     if (c->role) {
         byteor_count(&c->role->received, end - c->position);
         byteor_store_relaxed64(&c->role->published, c->role->received);
     }
-    c->position = end;
-    byteor_client_wake(c);
+    byteor_client_show(c, end);
 }
 
 static inline uint64_t byteor_client_time(byteor_client *c) {
@@ -77,7 +82,7 @@ static inline void byteor_client_end(byteor_client *c) {
     slot->flags = BYTEOR_SLOT_END;
     slot->time_ns = byteor_client_time(c);
     byteor_store_release64(&c->ring.producer->end_sequence, c->position);
-    byteor_client_publish(c, c->position + 1);
+    byteor_client_show(c, c->position + 1);
     c->ended = 1;
 }
 

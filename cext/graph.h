@@ -7,6 +7,7 @@
 #define BYTEOR_GRAPH_H
 
 #include "journal.h"
+#include "script.h"
 #include "unit_shards.h"
 
 #define BYTEOR_PORTS_MAX 64u
@@ -52,6 +53,7 @@ typedef struct byteor_tx_port {
     uint64_t end;       /* sequence of the end slot, BYTEOR_NO_SEQUENCE until it is written */
     byteor_tape *choices; /* of a port that drops, in a run that is recorded; NULL */
     uint32_t number;      /* among the outputs of its role */
+    byteor_script script; /* in a replay: what it kept and dropped; its lane blocks then */
 } byteor_tx_port;
 
 typedef struct byteor_graph_member {
@@ -67,6 +69,7 @@ typedef struct byteor_graph_member {
     uint64_t key_offset, key_length;
     byteor_tape *choices; /* NULL: it is not recorded */
     byteor_tape *lane;
+    byteor_script take, steer; /* in a replay: which inputs messages came from, which outputs they went to */
     uint32_t picks;  /* which input the next message comes from does not follow from the messages */
 } byteor_graph_member;
 

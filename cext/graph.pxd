@@ -17,6 +17,11 @@ cdef extern from "graph_build.h" nogil:
         pass
     ctypedef struct byteor_journal_writer:
         pass
+    ctypedef struct byteor_choice:
+        uint32_t kind
+    ctypedef struct byteor_script:
+        const byteor_choice *list
+        uint64_t count
     ctypedef struct byteor_rx_port:
         byteor_ring *ring
         byteor_journal_reader *journal
@@ -34,6 +39,7 @@ cdef extern from "graph_build.h" nogil:
         uint32_t cells
         uint32_t claim_max
         uint64_t end
+        byteor_script script
     ctypedef struct byteor_graph_member:
         uint32_t rx_first
         uint32_t rx_count
@@ -47,6 +53,8 @@ cdef extern from "graph_build.h" nogil:
         uint32_t outputs_max
         uint32_t large_state
         uint32_t staged
+        byteor_script take
+        byteor_script steer
         uint64_t key_offset
         uint64_t key_length
     ctypedef struct byteor_graph:

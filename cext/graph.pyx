@@ -14,6 +14,7 @@ from graph cimport (
     BYTEOR_NO_PORT,
     BYTEOR_NO_SEQUENCE,
     BYTEOR_PORTS_MAX,
+    byteor_choice,
     byteor_graph,
     byteor_graph_free,
     byteor_graph_member,
@@ -22,6 +23,7 @@ from graph cimport (
     byteor_journal_writer,
     byteor_ring,
     byteor_rx_port,
+    byteor_script,
     byteor_tx_port,
 )
 
@@ -35,6 +37,7 @@ cdef class Graph:
     """One unit's ports and roles. Keep it as long as its worker's host runs the unit."""
 
     cdef byteor_graph *graph
+    cdef list keep
 
     def __cinit__(self, *, area, uint32_t words, uint32_t entries, uint32_t staging_bytes, uint32_t copy_bytes,
                   uint32_t extra_max, bint wants_progress, rx, tx, members):
@@ -46,6 +49,7 @@ cdef class Graph:
         """
         if len(rx) > BYTEOR_PORTS_MAX or len(tx) > BYTEOR_PORTS_MAX or not 0 < len(members) <= BYTEOR_MEMBERS_MAX:
             raise ValueError(f"a unit has 1 to 8 roles and at most {BYTEOR_PORTS_MAX} ports of each direction")
+        self.keep = []
         self.graph = byteor_graph_new(words, entries, staging_bytes, copy_bytes, extra_max)
         if self.graph == NULL:
             raise MemoryError
@@ -87,6 +91,16 @@ cdef class Graph:
         port.cells = port.ring.cell_count
         port.claim_max = source["claim_max"]
         port.end = BYTEOR_NO_SEQUENCE
+        self._add_script(&port.script, source["script"])
+        return 0
+
+    cdef int _add_script(self, byteor_script *script, bytes choices) except -1:
+        """Have `choices`, whole records of `byteor_choice`, made again; none: nothing is directed."""
+        if not choices:
+            return 0
+        self.keep.append(choices)
+        script.list = <const byteor_choice *> <const char *> choices
+        script.count = len(choices) // 16
         return 0
 
     cdef int _add_member(self, byteor_graph_member *member, source) except -1:
@@ -100,6 +114,8 @@ cdef class Graph:
         member.outputs_max = source["outputs_max"]
         member.large_state = source["large_state"]
         member.staged = source["staged"]
+        self._add_script(&member.take, source["take"])
+        self._add_script(&member.steer, source["steer"])
         member.key_offset, member.key_length = source["key"]
         return 0
 

@@ -13,9 +13,15 @@ static inline int byteor_route_broadcast(byteor_graph *g, const byteor_graph_mem
 }
 
 /* To the next output that has room; where none has, one that drops loses it. */
-static inline int byteor_route_work_queue(byteor_graph *g, const byteor_graph_member *gm, const byteor_slot *slot) {
+static inline int byteor_route_work_queue(byteor_graph *g, byteor_graph_member *gm, const byteor_slot *slot) {
     uint64_t *place = &g->word[gm->place_word + 1];
     uint32_t chosen = BYTEOR_NO_PORT;
+    const byteor_choice *choice = byteor_script_now(&gm->steer);
+    if (choice && choice->source < gm->tx_count) {
+        if (!byteor_tx_offer(g, &g->tx[gm->tx_first + choice->source], slot)) return 0;
+        byteor_script_advance(&gm->steer, 1);
+        return 1;
+    }
     for (uint32_t k = 0; k < gm->tx_count && chosen == BYTEOR_NO_PORT; k++) {
         uint32_t t = (uint32_t)((*place + k) % gm->tx_count);
         if (byteor_tx_room(g, &g->tx[gm->tx_first + t], 1)) chosen = t;
@@ -30,7 +36,7 @@ static inline int byteor_route_work_queue(byteor_graph *g, const byteor_graph_me
     return byteor_tx_offer(g, &g->tx[gm->tx_first + chosen], slot);
 }
 
-static inline int byteor_route_one(byteor_graph *g, const byteor_graph_member *gm, const byteor_slot *slot) {
+static inline int byteor_route_one(byteor_graph *g, byteor_graph_member *gm, const byteor_slot *slot) {
     if (gm->route == BYTEOR_ROUTE_WORK_QUEUE) return byteor_route_work_queue(g, gm, slot);
     if (gm->route == BYTEOR_ROUTE_BROADCAST) return byteor_route_broadcast(g, gm, slot);
     uint64_t t = byteor_key_hash(slot, gm->key_offset, gm->key_length) % gm->tx_count;
@@ -70,7 +76,7 @@ static inline int byteor_move_end(byteor_unit_runtime *u, uint32_t m) {
 
 static inline int byteor_move_turn(byteor_unit_runtime *u, uint32_t m) {
     byteor_graph *g = u->graph;
-    const byteor_graph_member *gm = &g->member[m];
+    byteor_graph_member *gm = &g->member[m];
     uint64_t limit = byteor_route_limit(u, gm), began = byteor_now_ns(u->clock);
     uint32_t done = 0;
     byteor_gather(u, m, limit ? limit : 1);
@@ -118,12 +124,14 @@ static inline int byteor_ingress_turn(byteor_unit_runtime *u, uint32_t command, 
     if (u->source->common.status == BYTEOR_ADAPTER_ENDED || command == BYTEOR_COMMAND_DRAIN) return byteor_source_end(u, now);
     uint64_t room = byteor_tx_room(g, port, u->max_batch);
     if (!port->journal) room = byteor_least(room, byteor_ring_contiguous(port->ring, *position));
-    int lost = room == 0 && port->drops, staged = lost || port->journal != NULL;
+    const byteor_choice *choice = byteor_script_now(&port->script);
+    int lost = choice ? choice->kind == BYTEOR_CHOICE_DROP : room == 0 && port->drops, staged = lost || port->journal != NULL;
     if (room == 0 && !lost) {
         g->no_room = 1;
         return 0;
     }
     if (staged) room = byteor_least(u->max_batch, g->entry_max);
+    if (choice) room = byteor_least(room, byteor_script_left(&port->script));
     u->rings = staged ? &g->staging_ring : port->ring; /* the shared poll and write go by the geometry of rings[0] */
     u->work.position = *position;
     if (!staged) byteor_tx_claim(g, port, room);
@@ -140,6 +148,7 @@ static inline int byteor_ingress_turn(byteor_unit_runtime *u, uint32_t command, 
     else
         *byteor_tx_word(g, port, lost ? BYTEOR_TX_FULL : BYTEOR_TX_POSITION) += (uint64_t)count;
     if (port->choices) byteor_choose(port->choices, lost ? BYTEOR_CHOICE_DROP : BYTEOR_CHOICE_KEEP, port->number, (uint64_t)count, 1);
+    byteor_script_advance(&port->script, (uint64_t)count);
     port->progress = u->work.time_last;
     g->changed = 1;
     return 1;

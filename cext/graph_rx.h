@@ -200,6 +200,22 @@ static inline int byteor_rx_head_journal(byteor_graph *g, byteor_rx_port *port, 
     }
 }
 
+/* From the inputs that they came from once, in that order; what is not there yet is waited for. */
+static inline void byteor_take_directed(byteor_graph *g, byteor_graph_member *gm, uint64_t limit) {
+    byteor_script script = gm->take; /* moved on by byteor_accept */
+    const byteor_choice *choice;
+    while (g->entry_count < limit && (choice = byteor_script_now(&script)) != NULL && choice->source < gm->rx_count) {
+        uint32_t before = g->entry_count;
+        uint64_t wanted = byteor_least(byteor_script_left(&script), limit - before);
+        byteor_rx_port *port = &g->rx[gm->rx_first + choice->source];
+        byteor_rx_take(g, port, wanted);
+        byteor_script_advance(&script, g->entry_count - before);
+        if (g->entry_count - before == wanted) continue;
+        if (g->entry_count == 0 && byteor_rx_at_end(g, port, port->position)) gm->take.at = gm->take.count; /* another input than then */
+        return;
+    }
+}
+
 /* The next message of a port with its time: 1; or 0 with the time up to which nothing more will come. */
 static inline int byteor_rx_head(byteor_graph *g, byteor_rx_port *port, byteor_slot **slot, uint64_t *time) {
     uint64_t since = *byteor_rx_word(g, port, BYTEOR_RX_POSITION);
@@ -264,13 +280,14 @@ static inline uint64_t byteor_lane_limit(const byteor_graph *g, const byteor_gra
 /* Collect up to `limit` messages for member m; what is taken is up to byteor_accept. */
 static inline void byteor_gather(byteor_unit_runtime *u, uint32_t m, uint64_t limit) {
     byteor_graph *g = u->graph;
-    const byteor_graph_member *gm = &g->member[m];
+    byteor_graph_member *gm = &g->member[m];
     g->entry_count = 0;
     g->failed_payload = NULL;
     for (uint32_t k = 0; k < gm->rx_count; k++) byteor_rx_open(g, &g->rx[gm->rx_first + k]);
     limit = byteor_lane_limit(g, gm, byteor_least(limit, g->entry_max));
     if (limit == 0) g->no_room = 1;
-    if (gm->pick == BYTEOR_PICK_ORDERED) byteor_take_ordered(g, gm, limit);
+    if (byteor_script_now(&gm->take)) byteor_take_directed(g, gm, limit);
+    else if (gm->pick == BYTEOR_PICK_ORDERED) byteor_take_ordered(g, gm, limit);
     else if (gm->pick == BYTEOR_PICK_PRIORITY) byteor_take_priority(g, gm, limit);
     else byteor_take_fair(g, gm, limit);
 }
@@ -302,6 +319,7 @@ static inline void byteor_accept(byteor_unit_runtime *u, uint32_t m, uint32_t fi
     const byteor_graph_member *gm = &g->member[m];
     if (count == 0) return;
     if (gm->picks) byteor_note_picks(g, gm, first, count);
+    byteor_script_advance(&g->member[m].take, count);
     if (gm->lane) byteor_record_lane(g, gm->lane, first, count);
     for (uint32_t i = first; i < first + count; i++) *byteor_rx_word(g, &g->rx[g->entry[i].port], BYTEOR_RX_POSITION) = g->entry[i].next;
     if (gm->rx_count > 1) g->word[gm->place_word] = (g->entry[first + count - 1].port - gm->rx_first + 1) % gm->rx_count;

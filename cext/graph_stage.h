@@ -150,6 +150,7 @@ static inline void byteor_pack_staged(byteor_graph *g, const byteor_graph_member
 
 /* Whether stage m can work in the very slots of its output. */
 static inline byteor_tx_port *byteor_stage_in_place(byteor_graph *g, const byteor_graph_member *gm, uint64_t *limit) {
+    if (gm->tx_count == 1 && g->tx[gm->tx_first].script.count) return NULL; /* each message by itself */
     if (gm->tx_count != 1 || gm->outputs_max != 1 || gm->staged || g->tx[gm->tx_first].journal) return NULL;
     byteor_tx_port *port = &g->tx[gm->tx_first];
     uint64_t room = byteor_tx_room(g, port, *limit);

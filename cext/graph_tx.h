@@ -62,8 +62,23 @@ static inline void byteor_tx_put(byteor_graph *g, byteor_tx_port *port, const by
     g->changed = 1;
 }
 
+/* What was dropped once is dropped again, what was not waits for room. As byteor_tx_offer. */
+static inline int byteor_tx_directed(byteor_graph *g, byteor_tx_port *port, const byteor_slot *slot) {
+    const byteor_choice *choice = byteor_script_now(&port->script);
+    if (choice && choice->kind == BYTEOR_CHOICE_DROP) {
+        byteor_tx_lost(g, port, BYTEOR_TX_FULL);
+    } else {
+        if (!byteor_tx_room(g, port, 1)) return 0;
+        byteor_tx_claim(g, port, 1);
+        byteor_tx_put(g, port, slot);
+    }
+    byteor_script_advance(&port->script, 1);
+    return 1;
+}
+
 /* The same where there may be no room: 0 when a blocking port has none. */
 static inline int byteor_tx_offer(byteor_graph *g, byteor_tx_port *port, const byteor_slot *slot) {
+    if (port->script.count) return byteor_tx_directed(g, port, slot);
     if (byteor_tx_room(g, port, 1)) {
         byteor_tx_claim(g, port, 1);
         byteor_tx_put(g, port, slot);

@@ -3,15 +3,11 @@
 #ifndef BYTEOR_UNIT_SHARDS_H
 #define BYTEOR_UNIT_SHARDS_H
 
+#include "shard_key.h"
 #include "unit_duty.h"
 
 static inline uint64_t byteor_key_hash(const byteor_slot *slot, uint64_t offset, uint64_t length) {
-    const uint8_t *payload = (const uint8_t *)slot + BYTEOR_SLOT_HEADER_BYTES;
-    uint64_t end = slot->length, hash = 1469598103934665603u;
-    if (length && offset + length < end) end = offset + length;
-    for (uint64_t i = offset; i < end; i++) hash = (hash ^ payload[i]) * 1099511628211u;
-    hash ^= hash >> 32; /* the low bits of FNV alone spread short keys badly */
-    return hash * 0x9e3779b97f4a7c15u >> 32;
+    return byteor_key_hash_of((const uint8_t *)slot + BYTEOR_SLOT_HEADER_BYTES, slot->length, offset, length);
 }
 
 /* Everything of a slot but its stamp, which belongs to the ring. */

@@ -102,6 +102,7 @@ def _capture(directory: str) -> Recorded:
         inputs={
             name: Recording(os.path.join(directory, "in", name))
             for name in _names(facts, "ingresses")
+            if _has_messages(directory, name)
         },
         live={name: each for name in _names(facts, "egresses") if (each := _live(directory, name))},
         choices={
@@ -111,9 +112,24 @@ def _capture(directory: str) -> Recorded:
         },
         facts=facts,
         spec_kv=_bytes(os.path.join(directory, "spec.kv")),
-        deployment_kv=_bytes(os.path.join(directory, "deployment.kv")),
-        code_dir=code if os.path.isdir(code := os.path.join(directory, "code")) else "",
+        deployment_kv=_deployment(directory),
     )
+
+
+def _has_messages(directory: str, name: str) -> bool:
+    if os.path.isdir(os.path.join(directory, "in", name)):
+        return True
+    raise NotFoundError(
+        f"ingress {name}: the source has no messages of it; a bundle has them only if the run's "
+        "deployment says so ([bundle] payload = true): replay the capture where it lies",
+        reason="NO_CAPTURE",
+    )
+
+
+def _deployment(directory: str) -> bytes:
+    """Return the deployment; a bundle has none that was not redacted."""
+    path = os.path.join(directory, "deployment.kv")
+    return _bytes(path) if os.path.exists(path) else b""
 
 
 def _live(directory: str, name: str) -> LiveEgress | None:

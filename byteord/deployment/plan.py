@@ -244,6 +244,8 @@ class ReplayPlan:
     """Each worker has an area in which one message is followed."""
     hash_seed: int | None = None
     """PYTHONHASHSEED of the recorded run; None: it is not known."""
+    choices: dict[str, str] = field(default_factory=dict)
+    """Directories of recorded choices by role, which are made again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from byteord.deployment.plan import RunPlan
 from byteord.errors import DataError, DeniedError, InvalidArgumentError, NotFoundError
 from byteord.regions.segments import Survey
 from byteord.rpc.control import Control, refuse
+from byteord.rpc.replay_bundle import code_place, stand_in
 from byteord.rpc.replay_wanted import ReplayWanted
 from byteord.runs.choices import free_roles
 from byteord.runs.files import RunFiles
@@ -33,7 +34,6 @@ from byteord.spec.stage_key import parse_key
 
 AnySpec = Spec | LaneGraph
 _DIGEST_KEYS = (b"dataguard.digests.", b"actions.ca_digest=")
-_CAPTURE_PLACES = ("", "capture")
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ class Prepared:
                 each.name for each in users if not each.deterministic and each.name not in recorded
             ],
             recorded=recorded,
-            free=free_roles(plan) if plan is not None else (),
+            free=free_roles(plan, self.job.choices) if plan is not None else (),
         )
 
 
@@ -98,6 +98,8 @@ def prepare(
     """
     authority = control.authority
     recorded = read_recorded(directory)
+    if not recorded.code_dir:
+        recorded = replace(recorded, code_dir=code_place(directory))
     facts.source = {"journal_path": directory, "last_n": wanted.range.last or None}
     facts.environment = str(recorded.facts.get("environment", authority.environment))
     spec, deployment = _documents(control, wanted, recorded)
@@ -112,15 +114,6 @@ def prepare(
     job = _job(wanted, recorded, spec, surveys, limits["actions_max"])
     viewer = Viewer(allowed=sees and wanted.payloads, fields=_guarded(spec))
     return _with_step(Prepared(recorded, spec, deployment, surveys, job, viewer), wanted)
-
-
-def capture_place(uploaded: str) -> str:
-    """Return where in an upload the capture or journal lies."""
-    for place in _CAPTURE_PLACES:
-        path = os.path.join(uploaded, place)
-        if os.path.exists(os.path.join(path, CAPTURE)):
-            return path
-    return uploaded
 
 
 def run_place(control: Control, run_id: str, lane: str, snapshot: Mapping[str, Any]) -> str:
@@ -165,6 +158,14 @@ def _documents(
             if not line.startswith(_DIGEST_KEYS)
         ]
         deployment = Source("deployment.kv", b"".join(kept), "kv")
+    if deployment is None and recorded.kind == "capture":
+        if wanted.execute:
+            raise DeniedError(
+                "the source has no deployment of its own, and an approval covers where effects go; "
+                "give it (--deployment)",
+                reason="REPLAY_NO_DEPLOYMENT",
+            )
+        deployment = stand_in(recorded)
     authority = control.authority
     if code := _code(wanted, recorded):
         authority = replace(authority, code_dirs=code)
@@ -382,6 +383,7 @@ def _job(
         run_id=recorded.run_id,
         hash_seed=_hash_seed(recorded),
         sequence_base=only.low_sequence if only is not None else 0,
+        choices=_choices(recorded) if comparable else {},
         speed=wanted.speed,
         execute=wanted.execute,
         actions_max=actions_max,
@@ -389,6 +391,13 @@ def _job(
         streams=_streamed(wanted, spec),
         code_dirs=_code(wanted, recorded),
     )
+
+
+def _choices(recorded: Recorded) -> dict[str, str]:
+    """Return the recorded choices that are whole."""
+    rows = [row for row in recorded.facts.get("choosers") or () if isinstance(row, Mapping)]
+    lost = {str(row.get("name")) for row in rows if row.get("lost")}
+    return {name: where for name, where in recorded.choices.items() if name not in lost}
 
 
 def _hash_seed(recorded: Recorded) -> int | None:

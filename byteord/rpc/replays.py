@@ -20,10 +20,11 @@ from typing import Any
 from byteord.capture.divergence import Step, first_to_differ, last_hand, steps_of
 from byteord.capture.replay_audit import replay_audit
 from byteord.capture.verdict import Egress, Reason, egress_of, overall, reasons_of
-from byteord.errors import AlreadyExistsError, ByteorError, ResourceError
+from byteord.errors import AlreadyExistsError, ByteorError, ResourceError, WrongStateError
 from byteord.rpc import replay_result as results
 from byteord.rpc.control import Control
-from byteord.rpc.replay_prepare import Facts, Prepared, capture_place, prepare, run_place
+from byteord.rpc.replay_bundle import capture_place
+from byteord.rpc.replay_prepare import Facts, Prepared, prepare, run_place
 from byteord.rpc.replay_sources import Piece, ReplaySources, Uploaded
 from byteord.rpc.replay_trace import Tracer
 from byteord.rpc.replay_wanted import ReplayDone, ReplayProgress, ReplayWanted
@@ -35,6 +36,8 @@ from byteord.runs.view import Admission, RunView
 Event = ReplayProgress | ReplayDone
 LOOK_S = 0.2
 AUDITS_MAX = 1000
+STALLED_S = 60.0
+"""A stage that takes longer for one call is the shim's to end."""
 _NOT_BEGUN = frozenset({"START_FAILED", "TUNING_DEGRADED", "START_TIMEOUT"})
 
 
@@ -123,7 +126,8 @@ class Replays:
     async def _place(self, asked: _Asked) -> str:
         wanted = asked.wanted
         if wanted.source_id:
-            return capture_place(self._sources.directory(wanted.source_id, asked.principal))
+            uploaded = self._sources.directory(wanted.source_id, asked.principal)
+            return await asyncio.to_thread(capture_place, uploaded)
         run_id = self._manager.get(wanted.run_id).id
         snapshot = json.loads(await self._manager.snapshot(run_id)) if wanted.lane else {}
         return await asyncio.to_thread(run_place, self._control, run_id, wanted.lane, snapshot)
@@ -198,7 +202,7 @@ class Replays:
             if view is None or not job.found.areas:
                 raise
         try:
-            async for progress in self._follow(run_id, prepared.selected):
+            async for progress in self._follow(run_id, prepared.selected, job.speed):
                 yield progress
         finally:
             with contextlib.suppress(ByteorError):
@@ -213,12 +217,26 @@ class Replays:
                 return view
         return None
 
-    async def _follow(self, run_id: str, selected: int) -> AsyncGenerator[ReplayProgress, None]:
+    async def _follow(
+        self, run_id: str, selected: int, speed: float
+    ) -> AsyncGenerator[ReplayProgress, None]:
+        """Yield how far it is until it has ended; WrongStateError when nothing moves any more."""
+        moved, since = -1, time.monotonic()
         while True:
             view = self._manager.get(run_id)
             yield ReplayProgress(run_id, _replayed(view), selected, "replaying")
             if view.ended:
                 return
+            now_moved = sum(role.received for role in view.roles)
+            if now_moved != moved:
+                moved, since = now_moved, time.monotonic()
+            if not speed and time.monotonic() - since > STALLED_S:
+                raise WrongStateError(
+                    f"the replay has not moved for {STALLED_S:.0f} s, after {_replayed(view):,} "
+                    "messages: roles wait for each other, or an action for what it acts on; it "
+                    "was stopped",
+                    reason="REPLAY_STALLED",
+                )
             with contextlib.suppress(TimeoutError, ByteorError):
                 async with asyncio.timeout(LOOK_S):
                     await self._manager.live(run_id).ended.wait()

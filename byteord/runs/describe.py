@@ -76,7 +76,11 @@ def role_views(plan: RunPlan, read: Mapping[str, Any] | None) -> tuple[RoleView,
     workers = _workers_of_roles(plan)
     return tuple(
         RoleView(
-            role.name, role.kind, role.stage or role.adapter, "starting", workers.get(role.index, 0)
+            role.name,
+            role.kind,
+            role.stage or role.adapter,
+            "starting",
+            workers.get(role.index, -1),
         )
         for role in plan.roles
     )

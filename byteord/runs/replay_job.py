@@ -77,6 +77,8 @@ class ReplayJob:
     """PYTHONHASHSEED of the recorded run; None: unknown."""
     sequence_base: int = 0
     """What is added to a sequence to have the recorded one."""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """Directories of recorded choices by role, which are made again."""
     speed: float = 0.0
     execute: bool = False
     actions_max: int = 0
@@ -138,6 +140,7 @@ class ReplayJob:
                 actions_max=self.actions_max,
                 traces=self.trace_ns > 0,
                 hash_seed=self.hash_seed,
+                choices=dict(self.choices),
             ),
         )
 

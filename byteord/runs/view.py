@@ -116,6 +116,7 @@ class RoleView:
     stage: str
     state: str
     worker: int
+    """Index of the worker that hosts it; -1: a process outside the run plays it, a client."""
     received: int = 0
     published: int = 0
     dropped: int = 0

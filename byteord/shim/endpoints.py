@@ -41,7 +41,7 @@ def open_inputs(plan: RunPlan, rings: Sequence[Any]) -> bool:
 def input_rings(plan: RunPlan, role: RolePlan) -> list[int]:
     """Return the rings that the clients of an ingress write, one per publisher."""
     if plan.model != "lane_graph":
-        return [0]
+        return list(range(len(plan.rings)))
     return [
         plan.lanes[tx.lane].rings[stripe]
         for tx in role.tx
@@ -52,7 +52,7 @@ def input_rings(plan: RunPlan, role: RolePlan) -> list[int]:
 def outputs_taken(plan: RunPlan, rings: Sequence[Any]) -> bool:
     """Tell whether every client that is an egress has taken everything."""
     for role in clients(plan, "egress"):
-        places = [(0, role.cell)]
+        places = [(ring, role.cell) for ring in range(len(plan.rings))]
         if plan.model == "lane_graph":
             places = [(ring, rx.cell) for rx in role.rx for ring in plan.lanes[rx.lane].rings]
         for ring, cell in places:

@@ -5,6 +5,7 @@ Owns that translation from the plan. It must not run anything.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from byteord._cext.graph import Graph
@@ -27,6 +28,7 @@ from byteord.deployment.ports import (
 )
 from byteord.spec.lane_model import LOSSY_SHARE
 from byteord.worker.journals import Journals
+from byteord.worker.replay import Scripts, scripts_of
 
 STAGING_BYTES_MAX = 16 << 20
 """Private memory of a unit for slots that lie in no ring; bounds its batches."""
@@ -42,6 +44,7 @@ def open_graph(
     widest = max((plan.lanes[lane].slot_bytes for lane in lanes), default=64)
     outputs = max(role.outputs_max for role in roles)
     batch = _batch(plan, ports, batch_max, widest * outputs)
+    scripts = {role.index: scripts_of(plan, role) for role in roles}
     lossy = any(port.cell < 0 for port in ports.rx)
     graph = Graph(
         area=host.area_address(unit.index),
@@ -52,9 +55,13 @@ def open_graph(
         extra_max=batch * (outputs - 1),
         wants_progress=progress_wanted(plan),
         rx=[_rx(host, port, journals) for port in ports.rx],
-        tx=[_tx(host, plan, port, journals) for port in ports.tx],
+        tx=[
+            _tx(host, plan, port, journals, script=_output_script(scripts, ports, at))
+            for at, port in enumerate(ports.tx)
+        ],
         members=[
-            _member(plan, role, member) for role, member in zip(roles, ports.members, strict=True)
+            _member(plan, role, member, scripts[role.index])
+            for role, member in zip(roles, ports.members, strict=True)
         ],
     )
     return graph, batch
@@ -84,18 +91,31 @@ def _rx(host: Host, port: RxPort, journals: Journals) -> dict[str, Any]:
     }
 
 
-def _tx(host: Host, plan: RunPlan, port: TxPort, journals: Journals) -> dict[str, Any]:
+def _output_script(scripts: Mapping[int, Scripts], ports: UnitPorts, at: int) -> bytes:
+    """Return what was kept and dropped at a port, which its role numbers from its first on."""
+    for member in ports.members:
+        first, count = member.tx
+        number = count if at == member.dead_letter else at - first
+        if at == member.dead_letter or first <= at < first + count:
+            return scripts[member.role].outputs.get(number, b"")
+    return b""
+
+
+def _tx(
+    host: Host, plan: RunPlan, port: TxPort, journals: Journals, *, script: bytes
+) -> dict[str, Any]:
     capacity = plan.lanes[port.lane].capacity
     return {
         "journal": journals.writers[port.lane].address if port.journal else 0,
         "ring": host.ring_address(port.ring),
         "word": port.word,
-        "drops": port.drops,
+        "drops": port.drops and not script,
+        "script": script,
         "claim_max": capacity // LOSSY_SHARE if port.lossy else capacity,
     }
 
 
-def _member(plan: RunPlan, role: RolePlan, ports: MemberPorts) -> dict[str, Any]:
+def _member(plan: RunPlan, role: RolePlan, ports: MemberPorts, scripts: Scripts) -> dict[str, Any]:
     payload_max = role_payload_bytes(plan, role)
     return {
         "rx": ports.rx,
@@ -108,5 +128,7 @@ def _member(plan: RunPlan, role: RolePlan, ports: MemberPorts) -> dict[str, Any]
         "payload_max": payload_max,
         "outputs_max": role.outputs_max,
         "large_state": role.state_bytes > STATE_DOUBLE_BYTES_MAX,
+        "take": scripts.take,
+        "steer": scripts.steer,
         "staged": any(plan.lanes[rx.lane].slot_bytes - 16 > payload_max for rx in role.rx),
     }

@@ -7,16 +7,23 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from byteord._cext.capture import CHOICES
 from byteord._cext.replay import DigestSink, ReplaySource, address_of
 from byteord._cext.worker import Host
 from byteord.adapters.context import OpenContext
-from byteord.deployment.plan import RolePlan
+from byteord.deployment.plan import RolePlan, RunPlan
 from byteord.errors import AdapterError
+from byteord.regions.captures import read_choices
 from byteord.regions.segments import Recording
 
-REPLAY, DIGEST = "replay", "digest"
+_RECORD = struct.Struct("<IIQ")
+_KINDS = {name: number for number, name in CHOICES.items()}
 
 
 def open_replay_end(role: RolePlan, context: OpenContext, directory: str) -> Any:
@@ -59,6 +66,35 @@ def _sink(options: dict[str, Any], context: OpenContext, directory: str) -> Dige
         expected=expected,
         stops=options["stops"],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Scripts:
+    """What a role of a graph did freely, as records of `byteor_choice`; empty: it is free again."""
+
+    take: bytes = b""
+    steer: bytes = b""
+    outputs: Mapping[int, bytes] = field(default_factory=dict)
+    """What was kept and dropped at each of its outputs that drop."""
+
+
+def scripts_of(plan: RunPlan, role: RolePlan) -> Scripts:
+    """Return what a replay has a role do; errors are those of reading its choices."""
+    where = plan.replay.choices.get(role.name, "") if plan.replay is not None else ""
+    if not where:
+        return Scripts()
+    take, steer = bytearray(), bytearray()
+    outputs: dict[int, bytearray] = {}
+    for batch in read_choices(Path(where)):
+        for kind, source, count in batch.made:
+            record = _RECORD.pack(_KINDS.get(kind, 0), source, count)
+            if kind == "take":
+                take += record
+            elif kind == "route":
+                steer += record
+            elif kind in ("keep", "drop"):
+                outputs.setdefault(source, bytearray()).extend(record)
+    return Scripts(bytes(take), bytes(steer), {at: bytes(made) for at, made in outputs.items()})
 
 
 def follow_trace(host: Host, directory: str, worker: int) -> mmap.mmap:

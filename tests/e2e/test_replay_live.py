@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.cli import byteorctl
 from tests.support.daemon import DaemonProcess, running_daemon
+from tests.support.poll import until
 from tests.support.replayed import replay, shown
 from tests.support.tree import TOP
 
@@ -91,6 +92,7 @@ class Host:
                 "record_bytes = 56\n"
             )
         capture = f'[capture]\ndirectory = "{self.top}/data/captures"\noutputs = "messages"\n'
+        capture += "[bundle]\ncode = true\npayload = true\n"
         path.write_text(adapters + more + capture)
         return path
 
@@ -176,3 +178,40 @@ def test_a_planted_fault_comes_back_at_its_record_and_the_mended_stage_passes(
     code, result, said = replay(daemon.address, run_id, "--spec", mended)
     assert result["failure"] is None, (said, result)
     assert result["egresses"][0]["count"] == result["replayed"] - 1 >= FAULT - 1
+
+
+@pytest.mark.timeout(120)
+def test_a_bundle_is_all_that_a_clean_machine_needs(host: Host, daemon: DaemonProcess) -> None:
+    """The bundle that the failing run made: a private daemon runs its code and fails as it did."""
+    host.deployment(framing="planted")
+    spec = host.top / "code" / "planted.toml"
+    spec.write_text(SPEC.format(stage="Faulty"))
+    _, run_id = host.run(daemon, spec)
+    address = ["--address", daemon.address]
+
+    def made() -> str:
+        done = byteorctl(*address, "bundle", "list", "--run", run_id, "-o", "json")
+        rows = json.loads(done.stdout)["bundles"]
+        return rows[0]["bundle_id"] if rows else ""
+
+    bundle = until(made, 30.0, "the bundle of the failing run")
+    out = host.top / "bundle.tar.gz"
+    done = byteorctl(*address, "bundle", "get", bundle, "--out", out)
+    assert done.returncode == 0, done.stderr
+    elsewhere = {"BYTEOR_SOCKET": "", "XDG_RUNTIME_DIR": str(host.top / "data")}
+    done = byteorctl("replay", out, "--trust-code", "-o", "json", env=elsewhere)
+    result = json.loads(done.stdout)
+    assert done.returncode == 1, done.stderr
+    assert (result["failure"]["role"], result["failure"]["sequence"]) == ("mine", FAULT - 1)
+    assert result["verdict"] == "equal", result
+    done = byteorctl(
+        "replay", out, "--trust-code", "--step", str(FAULT - 1), "-o", "json", env=elsewhere
+    )
+    last = json.loads(done.stdout)["steps"][-1]
+    assert (last["role"], last["outcome"]) == ("mine", "failed")
+    record = host.records.read_bytes()[(FAULT - 1) * 56 : FAULT * 56]
+    assert shown(last["before"]) == record
+    done = byteorctl("replay", out, "-o", "json", env=elsewhere)
+    assert done.returncode == 78, "its code is not taken without being trusted"
+    done = byteorctl("replay", out, "--trust-code", "--execute", env=elsewhere)
+    assert done.returncode == 77, done.stderr

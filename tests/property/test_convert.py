@@ -49,7 +49,7 @@ ROLES = st.builds(
     kind=TEXT,
     stage=TEXT,
     state=TEXT,
-    worker=U32,
+    worker=st.just(-1) | U32,
     rejected=st.dictionaries(TEXT, U64, max_size=3),
     errors=st.lists(ERRORS, max_size=2).map(tuple),
     **{

@@ -1,0 +1,131 @@
+"""An incident bundle as the source of a replay: checked, and filled up where it lacks something.
+
+Owns the check against its manifest, and what a replay needs that a bundle lacks: its deployment was
+redacted, so ends that touch nothing stand in for its adapters. Blocks on files, and trusts none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from byteord.capture.recorded import CAPTURE, Recorded
+from byteord.errors import DataError
+from byteord.spec.document import Source
+
+MANIFEST = "manifest.json"
+CODE = "code"
+_PLACES = ("", "capture")
+_TABLES = ("failure", "limits")
+_REDACTED = "redacted:"
+_MANIFEST_BYTES_MAX = 64 << 20
+
+
+def capture_place(uploaded: str) -> str:
+    """Return where in an upload the capture or journal lies; DataError for a damaged bundle."""
+    if os.path.exists(os.path.join(uploaded, MANIFEST)):
+        _check(uploaded)
+    for place in _PLACES:
+        path = os.path.join(uploaded, place)
+        if os.path.exists(os.path.join(path, CAPTURE)):
+            return path
+    return uploaded
+
+
+def code_place(capture: str) -> str:
+    """Return where the code lies that came with a capture; empty: none did."""
+    bundle = os.path.dirname(capture)
+    if not os.path.exists(os.path.join(bundle, MANIFEST)):
+        return ""
+    path = os.path.join(bundle, CODE)
+    return path if os.path.isdir(path) else ""
+
+
+def stand_in(recorded: Recorded) -> Source:
+    """Return a deployment with ends that touch nothing, and what else is known of the recorded."""
+    flat: dict[str, Any] = {"version": 1}
+    environment = recorded.facts.get("environment")
+    if isinstance(environment, str):
+        flat["environment"] = environment
+    flat |= {f"adapters.{name}.kind": "generator" for name in _names(recorded, "ingresses")}
+    flat |= {f"adapters.{name}.kind": "discard" for name in _names(recorded, "egresses")}
+    flat |= _kept(os.path.join(os.path.dirname(recorded.directory), "deployment.toml"))
+    text = "".join(f"{key}={_value(flat[key])}\n" for key in sorted(flat))
+    return Source("deployment.kv", text.encode("ascii", "replace"), "kv")
+
+
+def _names(recorded: Recorded, key: str) -> Iterator[str]:
+    for row in recorded.facts.get(key) or ():
+        if isinstance(row, dict) and isinstance(row.get("name"), str):
+            yield row["name"]
+
+
+def _kept(path: str) -> dict[str, Any]:
+    """Return failure policy and limits of a redacted deployment, where they are not tokens."""
+    try:
+        with open(path, "rb") as file:
+            raw = tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return {
+        f"{table}.{key}": value
+        for table in _TABLES
+        if isinstance(raw.get(table), Mapping)
+        for key, value in raw[table].items()
+        if isinstance(value, bool | int) or (isinstance(value, str) and _is_word(value))
+    }
+
+
+def _is_word(value: str) -> bool:
+    return value.replace("_", "").isalnum() and value.isascii() and _REDACTED not in value
+
+
+def _value(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _check(bundle: str) -> None:
+    """Hold every file against the manifest."""
+    rows = _rows(os.path.join(bundle, MANIFEST))
+    there = set(_files(bundle, ""))
+    for name, (size, digest) in rows.items():
+        if name not in there:
+            raise _damaged(name, "missing")
+        path = os.path.join(bundle, *name.split("/"))
+        if os.path.getsize(path) != size:
+            raise _damaged(name, f"{os.path.getsize(path):,} bytes instead of {size:,}")
+        with open(path, "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                raise _damaged(name, "changed: its SHA-256 is not the manifest's")
+    if extra := sorted(there - {*rows, MANIFEST}):
+        raise _damaged(extra[0], "not in the manifest")
+
+
+def _rows(path: str) -> dict[str, tuple[int, str]]:
+    try:
+        with open(path, "rb") as file:
+            raw = json.loads(file.read(_MANIFEST_BYTES_MAX))
+        return {str(row["name"]): (int(row["bytes"]), str(row["sha256"])) for row in raw["files"]}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(MANIFEST, f"no manifest ({type(error).__name__})") from error
+
+
+def _files(top: str, beneath: str) -> Iterator[str]:
+    for entry in os.scandir(os.path.join(top, beneath)):
+        name = f"{beneath}{entry.name}"
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(top, f"{name}/")
+        else:
+            yield name
+
+
+def _damaged(name: str, seen: str) -> DataError:
+    return DataError(
+        f"bundle: {name}: {seen}; wanted it as its manifest says: get the bundle again",
+        reason="BUNDLE_DAMAGED",
+        details={"file": name},
+    )

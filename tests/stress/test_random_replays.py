@@ -1,0 +1,102 @@
+"""Random LaneGraphs, recorded and replayed: what leaves is what left, however roles chose."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from byteord.adapters.catalogue import CATALOGUE as ADAPTERS
+from byteord.deployment.validate import validate
+from byteord.rpc.control import Catalogues, Control
+from byteord.rpc.replay_wanted import ReplayDone, ReplayWanted
+from byteord.rpc.replays import Replays
+from byteord.runs.host import read_host
+from byteord.runs.manager import RunManager
+from byteord.runs.state import RunState
+from byteord.runs.view import Admission
+from byteord.spec.document import Source
+from byteord.stages.catalogue import CATALOGUE as STAGES
+from tests.property.documents import toml_text
+from tests.support.graphs import PASSING, Shape, random_graph
+from tests.support.runs import Runs, ended, managed, run
+
+MESSAGES = 1_500
+KINDS = ("events", "fanout_broadcast", "sequenced_slots")
+TIMES = 2
+"""Replays of each run."""
+
+
+def _graph(seed: int) -> dict[str, Any]:
+    """Return a graph with several ingresses in which some role chooses freely."""
+    random = Random(seed)
+    shape = Shape(kinds=KINDS, stages=PASSING, durable=False, lossy=False, dead_letters=False)
+    while True:
+        tree = random_graph(random, shape)
+        several = sum(end["kind"] == "ingress" for end in tree["endpoints"]) > 1
+        merges = any(role.get("mode") == "round_robin" for role in tree.get("roles", ()))
+        if several and merges:
+            return tree
+
+
+def _deployment(tree: Mapping[str, Any], data: Path) -> str:
+    adapters: dict[str, Any] = {}
+    for number, end in enumerate(tree["endpoints"]):
+        path = data / end["name"]
+        adapters[end["name"]] = {"kind": "file", "path": str(path), "framing": "lines"}
+        if end["kind"] == "egress":
+            adapters[end["name"]]["mode"] = "truncate"
+        else:
+            path.write_bytes(b"".join(b"%d:%06d\n" % (number, at) for at in range(MESSAGES)))
+    capture = {"directory": str(data / "captures"), "outputs": "messages"}
+    return toml_text({"adapters": adapters, "capture": capture})
+
+
+def _admission(runs: Runs, tree: Mapping[str, Any]) -> Admission:
+    report = validate(
+        Source("spec.toml", toml_text(dict(tree)).encode(), "toml"),
+        Source("deployment.toml", _deployment(tree, runs.top / "data").encode(), "toml"),
+        authority=runs.authority,
+        stages=STAGES,
+        adapters=ADAPTERS,
+        host=read_host(),
+    )
+    assert report.ok, report.findings
+    assert report.spec is not None
+    assert report.deployment is not None
+    return Admission(report.spec, report.deployment)
+
+
+async def _replayed(runs: Runs, manager: RunManager, run_id: str) -> Mapping[str, Any]:
+    control = Control(runs.authority, manager, Catalogues(STAGES, ADAPTERS), read_host)
+    replays = Replays(control, str(runs.top / "replays"))
+    wanted = ReplayWanted(str(uuid.uuid4()), run_id=run_id)
+    async for event in replays.replay(wanted, "uid:0", sees=True):
+        if isinstance(event, ReplayDone):
+            return event.fields
+    raise AssertionError("it ended without a result")
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("seed", [11, 12, 13, 14])
+def test_live_digests_are_those_of_its_replays(seed: int) -> None:
+    """Several ingresses, merges, queues: every egress lets out the same, in the same order."""
+
+    async def work(runs: Runs) -> None:
+        tree = _graph(seed)
+        async with managed(runs) as manager:
+            view = await manager.start(_admission(runs, tree))
+            last = await ended(manager, view.id)
+            assert last.state is RunState.COMPLETED, last.failure
+            about = runs.top / "data" / "captures" / view.id / "capture.json"
+            assert json.loads(about.read_text())["choosers"], "a graph without a choice"
+            for _ in range(TIMES):
+                result = await _replayed(runs, manager, view.id)
+                assert result["verdict"] == "equal", (result, toml_text(tree))
+
+    run(work)
