@@ -4,6 +4,7 @@
 #define BYTEOR_ROLLING_H
 
 #include "guard_sha256.h"
+#include "sha256_blocks.h"
 
 typedef struct byteor_rolling {
     uint64_t count; /* messages */
@@ -28,7 +29,7 @@ static inline void byteor_rolling_bytes(byteor_rolling *r, const uint8_t *data, 
         data += part;
         bytes -= part;
         if (r->waiting < SHA256_BLOCK) return;
-        sha256_block(r->state, r->block);
+        byteor_sha256_blocks(r->state, r->block, 1);
         r->taken += SHA256_BLOCK;
         r->waiting = 0;
     }
