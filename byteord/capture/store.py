@@ -36,6 +36,8 @@ class Stored:
     pipeline: str
     why: str
     created_unix_ns: int
+    payload: bool
+    """Whether it holds messages."""
     size: int
     sha256: str
 
@@ -49,6 +51,7 @@ class Label:
     pipeline: str
     why: str
     created_unix_ns: int
+    payload: bool = False
 
 
 class BundleStore:
@@ -100,6 +103,16 @@ class BundleStore:
                 with contextlib.suppress(OSError, ValueError, TypeError):
                     found.append(self._stored(name.removesuffix(".json")))
         return sorted(found, key=lambda each: (each.created_unix_ns, each.id), reverse=True)
+
+    def stored(self, bundle_id: str) -> Stored:
+        """Return what is known of a bundle; raises NotFoundError."""
+        self.path(bundle_id)
+        try:
+            return self._stored(bundle_id)
+        except (OSError, ValueError, TypeError) as error:
+            raise NotFoundError(
+                f"the bundle {bundle_id} is not whole: what was written beside it is gone"
+            ) from error
 
     def path(self, bundle_id: str) -> str:
         """Return where a bundle's archive is; raises NotFoundError."""

@@ -19,6 +19,7 @@ ON_FULL = ("degrade", "wait")
 BUFFER_BYTES_MIN = 1 << 20
 SEGMENT_BYTES_MIN = 1 << 17
 TAPE_SLOT_BYTES = 4096
+_LEAST_SLOTS = BUFFER_BYTES_MIN // TAPE_SLOT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,8 @@ class Capture:
     segment_bytes: int = 16 << 20
     retention_bytes: int = 0
     """Of each stream; 0: everything stays."""
-    buffer_bytes: int = 8 << 20
-    """Shared memory between a role and the recorder, of each stream."""
+    buffer_bytes: int = 16 << 20
+    """Shared memory between an end of the run and the recorder, of each stream."""
 
     @property
     def on(self) -> bool:
@@ -82,10 +83,19 @@ class CapturePlan:
     segment_bytes: int
     retention_bytes: int
     tape_slots: int
-    """Slots of `TAPE_SLOT_BYTES` of each tape."""
+    """Slots of `TAPE_SLOT_BYTES` of the tape of an end."""
     hash_seed: int
     """PYTHONHASHSEED of its workers."""
     tapes: tuple[TapePlan, ...]
+
+    def slots_of(self, tape: TapePlan) -> int:
+        """Return the slots of a tape: choices take far less than messages."""
+        return choices_slots(self.tape_slots) if tape.stream == "choices" else self.tape_slots
+
+    @property
+    def memory_bytes(self) -> int:
+        """Return the shared memory of all tapes."""
+        return sum(tape_bytes(self.slots_of(tape)) for tape in self.tapes)
 
     @classmethod
     def from_raw(cls, raw: dict[str, Any]) -> CapturePlan:
@@ -111,6 +121,19 @@ def flat_capture(capture: Capture) -> dict[str, str | int | bool]:
 def tape_slots(capture: Capture) -> int:
     """Return the slots of each tape: a power of two."""
     return 1 << max(capture.buffer_bytes // TAPE_SLOT_BYTES - 1, 1).bit_length()
+
+
+def choices_slots(slots: int) -> int:
+    """Return the slots of a tape of choices, where the tape of an end has so many."""
+    return max(slots // 8, _LEAST_SLOTS)
+
+
+def tapes_bytes(capture: Capture, *, ends: int, roles: int) -> int:
+    """Return the most shared memory that the tapes of a run take, every role choosing."""
+    if not capture.on:
+        return 0
+    slots = tape_slots(capture)
+    return ends * tape_bytes(slots) + roles * tape_bytes(choices_slots(slots))
 
 
 def tape_bytes(slots: int) -> int:

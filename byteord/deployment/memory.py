@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from byteord.deployment.capture import tape_bytes, tape_slots
+from byteord.deployment.capture import tapes_bytes
 from byteord.deployment.confinement import confines, effect_free
 from byteord.deployment.fusion import staff, unite
 from byteord.deployment.lane_plan import lay_out
@@ -43,7 +43,7 @@ def estimate_memory(spec: Spec | LaneGraph, deployment: Deployment) -> Memory:
     """Return the shared memory that rings, control region and stage state take, in bytes."""
     if isinstance(spec, LaneGraph):
         return _graph_memory(spec, deployment)
-    tapes = 2 * tape_bytes(tape_slots(deployment.capture)) if deployment.capture.on else 0
+    tapes = tapes_bytes(deployment.capture, ends=2, roles=len(spec.stages) * spec.ring.shards)
     ring, shards = spec.ring, spec.ring.shards
     per_ring = ring.capacity * ring.slot_bytes + REGION_HEADER_BYTES * 2
     roles = 2 + len(spec.stages) * shards
@@ -55,8 +55,7 @@ def estimate_memory(spec: Spec | LaneGraph, deployment: Deployment) -> Memory:
 def _graph_memory(graph: LaneGraph, deployment: Deployment) -> Memory:
     layout = lay_out(graph, deployment)
     rings = sum(ring.capacity * ring.slot_bytes + REGION_HEADER_BYTES * 2 for ring in layout.rings)
-    if deployment.capture.on:
-        rings += len(graph.endpoints) * tape_bytes(tape_slots(deployment.capture))
+    rings += tapes_bytes(deployment.capture, ends=len(graph.endpoints), roles=len(layout.roles))
     kept = [lane.journal for lane in layout.lanes if lane.journal is not None]
     rings += sum(
         journal.retention_bytes + REGION_HEADER_BYTES for journal in kept if not journal.durable

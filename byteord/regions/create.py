@@ -113,10 +113,11 @@ def _fill(directory: Path, plan: RunPlan, asked_ns: int) -> None:
         )
         if lane.journal is not None and not lane.journal.durable:
             journal_directory(str(directory), lane).mkdir(mode=0o700)
-    if plan.capture is not None:
-        size = {"capacity": plan.capture.tape_slots, "slot_bytes": TAPE_SLOT_BYTES, "cells": 1}
-        for tape in plan.capture.tapes:
-            _create(directory / tape.file, region.create_ring, ident=identity, clock=clock, **size)
+    capture = plan.capture
+    for tape in capture.tapes if capture else ():
+        slots = capture.slots_of(tape) if capture else 0
+        size = {"capacity": slots, "slot_bytes": TAPE_SLOT_BYTES, "cells": 1}
+        _create(directory / tape.file, region.create_ring, ident=identity, clock=clock, **size)
     units, roles = control_tables(plan)
     _create(
         directory / CONTROL,

@@ -30,7 +30,7 @@ from byteord.capture.slice import SliceWanted, slice_of
 from byteord.capture.store import BundleStore, Label
 from byteord.deployment.bundling import TRIGGERS, Bundling, bundling_from_flat
 from byteord.deployment.describe import describe
-from byteord.errors import ByteorError, InvalidArgumentError
+from byteord.errors import ByteorError, DeniedError, InvalidArgumentError, ResourceError
 from byteord.rpc.control import Control
 from byteord.rpc.facts import byteor_version
 from byteord.rpc.wanted import StartWanted
@@ -43,6 +43,12 @@ from byteord.spec.model import Scalar
 
 CHUNK_BYTES_MAX = 1 << 20
 ASKED = "asked"
+NOT_GRANTED = "payloads: who asked may not see any: [access] payload of the daemon grants it"
+NOT_RECORDED = "payloads: the audit log could not be written"
+GUARDED = (
+    "payloads: data protection rules of the spec take fields out of these messages, which were "
+    "captured before that; they stay on the host"
+)
 NO_CAPTURE = "the deployment captures nothing: it has no [capture]"
 
 
@@ -70,8 +76,8 @@ class BundleWanted:
 
     slice: SliceWanted = field(default_factory=SliceWanted)
     why: str = ASKED
-    payload: bool = True
-    """Whether payloads may be in it, if the deployment allows them at all."""
+    withheld: str = ""
+    """Why payloads must not be in it; empty: they may, if the deployment allows them at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +133,31 @@ class Bundles:
         """
         found = await self.facts(run_id)
         if bundle_id and not await asyncio.to_thread(self._recorded, found, wanted, principal):
-            wanted = replace(wanted, payload=False)
+            wanted = replace(wanted, withheld=NOT_RECORDED)
         return await asyncio.to_thread(self.make, found, bundle_id, wanted)
+
+    async def permit(self, bundle_id: str, principal: str, *, sees: bool) -> None:
+        """Write down who reads a bundle; raises NotFoundError.
+
+        One with payloads is for those who may see them (DeniedError, PAYLOAD_NOT_GRANTED), and only
+        if it can be written down (ResourceError, AUDIT_NOT_WRITABLE).
+        """
+        kept = await asyncio.to_thread(self.store.stored, bundle_id)
+        if kept.payload and not sees:
+            raise DeniedError(
+                f"bundle {bundle_id}: it holds payloads, and {principal} may see none; wanted a "
+                "place in [access] payload of the daemon's configuration, or a bundle without them",
+                reason="PAYLOAD_NOT_GRANTED",
+                details={"principal": principal, "bundle": bundle_id},
+            )
+        data = {"bundle": bundle_id, "run": kept.run, "principal": principal}
+        record = self._manager.governor.record
+        if not await asyncio.to_thread(record, "bundle.read", data) and kept.payload:
+            raise ResourceError(
+                f"bundle {bundle_id}: it holds payloads, and the audit log cannot be written: make "
+                "room for it",
+                reason="AUDIT_NOT_WRITABLE",
+            )
 
     def _recorded(self, found: Found, wanted: BundleWanted, principal: str) -> bool:
         data = {"run": found.view.id, "why": wanted.why, "principal": principal or "byteord"}
@@ -168,7 +197,8 @@ class Bundles:
             rows = [Row(each.name, each.size, "", each.sensitivity) for each in entries]
             size, took_ns = sum(row.size for row in rows), time.perf_counter_ns() - begun
             return MadeBundle("", view.id, size, "", rows, left_out, took_ns)
-        label = Label(bundle_id, view.id, view.name, facts.why, time.time_ns())
+        payload = any(entry.sensitivity == "payload" for entry in entries)
+        label = Label(bundle_id, view.id, view.name, facts.why, time.time_ns(), payload)
         manifest = manifest_of(facts, left_out)
         try:
             made = self.store.add(label, entries, manifest, lambda: redactor.tokens)
@@ -235,19 +265,21 @@ class Bundles:
         if not directory:
             left_out["capture"] = NO_CAPTURE
             return []
+        if _guarded(subject.plan):
+            wanted = replace(wanted, withheld=GUARDED)
         most = self.store.limits.bundle_bytes * 3 // 4
         try:
             slice_ = slice_of(
                 directory,
                 replace(wanted.slice, bytes_max=wanted.slice.bytes_max or most),
-                payload=subject.bundling.payload and wanted.payload,
+                payload=subject.bundling.payload and not wanted.withheld,
             )
         except (OSError, ValueError) as error:
             left_out["capture"] = f"cannot be read: {getattr(error, 'strerror', '') or error}"
             return []
         left_out.update(slice_.left_out)
-        if not wanted.payload:
-            left_out["capture"] = "payloads: the audit log could not be written"
+        if subject.bundling.payload and wanted.withheld:
+            left_out.update(dict.fromkeys(slice_.left_out, wanted.withheld))
         return slice_.entries
 
     def _validation(self, documents: RunDocuments) -> dict[str, Any]:
@@ -264,6 +296,12 @@ class Bundles:
         errors = [each for each in report.findings if each.severity is Severity.ERROR]
         codes = ", ".join(sorted({each.code for each in errors})) or "unreadable"
         return {"ok": False, "error": f"{len(errors)} errors: {codes}"}
+
+
+def _guarded(plan: Mapping[str, Any]) -> bool:
+    """Tell whether a stage of the run takes something out of messages that must not pass."""
+    stages = (str(role.get("stage", "")) for role in plan.get("roles") or ())
+    return any(stage in ("dataguard_redact", "dataguard_fused") for stage in stages)
 
 
 def capture_directory(subject: Subject) -> str:

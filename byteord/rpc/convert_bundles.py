@@ -8,13 +8,14 @@ from byteor.v1 import bundles_pb2 as pb
 from byteord._cext.stages import crc32c
 from byteord.capture.slice import SliceWanted
 from byteord.capture.store import Stored
-from byteord.rpc.bundles import BundleWanted, MadeBundle
+from byteord.rpc.bundles import NOT_GRANTED, BundleWanted, MadeBundle
 
 
-def wanted_from_create(request: pb.CreateBundleRequest) -> BundleWanted:
-    """Return what a request asks for."""
+def wanted_from_create(request: pb.CreateBundleRequest, *, sees: bool) -> BundleWanted:
+    """Return what a request of somebody asks for, who may see payloads or not."""
     first = request.from_sequence if request.HasField("from_sequence") else None
-    return BundleWanted(SliceWanted(request.last_messages, request.last_ns, first))
+    part = SliceWanted(request.last_messages, request.last_ns, first)
+    return BundleWanted(part, withheld="" if sees else NOT_GRANTED)
 
 
 def bundle_to_proto(bundle: MadeBundle) -> pb.CreateBundleResponse:

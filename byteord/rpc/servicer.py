@@ -264,7 +264,8 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
     ) -> bundles_pb.CreateBundleResponse:
         """Make a bundle of a run, once for each request id."""
         principal = self._who.principal(context.peer())
-        wanted = convert_bundles.wanted_from_create(request)
+        sees = self._who.sees_payloads(context.peer())
+        wanted = convert_bundles.wanted_from_create(request, sees=sees)
 
         async def create(effect_id: str) -> bundles_pb.CreateBundleResponse:
             made = await self._bundles.create(request.run_id, effect_id, wanted, principal)
@@ -281,9 +282,12 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         return convert_bundles.bundles_to_proto(kept, request.run_id)
 
     async def ReadBundle(  # noqa: N802  name of the API
-        self, request: bundles_pb.ReadBundleRequest, _context: Context
+        self, request: bundles_pb.ReadBundleRequest, context: Context
     ) -> AsyncIterator[bundles_pb.ReadBundleResponse]:
-        """Stream the archive of a bundle."""
+        """Stream the archive of a bundle; written down who reads."""
+        principal = self._who.principal(context.peer())
+        sees = self._who.sees_payloads(context.peer())
+        await self._bundles.permit(request.bundle_id, principal, sees=sees)
         chunks = self._bundles.chunks(request.bundle_id, request.offset)
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
             yield convert_bundles.chunk_to_proto(*chunk)

@@ -7,10 +7,11 @@ nothing, and stands where a manager's own history would.
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 
 from byteord.capture.files import RunDocuments
-from byteord.regions.create import run_directories
 from byteord.runs.adoption import found_run
 from byteord.runs.history import History
 from byteord.runs.leftovers import runs_shim_of
@@ -30,7 +31,7 @@ class Observed:
         self._ours = History(None)
         self.unreadable = list(self._theirs.unreadable)
         self._runs: dict[str, LiveRun] = {}
-        for directory in run_directories(regions_root):
+        for directory in _directories(regions_root):
             self._observe(directory)
 
     def _observe(self, directory: str) -> None:
@@ -74,3 +75,12 @@ class Observed:
     def add(self, view: RunView, snapshot: bytes, documents: RunDocuments = _NONE) -> None:
         """Keep a run of the daemon that looks."""
         self._ours.add(view, snapshot, documents)
+
+
+def _directories(regions_root: str) -> list[str]:
+    """Return the directories of runs of every user that this one may look into."""
+    found: list[str] = []
+    for place in sorted(glob.glob(os.path.join(regions_root, "byteor-[0-9]*"))):
+        with contextlib.suppress(OSError), os.scandir(place) as entries:
+            found += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return sorted(found)

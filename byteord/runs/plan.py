@@ -14,7 +14,6 @@ from typing import Any
 
 from byteord._cext import region
 from byteord.deployment.actions import COUNTERS, is_action
-from byteord.deployment.capture import tape_bytes
 from byteord.deployment.confinement import (
     confine_roles,
     confines,
@@ -322,7 +321,7 @@ def plan_memory_bytes(plan: RunPlan) -> int:
     units = [{"undo_bytes": sum(unit_areas(plan, unit))} for unit in plan.units]
     roles = [{"state_bytes": role.state_bytes} for role in plan.roles]
     if plan.capture is not None:
-        rings += len(plan.capture.tapes) * tape_bytes(plan.capture.tape_slots)
+        rings += plan.capture.memory_bytes
     return int(rings + region.control_bytes(units, roles))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import select
 import signal
 import sys
@@ -30,14 +31,16 @@ from byteord.regions.captures import (
     stream_directory,
     write_json,
 )
+from byteord.regions.journals import segment_path
 
 EXIT_OK, EXIT_FAILED = 0, 1
 PR_SET_NAME = 15
-STEP_BYTES = 1 << 20
+STEP_BYTES = 4 << 20
 CHECKPOINT = 4096
 """Messages between two checkpoints of a digest, until there are too many of them."""
 CHECKPOINTS_MAX = 512
-_IDLE_S, _IDLE_MAX_S = 0.0005, 0.01
+_PACE_S, _IDLE_MAX_S = 0.004, 0.016
+"""Between two looks at tapes that are far from full: each look takes a CPU from somebody."""
 _FULL_S = 0.02
 _REPORT_S = 1.0
 
@@ -57,6 +60,12 @@ class Stream:
     def digests(self) -> bool:
         """Tell whether it has a digest."""
         return self.plan.stream == "out"
+
+    @property
+    def is_behind(self) -> bool:
+        """Tell whether so much waits on the tape that it could be full before the next look."""
+        stats = self.drain.stats()
+        return bool(stats["lag_bytes"] * 4 > stats["tape_bytes"])
 
     def step(self, unix_ns: int) -> int:
         """Deal with what is there; returns the outcome of `Drain.step`."""
@@ -147,7 +156,7 @@ class Recorder:
 
     def run(self, finish_fd: int) -> None:
         """Go on until `finish_fd` is at its end and every tape is empty."""
-        idle_s, reported, finishing = _IDLE_S, time.monotonic(), False
+        idle_s, reported, finishing = _PACE_S, time.monotonic(), False
         while True:
             outcomes = {stream.step(time.time_ns()) for stream in self.streams}
             now = time.monotonic()
@@ -155,9 +164,10 @@ class Recorder:
                 self._report()
                 reported = now
             if tapes.SOME in outcomes:
-                idle_s = _IDLE_S
-                continue
-            if finishing and tapes.WAITS not in outcomes:
+                idle_s = _PACE_S
+                if finishing or any(stream.is_behind for stream in self.streams):
+                    continue
+            elif finishing and tapes.WAITS not in outcomes:
                 return
             pause = _FULL_S if tapes.WAITS in outcomes else idle_s
             idle_s = min(idle_s * 2, _IDLE_MAX_S)
@@ -170,6 +180,10 @@ class Recorder:
         """Everything has been handed over: say how many messages each role had, write the ends."""
         for stream in self.streams:
             stream.drain.end(entered.get(stream.plan.role, 0) if stream.plan.counted else 0)
+            written = stream.drain.segment_file
+            if written is not None:
+                where = stream_directory(self.capture, self.plan.run_id, stream.plan)
+                os.truncate(segment_path(where, written[0]), written[1])  # what was kept free
         self._report()
 
     def _report(self) -> None:

@@ -14,14 +14,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from byteord.deployment.plan import RunPlan
 from byteord.regions.captures import tape_stats
-from tests.support.captured import recorded
+from tests.support.captured import recorded, recorder_pid
 from tests.support.poll import until
-from tests.support.run import make_test_plan, running, spec_text
+from tests.support.run import LiveRun, make_test_plan, running, spec_text
 
 DEPLOYMENT = """
 [adapters.in]
@@ -51,11 +52,29 @@ class Shape:
 
 @dataclass(frozen=True)
 class Figure:
-    """What one run did: messages a second, and which part of them the capture has."""
+    """What one run did in a second, and at what price.
+
+    `cpu_ns`: CPU time of its workers for one message, which does not depend on who else is there;
+    `recorder_cpu`: CPUs that the recorder took.
+    """
 
     rate: float
+    cpu_ns: float
     kept_share: float
     kept_mib_s: float
+    recorder_cpu: float
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One look at a run."""
+
+    at_s: float
+    messages: int
+    workers_ns: int
+    recorder_ns: int
+    kept: int
+    kept_bytes: int
 
 
 def disk_mib_s(directory: Path, total: int = DISK_BYTES) -> float:
@@ -72,6 +91,28 @@ def disk_mib_s(directory: Path, total: int = DISK_BYTES) -> float:
     finally:
         os.close(descriptor)
         path.unlink()
+
+
+def _cpu_ns(pid: int) -> int:
+    """Return the CPU time of a process, all of its threads."""
+    found = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += int((task / "schedstat").read_text().split()[0])
+    return found
+
+
+def _look(run: LiveRun, plan: RunPlan) -> _Look:
+    stats = tape_stats(run.directory, plan)
+    pids = {worker["pid"] for worker in run.status()["workers"]}
+    recorder = recorder_pid(run)
+    return _Look(
+        time.perf_counter(),
+        run.role("out")["received"],
+        sum(_cpu_ns(pid) for pid in pids),
+        _cpu_ns(recorder) if recorder else 0,
+        stats[0]["kept"] if stats else 0,
+        stats[0]["bytes"] if stats else 0,
+    )
 
 
 def measure(shape: Shape, directory: Path, window_s: float) -> Figure:
@@ -92,36 +133,44 @@ def measure(shape: Shape, directory: Path, window_s: float) -> Figure:
             run.until_state("running")
             until(lambda: run.role("out")["received"] > 0, 30)
             _PAUSE.wait(window_s / 4)  # caches and branch predictors are warm then
-            began, first = time.perf_counter(), run.role("out")["received"]
-            kept = tape_stats(run.directory, plan)[0] if shape.on_full else {}
+            first = _look(run, plan)
             _PAUSE.wait(window_s)
-            took, last = time.perf_counter() - began, run.role("out")["received"]
-            after = tape_stats(run.directory, plan)[0] if shape.on_full else {}
+            last = _look(run, plan)
     finally:
         shutil.rmtree(here)
-    kept_messages = after["kept"] - kept["kept"] if shape.on_full else 0
-    kept_bytes = after["bytes"] - kept["bytes"] if shape.on_full else 0
-    return Figure((last - first) / took, kept_messages / (last - first), kept_bytes / took / _CHUNK)
+    took, messages = last.at_s - first.at_s, last.messages - first.messages
+    return Figure(
+        messages / took,
+        (last.workers_ns - first.workers_ns) / messages,
+        (last.kept - first.kept) / messages,
+        (last.kept_bytes - first.kept_bytes) / took / _CHUNK,
+        (last.recorder_ns - first.recorder_ns) / took / 1e9,
+    )
 
 
 def compare(shape: Shape, directory: Path, rounds: int, window_s: float) -> str:
-    """Return one line: with and without in turn, the ratio inside each round."""
+    """Return one line: with and without in turn, the ratios inside each round."""
     plain = Shape(shape.slot_bytes, shape.fuse, shape.rate, "")
     pairs = []
     for number in range(rounds):
         order = (plain, shape) if number % 2 else (shape, plain)
         figures = {each.on_full: measure(each, directory, window_s) for each in order}
         pairs.append((figures[""], figures[shape.on_full]))
+
+    def median(value: Callable[[Figure, Figure], float]) -> float:
+        return statistics.median(value(off, on) for off, on in pairs)
+
     ratios = sorted(on.rate / off.rate for off, on in pairs)
-    off = statistics.median(off.rate for off, _ in pairs)
-    on = statistics.median(on.rate for _, on in pairs)
-    share = statistics.median(on.kept_share for _, on in pairs)
-    speed = statistics.median(on.kept_mib_s for _, on in pairs)
     return (
         f"{shape.slot_bytes:5} B  fuse {shape.fuse:6}  rate {shape.rate or 'full':>8}  "
-        f"{shape.on_full:7}  off {off / 1e6:7.3f} M/s  on {on / 1e6:7.3f} M/s  ratio "
-        f"{statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})  kept {share:6.1%}"
-        f"  {speed:6.0f} MiB/s of payload"
+        f"{shape.on_full:7}  off {median(lambda off, _: off.rate) / 1e6:7.3f}  "
+        f"on {median(lambda _, on: on.rate) / 1e6:7.3f} M/s  "
+        f"ratio {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})  "
+        f"worker CPU {median(lambda off, _: off.cpu_ns):6.1f} and "
+        f"{median(lambda _, on: on.cpu_ns):6.1f} ns a message  "
+        f"recorder {median(lambda _, on: on.recorder_cpu):4.2f} CPUs  "
+        f"kept {median(lambda _, on: on.kept_share):6.1%}, "
+        f"{median(lambda _, on: on.kept_mib_s):4.0f} MiB/s of payload"
     )
 
 

@@ -35,7 +35,9 @@ def main(directory: str, on_full: str) -> None:
     spec = spec_text('[[stages]]\nname = "s"\nstage = "identity"', ring="slot_bytes = 1024")
     plan = make_test_plan(spec, DEPLOYMENT, directories=[directory])
     keys = {"on_full": on_full, "segment_bytes": SEGMENT, "outputs": "digest"}
-    plan, kept = recorded(plan, Path(directory, "captures"), buffer_bytes=1 << 20, **keys)
+    small, large = 1 << 20, 16 << 20  # soon full; never full, so that the disk alone makes gaps
+    buffer_bytes = small if on_full == "wait" else large
+    plan, kept = recorded(plan, Path(directory, "captures"), buffer_bytes=buffer_bytes, **keys)
     with running(plan) as run:
         until(lambda: _capture(run)["reason"] == "DiskFull", 30, run.log())
         said = _capture(run)["message"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,27 @@ from tests.support.shared import shared_data
 RECORD_BYTES = 56
 FAULT = 14_320
 """Position of the 14,321st record."""
+NOBODY = 65_534
+AS_NOBODY = """
+import json, os, sys, uuid
+import grpc
+from byteor.v1 import bundles_pb2, control_service_pb2_grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+address, run, bundle = sys.argv[1:]
+with grpc.insecure_channel(address) as channel:
+    stub = control_service_pb2_grpc.ControlServiceStub(channel)
+    wanted = bundles_pb2.CreateBundleRequest(request_id=str(uuid.uuid4()), run_id=run)
+    made = stub.CreateBundle(wanted, timeout=60)
+    read = sum(1 for _ in stub.ReadBundle(bundles_pb2.ReadBundleRequest(bundle_id=made.bundle_id)))
+    try:
+        list(stub.ReadBundle(bundles_pb2.ReadBundleRequest(bundle_id=bundle), timeout=60))
+    except grpc.RpcError as error:
+        refused = [error.code().name, error.details()]
+reasons = {row.name: row.reason for row in made.left_out}
+print(json.dumps([[file.sensitivity for file in made.files], reasons, read, refused]))
+"""
 SPEC = """
 version = 1
 name = "market"
@@ -93,7 +115,12 @@ def daemon(top: Path) -> Iterator[DaemonProcess]:
     except pytest.skip.Exception:
         market = str(top)
     arguments = [f"--{what}-dir={top}" for what in ("code", "read", "write")]
-    with running_daemon(arguments=[*arguments, f"--read-dir={market}"]) as daemon:
+    config: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        config = {"access.operators": [f"uid:{NOBODY}"], "listen.group": "nogroup"}
+    arguments.append(f"--read-dir={market}")
+    with running_daemon(config=config, arguments=arguments) as daemon:
+        daemon.directory.chmod(0o755)
         yield daemon
 
 
@@ -191,6 +218,24 @@ def test_a_slice_of_a_real_capture(daemon: DaemonProcess, bundle: str, tmp_path:
     assert all(name.startswith("capture/in/records/") for name in payloads)
     assert kinds["code/market_check.py"] == "code"
     assert ctl(daemon, "incident-bundle", run, "--last", "soon").returncode == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_payloads_are_for_those_who_may_see_them(daemon: DaemonProcess, bundle: str) -> None:
+    """An operator without the grant makes and reads a bundle without messages, and no other one."""
+    listed = json.loads(ctl(daemon, "bundle", "list", "-o", "json").stdout)["bundles"]
+    run = next(each["run_id"] for each in listed if each["bundle_id"] == bundle)
+    command = [sys.executable, "-c", AS_NOBODY, daemon.address, run, bundle]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    kinds, reasons, read, refused = json.loads(done.stdout)
+    assert "payload" not in kinds
+    assert "[access] payload" in reasons["capture/in/records"]
+    assert read >= 1
+    assert refused[0] == "PERMISSION_DENIED"
+    assert "it holds payloads" in refused[1]
+    shown = ctl(daemon, "audit", "show", "--kind", "bundle.read", "-o", "jsonl").stdout
+    assert f'"principal": "uid:{NOBODY}"' in shown.decode().replace('":"', '": "')
 
 
 def test_doctor_looks_at_the_host_of_a_bundle(

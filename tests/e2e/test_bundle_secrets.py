@@ -9,10 +9,11 @@ import os
 from pathlib import Path
 
 from tests.e2e.test_auto_bundles import bundles
-from tests.e2e.test_cli_bundle import ctl
+from tests.e2e.test_cli_bundle import ctl, state
 from tests.support.cli import byteorctl
 from tests.support.daemon import running_daemon
 from tests.support.poll import until
+from tests.support.tree import TOP
 
 PLACES = (
     "variable",
@@ -159,3 +160,41 @@ def test_a_password_in_a_url_never_gets_so_far(tmp_path: Path) -> None:
         done = ctl(daemon, "validate", str(tmp_path / "spec.toml"), "-o", "json")
     assert done.returncode == 78
     assert "SECRET_IN_URL" in {each["code"] for each in json.loads(done.stdout)["findings"]}
+
+
+def test_a_field_under_a_rule_never_leaves(tmp_path: Path) -> None:
+    """Of a run with data protection no captured message is in a bundle, whatever is allowed."""
+    for name in ("spec.toml", "schemas.toml"):
+        (tmp_path / name).write_text((TOP / "deploy" / "examples" / "redact" / name).read_text())
+    event = {"type": "login", "version": 2, "user": planted("payload"), "password": planted("url")}
+    (tmp_path / "events").write_text(f"{json.dumps(event)}\n" * 300)
+    (tmp_path / "deployment.toml").write_text(
+        f"""
+version = 1
+environment = "dev"
+[adapters.events]
+kind = "file"
+path = "{tmp_path}/events"
+framing = "lines"
+[adapters.clean]
+kind = "discard"
+[dataguard]
+schemas = ["{tmp_path}/schemas.toml"]
+[capture]
+directory = "{tmp_path}/captures"
+[bundle]
+payload = true
+"""
+    )
+    with running_daemon(arguments=[f"--{what}-dir={tmp_path}" for what in ("read", "write")]) as d:
+        done = ctl(d, "run", str(tmp_path / "spec.toml"), "--detach")
+        assert done.returncode == 0, done.stderr
+        run = done.stdout.decode().strip()
+        until(lambda: state(d, run) == "completed", 30.0, "the run completed")
+        out = tmp_path / "bundle"
+        assert ctl(d, "incident-bundle", run, "--out", str(out)).returncode == 0
+    content = everything(out)
+    for word in (planted("payload"), planted("url")):
+        assert not any(form in content for form in forms(word)), word
+    assert b"data protection rules" in content
+    assert (out / "capture" / "out" / "clean.json").exists()

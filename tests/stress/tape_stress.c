@@ -20,15 +20,25 @@ static byteor_ring tape_ring = {.slots = memory, .producer = &producer, .cells =
 static uint64_t total, seed, handed_over;
 static int waits;
 static uint32_t over;
+static byteor_drain committed_messages; /* the unit's own digest, of what it has committed; read when it is over */
 
-static uint32_t length_of(uint64_t position) { return (uint32_t)(mix(position) % (SLOT_BYTES - BYTEOR_SLOT_HEADER_BYTES + 1)); }
-
-static void fill(byteor_slot *slot, uint64_t position) {
-    slot->length = (uint16_t)length_of(position);
+/* Another try gives another message, as a socket does: only what was committed counts. */
+static void fill(byteor_slot *slot, uint64_t position, uint64_t attempt) {
+    uint64_t what = mix(position * 7u + attempt);
+    slot->length = (uint16_t)(what % (SLOT_BYTES - BYTEOR_SLOT_HEADER_BYTES + 1));
     slot->type = 0;
     slot->flags = 0;
     slot->time_ns = position;
-    for (uint32_t i = 0; i < slot->length; i++) byteor_payload(slot)[i] = (uint8_t)(position * 31u + i);
+    for (uint32_t i = 0; i < slot->length; i++) byteor_payload(slot)[i] = (uint8_t)(what + i * 31u);
+}
+
+/* Byte by byte: other pieces than the recorder's. */
+static void digest(const uint8_t *data, uint32_t bytes) {
+    byteor_tape_record *w = &committed_messages.work;
+    for (uint32_t i = 0; i < bytes; i++) {
+        w->partial[w->hash_bytes++ % SHA256_BLOCK] = data[i];
+        if (w->hash_bytes % SHA256_BLOCK == 0) sha256_block(w->hash, w->partial);
+    }
 }
 
 /* --- the unit --------------------------------------------------------------------------------------------------- */
@@ -55,11 +65,19 @@ static void *unit(void *unused) {
         uint64_t count = 1 + chance % BATCH_MAX;
         if (count > total - committed) count = total - committed;
         count = byteor_tape_limit(&capture.tape[0], count, SLOT_BYTES);
-        for (uint64_t i = 0; i < count; i++) fill((byteor_slot *)(void *)(slots + i * SLOT_BYTES), committed + i);
+        for (uint64_t i = 0; i < count; i++) fill((byteor_slot *)(void *)(slots + i * SLOT_BYTES), committed + i, chance);
         if (count) byteor_tape_messages(&capture.tape[0], &geometry, slots, (uint32_t)count, committed, 0);
         if (chance >> 20 & 1) { /* before the commit: the batch is done again, cut elsewhere */
             replace_unit(&capture, &committed);
             continue;
+        }
+        if (count && chance >> 22 & 1 && byteor_tape_limit(&capture.tape[0], count, SLOT_BYTES) == count)
+            byteor_tape_messages(&capture.tape[0], &geometry, slots, (uint32_t)count, committed, 0); /* a stage failed, and was called again */
+        for (uint64_t i = 0; i < count; i++) {
+            byteor_slot *slot = (byteor_slot *)(void *)(slots + i * SLOT_BYTES);
+            uint32_t length = slot->length;
+            digest((const uint8_t *)&length, sizeof length);
+            digest(byteor_payload(slot), length);
         }
         committed += count;
         if (chance >> 21 & 1) replace_unit(&capture, &committed); /* after it, before it was shown */
@@ -84,21 +102,7 @@ static void replace_recorder(byteor_drain *d) {
 
 static void expect(const byteor_drain *d) {
     uint8_t got[32], wanted[32];
-    static byteor_drain all;
-    sha256_start(all.work.hash);
-    for (uint64_t position = 0; position < total; position++) {
-        uint8_t bytes[4 + SLOT_BYTES];
-        _Alignas(16) uint8_t slot[SLOT_BYTES];
-        fill((byteor_slot *)(void *)slot, position);
-        uint32_t length = length_of(position);
-        memcpy(bytes, &length, 4);
-        memcpy(bytes + 4, byteor_payload((byteor_slot *)(void *)slot), length);
-        for (uint32_t i = 0; i < 4 + length; i++) { /* byte by byte: other pieces than the recorder's */
-            all.work.partial[all.work.hash_bytes++ % SHA256_BLOCK] = bytes[i];
-            if (all.work.hash_bytes % SHA256_BLOCK == 0) sha256_block(all.work.hash, all.work.partial);
-        }
-    }
-    byteor_drain_digest(&all, wanted);
+    byteor_drain_digest(&committed_messages, wanted);
     byteor_drain_digest(d, got);
     CHECK(memcmp(got, wanted, sizeof got) == 0, "the digest of %llu messages differs", (unsigned long long)d->work.hashed);
 }
@@ -110,6 +114,7 @@ int main(int argc, char **argv) {
     total = strtoull(argv[1], NULL, 10);
     waits = strcmp(argv[2], "wait") == 0;
     seed = strtoull(argv[3], NULL, 10);
+    sha256_start(committed_messages.work.hash);
     replace_recorder(&drain);
     CHECK(pthread_create(&thread, NULL, unit, NULL) == 0, "no thread");
     for (uint64_t turn = 0;; turn++) {
