@@ -37,12 +37,12 @@ from byteord.errors import ByteorError
 from byteord.tuning.apply import Outcome, begin, enter, pin_thread, settle
 from byteord.worker.capture import open_tapes
 from byteord.worker.code import code_dirs_of, frozen_dir
+from byteord.worker.doorbells import doorbells
 from byteord.worker.graph import open_graph
 from byteord.worker.journals import Journals, open_journals
 from byteord.worker.shape import (
     all_live,
     batch_max,
-    doorbells,
     rings,
     unit_kind,
 )

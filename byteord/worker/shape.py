@@ -1,11 +1,11 @@
-"""What a unit looks like to the native host: its rings, its kind, its bounds, whom it wakes.
+"""What a unit looks like to the native host: its rings, its kind, its bounds.
 
 Pure functions of the plan. It must not open anything.
 """
 
 from __future__ import annotations
 
-from byteord.deployment.plan import RolePlan, RunPlan, UnitPlan
+from byteord.deployment.plan import RolePlan, RunPlan
 
 LOG_BYTES_PER_TOUCHED = 6
 """A touch of 4 bytes, the least there is, takes 24 bytes of the undo log and its entry."""
@@ -58,28 +58,3 @@ def batch_max(
             1  # what such a stage did to itself cannot be taken back: fail on exactly one message
         )
     return max(most, 1)
-
-
-def doorbells(plan: RunPlan, unit: UnitPlan, leader: int) -> list[int]:
-    """Return the units to wake.
-
-    The leaders of all other threads that share a ring with this unit.
-    """
-    mine = conduits(plan, unit)
-    found = []
-    for worker in plan.workers:
-        for thread in worker.threads:
-            others = {each for index in thread for each in conduits(plan, plan.units[index])}
-            if thread[0] != leader and (mine & others or -1 in mine or -1 in others):
-                found.append(thread[0])
-    return found
-
-
-def conduits(plan: RunPlan, unit: UnitPlan) -> set[int]:
-    """Return what a unit reads and writes: lanes of a LaneGraph, else rings, -1 for all."""
-    roles = [plan.roles[role] for role in unit.roles]
-    if plan.model != "lane_graph":
-        return {role.shard for role in roles}
-    dead = {role.dead_letter.lane for role in roles if role.dead_letter is not None}
-    read = {rx.lane for role in roles for rx in role.rx}
-    return dead | read | {tx.lane for role in roles for tx in role.tx}
