@@ -19,6 +19,9 @@ import contextlib
 import fcntl
 import os
 import struct
+import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -28,7 +31,8 @@ from byteord._cext.batch import Batch, BatchError
 from byteord._cext.client import ClosedError, Consumer, Publisher
 from byteord._cext.client_shards import ShardConsumer, ShardPublisher
 from byteord.deployment.plan import RolePlan, RunPlan
-from byteord.errors import DeniedError, NotFoundError, UnavailableError
+from byteord.deployment.ports import progress_wanted
+from byteord.errors import DeniedError, NotFoundError, RegionError, UnavailableError
 from byteord.regions.clock import clock_mult, membarrier_available
 from byteord.regions.create import CONTROL, boot_id, runs_directory, start_ticks
 from byteord.regions.reader import attach as attach_region
@@ -58,10 +62,28 @@ class Session(Generic[Handle]):
     The lock is held and the run shows the role as running until the block ends.
     """
 
-    def __init__(self, handle: Handle, *lock_fds: int) -> None:
-        """Own the descriptors whose locks name this process as the endpoint's."""
+    def __init__(
+        self,
+        handle: Handle,
+        *lock_fds: int,
+        others: Callable[[], bool] = lambda: False,
+        keeps_time: bool = False,
+    ) -> None:
+        """Own the descriptors whose locks name this process as the endpoint's.
+
+        `others` tells whether somebody else plays the role as well. With `keeps_time` a thread
+        says every millisecond that time has passed: a merge by time need not wait for a publisher
+        that has nothing to publish.
+        """
         self.handle = handle
         self._lock_fds = lock_fds
+        self._others = others
+        self._left = threading.Event()
+        self._keeper = threading.Thread(
+            target=_keep_time, args=(handle, self._left), name="byteor-time", daemon=True
+        )
+        if keeps_time:
+            self._keeper.start()
 
     def __enter__(self) -> Handle:
         """Return the publisher or consumer."""
@@ -77,13 +99,33 @@ class Session(Generic[Handle]):
         self.close()
 
     def close(self) -> None:
-        """Let go of the endpoint; doing so twice is harmless."""
-        if self._lock_fds:
-            self.handle._show(0, False)  # noqa: SLF001 - our own compiled half
-            for descriptor in self._lock_fds:
-                _unlock(descriptor)
-                os.close(descriptor)
-            self._lock_fds = ()
+        """Let go of the endpoint; doing so twice is harmless.
+
+        The handle's mapping keeps the file open, and with it the lock, as long as somebody holds
+        the handle: so the lock is given back by name.
+        """
+        if not self._lock_fds:
+            return
+        self.handle._leave()  # noqa: SLF001 - our own compiled half
+        self._left.set()
+        if self._keeper.ident is not None:
+            self._keeper.join()
+        for descriptor in self._lock_fds:
+            _unlock(descriptor)
+            os.close(descriptor)
+        self._lock_fds = ()
+        if not self._others():
+            self.handle._show(0, False)  # noqa: SLF001
+            if self._others():  # one that came meanwhile
+                self.handle._show(os.getpid(), True)  # noqa: SLF001
+
+
+PROGRESS_S = 0.001
+
+
+def _keep_time(publisher: Publisher, left: threading.Event) -> None:
+    while not left.wait(PROGRESS_S) and publisher._progress():  # noqa: SLF001
+        pass
 
 
 def attach(
@@ -185,7 +227,29 @@ def _session_at(
     finally:
         if control_fd >= 0:
             os.close(control_fd)
-    return Session(handle, *ring_fds)
+    return Session(
+        handle,
+        *ring_fds,
+        others=partial(_is_played, directory, plan, role),
+        keeps_time=role.kind == "ingress" and progress_wanted(plan),
+    )
+
+
+def _is_played(directory: Path, plan: RunPlan, role: RolePlan) -> bool:
+    """Tell whether some process plays the role, at any of its places."""
+    for ring, _cell, byte in _places(plan, role):
+        try:
+            descriptor = open_region(directory / plan.rings[ring].file)
+        except RegionError:
+            continue
+        try:
+            asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+            found = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))
+        finally:
+            os.close(descriptor)
+        if found[0] != fcntl.F_UNLCK:
+            return True
+    return False
 
 
 def _handle(
@@ -203,7 +267,8 @@ def _handle(
     if role.kind == "ingress":
         if sharded:
             return ShardPublisher(ring_fds, control_fd, key=plan.shard_key or (0, 0), **common)
-        return Publisher(ring_fds[0], control_fd, **common)
+        drops = bool(role.tx) and plan.lanes[role.tx[0].lane].on_full == "drop"
+        return Publisher(ring_fds[0], control_fd, drops=drops, **common)
     depends = role.depends if plan.model != "lane_graph" else role.rx[0].depends
     if sharded:
         return ShardConsumer(ring_fds, control_fd, cell=cell, depends=depends, **common)

@@ -92,8 +92,11 @@ cdef class Batch:
     cdef uint32_t emitted_after  # index of the last message that something was emitted after
     cdef uint32_t flags
     cdef Py_ssize_t exports
+    cdef uint32_t same_length  # of all live payloads, or BYTEOR_INDEX_UNKNOWN
     cdef object view
     cdef dict slot_dtypes
+    cdef object last_dtype, last_slot_dtype, numpy  # of the last call of as_array
+    cdef uint32_t last_slot_bytes
     cdef byteor_role *role  # NULL, or where it is shown which message the stage took last
     cdef readonly uint64_t gathered
 
@@ -106,6 +109,7 @@ cdef class Batch:
 
     cdef int open(self, byteor_batch *batch, uint32_t flags) except -1:
         cdef uint32_t i
+        cdef byteor_slot *slot
         if batch.count > self.live_room:
             free(self.live)
             self.live_room = 0
@@ -114,10 +118,17 @@ cdef class Batch:
                 raise MemoryError
             self.live_room = batch.count
         self.live_count = 0
+        self.same_length = BYTEOR_INDEX_UNKNOWN
         for i in range(batch.count):
-            if byteor_live(byteor_slot_at(batch, i)):
-                self.live[self.live_count] = i
-                self.live_count += 1
+            slot = byteor_slot_at(batch, i)
+            if not byteor_live(slot):
+                continue
+            if self.live_count == 0:
+                self.same_length = slot.length
+            elif slot.length != self.same_length:
+                self.same_length = BYTEOR_INDEX_UNKNOWN
+            self.live[self.live_count] = i
+            self.live_count += 1
         self.batch = batch
         self.flags = flags
         self.touched = BYTEOR_INDEX_UNKNOWN
@@ -219,34 +230,46 @@ cdef class Batch:
         when no message of the batch was dropped; else a read-only copy of the live ones. Every live payload
         must have exactly the size of `dtype`: BatchError names the first that does not.
         """
-        import numpy
-
-        cdef uint32_t i
-        cdef uint32_t item
+        numpy = self.numpy
+        if numpy is None:
+            import numpy
+            self.numpy = numpy
         if self.batch == NULL:
             raise BatchError("the batch is over: copy what you keep while it is open")
-        dtype = numpy.dtype(dtype)
-        item = dtype.itemsize
-        for i in range(self.live_count):
-            if byteor_slot_at(self.batch, self.live[i]).length != item:
-                self.touched = self.live[i]
-                length = byteor_slot_at(self.batch, self.touched).length
-                raise BatchError(f"payload of sequence {self.batch.first_sequence + self.touched} has {length} bytes, "
-                    f"{dtype} needs {item}")
+        if dtype is not self.last_dtype or self.batch.slot_bytes != self.last_slot_bytes:
+            self.last_dtype = dtype = numpy.dtype(dtype)
+            self.last_slot_bytes = self.batch.slot_bytes
+            self.last_slot_dtype = self.slot_dtype(numpy, dtype)
+        self.check_lengths(dtype)
         if self.live_count == 0:
             return numpy.empty(0, dtype)
-        slot_dtype = self.slot_dtypes.get((dtype, self.batch.slot_bytes))
-        if slot_dtype is None:
-            slot_dtype = numpy.dtype({"names": ["payload"], "formats": [dtype], "offsets": [BYTEOR_SLOT_HEADER_BYTES],
-                "itemsize": self.batch.slot_bytes})
-            self.slot_dtypes[dtype, self.batch.slot_bytes] = slot_dtype
-        over = numpy.frombuffer(self, slot_dtype)["payload"]
+        over = numpy.frombuffer(self, self.last_slot_dtype)["payload"]
         if self.live_count == self.batch.count:
             return over
         self.gathered += 1
         copied = over[numpy.array([self.live[i] for i in range(self.live_count)], dtype=numpy.intp)]
         copied.flags.writeable = False
         return copied
+
+    cdef slot_dtype(self, numpy, dtype):
+        key = (dtype, self.batch.slot_bytes)
+        if key not in self.slot_dtypes:
+            self.slot_dtypes[key] = numpy.dtype({"names": ["payload"], "formats": [dtype],
+                "offsets": [BYTEOR_SLOT_HEADER_BYTES], "itemsize": self.batch.slot_bytes})
+        return self.slot_dtypes[key]
+
+    cdef int check_lengths(self, dtype) except -1:
+        """Name the first payload whose size is not that of `dtype`."""
+        cdef uint32_t i, length, item = dtype.itemsize
+        if self.same_length == item:
+            return 0
+        for i in range(self.live_count):
+            length = byteor_slot_at(self.batch, self.live[i]).length
+            if length != item:
+                self.touched = self.live[i]
+                raise BatchError(f"payload of sequence {self.batch.first_sequence + self.touched} has {length} bytes, "
+                    f"{dtype} needs {item}")
+        return 0
 
     def drop(self, Py_ssize_t index):
         """Take live message `index` out of the stream. Indices of the batch stay as they are until the call ends."""
@@ -278,6 +301,8 @@ cdef class Batch:
                 f"in the spec")
         if size:
             memcpy(byteor_payload(slot), &source[0], size)
+        if size != slot.length:
+            self.same_length = BYTEOR_INDEX_UNKNOWN
         slot.length = <uint16_t> size
 
     def emit(self, Py_ssize_t index, data):

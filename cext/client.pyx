@@ -6,9 +6,9 @@ The GIL is released only while the ring is empty or full. Locks, paths and plans
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.list cimport PyList_GET_SIZE
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
 from byteord._cext.batch import Batch
@@ -30,37 +30,44 @@ from client_ring cimport (
     _sized_unit,
     byteor_batch,
     byteor_client,
+    byteor_client_ahead,
     byteor_client_available,
+    byteor_client_begin,
+    byteor_client_drop,
     byteor_client_end,
+    byteor_client_progress,
     byteor_client_publish,
+    byteor_client_publish_run,
     byteor_client_put,
     byteor_client_release,
     byteor_client_resume,
     byteor_client_room,
-    byteor_client_time,
     byteor_client_wait,
+    byteor_list_misfit,
+    byteor_list_publish,
+    byteor_list_take,
     byteor_load_acquire32,
     byteor_load_acquire64,
     byteor_map,
     byteor_membarrier_register,
     byteor_monotonic_ns,
-    byteor_payload,
     byteor_region_header,
     byteor_region_lost,
     byteor_region_open,
     byteor_region_unmap,
-    byteor_ring_claim,
     byteor_ring_contiguous,
     byteor_ring_slot,
     byteor_ring_view,
     byteor_role,
     byteor_slot,
+    byteor_slot_bytes,
     byteor_store_release32,
     byteor_unit,
 )
 
 WAITS = {"spin": 0, "backoff": 1, "park": 1}  # a client that parks backs off: it has no doorbell of its own
 cdef uint64_t SLICE_NS = 20_000_000  # signals are looked at this often while waiting
+cdef uint64_t AT_ONCE = 1  # a deadline that has always passed
 
 
 class ClosedError(Exception):
@@ -122,6 +129,11 @@ cdef class _Client:
             self.c.role.pid = pid
             byteor_store_release32(&self.c.role.state, BYTEOR_STATE_RUNNING if running else BYTEOR_STATE_ENDED)
 
+    def _leave(self):
+        """Nothing more through this handle: somebody else may play its role."""
+        self.closed = True
+        self.c.limit = self.c.position
+
     cdef bint commanded(self) noexcept:
         return self.own_unit != NULL and byteor_load_acquire32(&self.own_unit.command) != 1
 
@@ -141,8 +153,10 @@ cdef class _Client:
         return self.c.position
 
     cdef int believe(self) except -1:
-        """Refuse to go on with a ring of which a page is gone."""
-        if byteor_region_lost(&self.ring_map) or byteor_region_lost(&self.control_map):
+        """Refuse to go on with a ring of which a page is gone, or after the session."""
+        if self.closed:
+            raise ClosedError("the session is over: attach again")
+        if byteor_region_lost(&self.ring_map) or (self.c.role != NULL and byteor_region_lost(&self.control_map)):
             raise RegionFault("LOST", "a page of the ring or of its control region is gone: its file was truncated "
                 "from outside, or its filesystem is full; the run is lost, attach to another")
         return 0
@@ -163,10 +177,17 @@ cdef class _Client:
 
 @cython.final
 cdef class Publisher(_Client):
-    """The producer of a ring. One per ring at a time."""
+    """The producer of a ring. One per ring at a time.
 
-    def __init__(self, *args, **kwargs):
-        """Continue where a predecessor stopped."""
+    A lane with `on_full = "drop"` discards what it has no room for, and counts it: nothing is waited for then.
+    """
+
+    cdef bint drops
+    cdef bint claimed  # a batch is open: its slots have their times
+
+    def __init__(self, *args, bint drops=False, **kwargs):
+        """Continue where a predecessor stopped. `drops`: the lane discards what it has no room for."""
+        self.drops = drops
         if byteor_load_acquire64(&self.c.ring.producer.end_sequence) != BYTEOR_NO_SEQUENCE:
             raise ClosedError("the input of this ring has ended")
         self.c.position = byteor_client_resume(&self.c.ring)
@@ -182,11 +203,27 @@ cdef class Publisher(_Client):
             raise ClosedError("the run takes no more input")
         if byteor_client_room(&self.c):
             return 1
+        if deadline == AT_ONCE:
+            return 0
         if self.wait_for(False, deadline):
             return 1
         if self.commanded():
             raise ClosedError("the run takes no more input")
         return 0
+
+    cdef int room_or_drop(self, uint64_t messages, uint64_t deadline) except -1:
+        """Room as `room`, but a lane that drops has lost `messages` when there is none."""
+        if self.room(AT_ONCE if self.drops else deadline):
+            return 1
+        if self.drops:
+            byteor_client_drop(&self.c, messages)
+        return 0
+
+    def _progress(self):
+        """Say that time has passed although nothing was published; False once there is no more to say."""
+        if not self.claimed:
+            byteor_client_progress(&self.c)
+        return not self.c.ended
 
     cdef int check(self, Py_ssize_t size) except -1:
         if size > self.c.ring.payload_max:
@@ -194,7 +231,10 @@ cdef class Publisher(_Client):
         return 0
 
     def publish(self, data, timeout_s=None):
-        """Publish one message (bytes-like). False when there was no room for `timeout_s` seconds; None: for ever."""
+        """Publish one message (bytes-like). False when there was no room for `timeout_s` seconds; None: for ever.
+
+        Where the lane drops: False at once, and the message is discarded and counted.
+        """
         cdef const uint8_t[::1] view
         cdef const char *source
         cdef Py_ssize_t size
@@ -207,57 +247,39 @@ cdef class Publisher(_Client):
             source = <const char *> &view[0] if size else NULL
         self.check(size)
         if self.c.position == self.c.limit or self.c.ended or self.own_unit != NULL:
-            if not self.room(_deadline(timeout_s)):
+            if not self.room_or_drop(1, _deadline(timeout_s)):
                 return False
-        byteor_ring_claim(&self.c.ring, self.c.position + 1)
-        byteor_client_put(&self.c, self.c.position, source, <uint32_t> size, byteor_client_time(&self.c))
+        byteor_client_put(&self.c, self.c.position, source, <uint32_t> size, byteor_client_begin(&self.c, 1))
         byteor_client_publish(&self.c, self.c.position + 1)
         return True
 
     def publish_many(self, list messages, timeout_s=None):
         """Publish a list of bytes; returns how many were taken before the timeout (all of them without one)."""
-        cdef Py_ssize_t done = 0, total = PyList_GET_SIZE(messages)
-        cdef uint32_t size
-        cdef uint64_t room, i, deadline = _deadline(timeout_s), time_ns
-        for message in messages:
-            if not PyBytes_CheckExact(message):
-                raise TypeError(f"publish_many takes bytes, not {type(message).__name__}")
-            self.check(PyBytes_GET_SIZE(message))
-        while done < total:
-            if not self.room(deadline):
-                return done
+        cdef Py_ssize_t done = 0, total = PyList_GET_SIZE(messages), misfit
+        cdef uint64_t room, deadline = _deadline(timeout_s)
+        misfit = byteor_list_misfit(messages, self.c.ring.payload_max)
+        if misfit >= 0:
+            self.check(len(messages[misfit]) if PyBytes_CheckExact(messages[misfit]) else 0)
+            raise TypeError(f"publish_many takes bytes, not {type(messages[misfit]).__name__}")
+        while done < total and self.room_or_drop(total - done, deadline):
+            total = min(total, PyList_GET_SIZE(messages))  # another thread may have had its turn
             room = min(byteor_client_room(&self.c), <uint64_t> (total - done))
-            byteor_ring_claim(&self.c.ring, self.c.position + room)
-            time_ns = byteor_client_time(&self.c)
-            for i in range(room):
-                message = <object> PyList_GET_ITEM(messages, done + <Py_ssize_t> i)
-                size = <uint32_t> PyBytes_GET_SIZE(message)
-                byteor_client_put(&self.c, self.c.position + i, PyBytes_AS_STRING(message), size, time_ns + i)
-            self.c.time_last = time_ns + room - 1
-            byteor_client_publish(&self.c, self.c.position + room)
+            byteor_list_publish(&self.c, messages, done, room)
             done += room
         return done
 
     def publish_buffer(self, data, Py_ssize_t item_bytes, timeout_s=None):
         """Publish each `item_bytes` of a contiguous buffer as one message; returns how many were taken."""
         cdef const uint8_t[::1] view = memoryview(data).cast("B")
-        cdef Py_ssize_t done = 0, total, at
-        cdef uint64_t room, i, deadline = _deadline(timeout_s), time_ns
+        cdef Py_ssize_t done = 0, total
+        cdef uint64_t room, deadline = _deadline(timeout_s)
         if item_bytes <= 0 or view.shape[0] % item_bytes:
             raise ValueError(f"a buffer of {view.shape[0]} bytes is no whole number of items of {item_bytes}")
         self.check(item_bytes)
         total = view.shape[0] // item_bytes
-        while done < total:
-            if not self.room(deadline):
-                return done
+        while done < total and self.room_or_drop(total - done, deadline):
             room = min(byteor_client_room(&self.c), <uint64_t> (total - done))
-            byteor_ring_claim(&self.c.ring, self.c.position + room)
-            time_ns = byteor_client_time(&self.c)
-            for i in range(room):
-                at = (done + <Py_ssize_t> i) * item_bytes
-                byteor_client_put(&self.c, self.c.position + i, &view[at], <uint32_t> item_bytes, time_ns + i)
-            self.c.time_last = time_ns + room - 1
-            byteor_client_publish(&self.c, self.c.position + room)
+            byteor_client_publish_run(&self.c, &view[done * item_bytes], <uint32_t> item_bytes, room)
             done += room
         return done
 
@@ -265,7 +287,8 @@ cdef class Publisher(_Client):
         """Claim up to `most` slots in place: `with publisher.batch(256, 48) as batch: batch.as_array(dtype)[:] = ...`.
 
         The claimed slots (a contiguous run, so maybe fewer than `most`; see `len(batch)`) are published at the end
-        of the block, or given back when it raises. TimeoutError when there is no room for `timeout_s` seconds.
+        of the block, or given back when it raises. TimeoutError when there is no room for `timeout_s` seconds: there is
+        no message yet that a lane could drop.
         """
         self.check(item_bytes)
         if not self.room(_deadline(timeout_s)):
@@ -276,14 +299,13 @@ cdef class Publisher(_Client):
         """Say that this was all: the run drains and completes. False when there was no room for it."""
         if self.c.ended:
             return True
-        if not byteor_client_room(&self.c) and not self.wait_for(False, _deadline(timeout_s)):
-            if not self.commanded() or not byteor_client_room(&self.c):
-                return False
-        byteor_client_end(&self.c)
-        return True
+        if not byteor_client_room(&self.c):
+            self.wait_for(False, _deadline(timeout_s))
+        return self._end_for_client()
 
     def _end_for_client(self):
         """End the input although the run is commanded to drain; for the shim."""
+        self.believe()
         if self.c.ended or not byteor_client_room(&self.c):
             return False
         byteor_client_end(&self.c)
@@ -295,21 +317,23 @@ cdef class _PublishBatch:
     """Slots claimed for writing in place."""
 
     cdef Publisher publisher
+    cdef uint64_t most, item_bytes
     cdef byteor_batch batch
     cdef object view
 
     def __cinit__(self, Publisher publisher, uint64_t most, uint64_t item_bytes):
-        cdef uint64_t i, time_ns, count
+        self.publisher, self.most, self.item_bytes = publisher, most, item_bytes
+
+    cdef claim(self):
+        cdef byteor_client *c = &self.publisher.c
+        cdef uint64_t i, time_ns
+        cdef uint64_t count = min(min(byteor_client_room(c), byteor_ring_contiguous(&c.ring, c.position)), self.most)
         cdef byteor_slot *slot
-        cdef byteor_client *c = &publisher.c
-        count = min(min(byteor_client_room(c), byteor_ring_contiguous(&c.ring, c.position)), most)
-        self.publisher = publisher
-        byteor_ring_claim(&c.ring, c.position + count)
-        time_ns = byteor_client_time(c)
-        c.time_last = time_ns + count
+        self.publisher.claimed = True
+        time_ns = byteor_client_begin(c, count)
         for i in range(count):
             slot = byteor_ring_slot(&c.ring, c.position + i)
-            slot.length = <uint16_t> item_bytes
+            slot.length = <uint16_t> self.item_bytes
             slot.type = 0
             slot.flags = 0
             slot.time_ns = time_ns + i
@@ -322,12 +346,15 @@ cdef class _PublishBatch:
         self.batch.now_ns = time_ns
 
     def __enter__(self):
+        self.claim()
         self.view = Batch()
         self.view.open_at(<uintptr_t> &self.batch, BYTEOR_STAGE_MUTATES | BYTEOR_STAGE_RESIZES)
         return self.view
 
     def __exit__(self, kind, value, trace):
         held = self.view.close_now()
+        self.publisher.claimed = False
+        self.publisher.believe()
         if kind is None:
             if held:
                 raise BufferError(f"{held} views of the batch are still held: nothing was published")
@@ -364,59 +391,37 @@ cdef class Consumer(_Client):
         """The producer has ended and everything was consumed."""
         return bool(self.c.ended)
 
-    cdef bint some(self, uint64_t deadline) except -1:
-        if self.c.ended:
-            return False
-        if not byteor_client_available(&self.c, 1) and not self.wait_for(True, deadline):
-            return False
+    cdef bint some(self, timeout_s) except -1:
+        """Whether something is at hand, within `timeout_s` seconds (None: for ever)."""
+        cdef bint found
+        found = not self.c.ended and (byteor_client_available(&self.c, 1) or self.wait_for(True, _deadline(timeout_s)))
         self.believe()
-        return True
+        return found
 
     def take(self, timeout_s=None):
         """Return the next message as bytes; None at the end of input (see `ended`) or after `timeout_s` seconds."""
         cdef byteor_slot *slot
-        cdef uint64_t deadline = BYTEOR_NO_SEQUENCE
-        cdef bytes data
-        if timeout_s is not None:
-            deadline = _deadline(timeout_s)
-        while self.some(deadline):
+        cdef uint64_t live
+        while self.some(timeout_s):
             slot = byteor_ring_slot(&self.c.ring, self.c.position)
-            if slot.flags & BYTEOR_SLOT_DROPPED:
-                byteor_client_release(&self.c, self.c.position + 1, 0)
-                continue
-            if slot.flags & BYTEOR_SLOT_END:
-                self.c.ended = 1
-                data = self._copy(slot) if slot.length else None
-                byteor_client_release(&self.c, self.c.position + 1, 0 if data is None else 1)
+            live = 0
+            if not slot.flags & BYTEOR_SLOT_DROPPED and (slot.length or not slot.flags & BYTEOR_SLOT_END):
+                data = byteor_slot_bytes(&self.c, slot)
+                live = 1
+            self.c.ended = slot.flags & BYTEOR_SLOT_END
+            byteor_client_ahead(&self.c)
+            byteor_client_release(&self.c, self.c.position + 1, live)
+            if live:
                 return data
-            data = self._copy(slot)
-            byteor_client_release(&self.c, self.c.position + 1, 1)
-            return data
         return None
-
-    cdef bytes _copy(self, byteor_slot *slot):
-        cdef Py_ssize_t size = min(<uint32_t> slot.length, self.c.ring.payload_max)
-        return PyBytes_FromStringAndSize(<char *> byteor_payload(slot), size)
 
     def take_many(self, Py_ssize_t most, timeout_s=None):
         """Return up to `most` messages that are at hand as a list of bytes; waits for the first as `take` does."""
-        cdef uint64_t count, i, live = 0
-        cdef byteor_slot *slot
-        cdef list found = []
-        cdef uint64_t deadline = _deadline(timeout_s)
-        while not found and self.some(deadline):
+        cdef uint64_t count, live = 0
+        found = []
+        while not live and self.some(timeout_s):
             count = byteor_client_available(&self.c, most)
-            live = 0
-            for i in range(count):
-                slot = byteor_ring_slot(&self.c.ring, self.c.position + i)
-                if slot.flags & BYTEOR_SLOT_END:
-                    self.c.ended = 1
-                    if slot.length:
-                        found.append(self._copy(slot))
-                        live += 1
-                elif not slot.flags & BYTEOR_SLOT_DROPPED:
-                    found.append(self._copy(slot))
-                    live += 1
+            found = byteor_list_take(&self.c, count, &live)
             byteor_client_release(&self.c, self.c.position + count, live)
         return found
 
@@ -434,12 +439,12 @@ cdef class Consumer(_Client):
         """
         if self.open:
             raise BufferError("a batch of this consumer is open already")
-        return _ConsumeBatch(self, most, _deadline(timeout_s))
+        return _ConsumeBatch(self, most, timeout_s)
 
-    cdef object begin(self, uint64_t most, uint64_t deadline):
+    cdef object begin(self, uint64_t most, timeout_s):
         cdef uint64_t count = 0, i
         cdef byteor_client *c = &self.c
-        if self.some(deadline):
+        if self.some(timeout_s):
             count = byteor_client_available(c, most)
         for i in range(count):
             if byteor_ring_slot(&c.ring, c.position + i).flags & BYTEOR_SLOT_END:
@@ -480,15 +485,15 @@ cdef class _ConsumeBatch:
 
     cdef Consumer consumer
     cdef uint64_t most
-    cdef uint64_t deadline
+    cdef object timeout_s
 
-    def __cinit__(self, Consumer consumer, uint64_t most, uint64_t deadline):
+    def __cinit__(self, Consumer consumer, uint64_t most, timeout_s):
         self.consumer = consumer
         self.most = most
-        self.deadline = deadline
+        self.timeout_s = timeout_s
 
     def __enter__(self):
-        return self.consumer.begin(self.most, self.deadline)
+        return self.consumer.begin(self.most, self.timeout_s)
 
     def __exit__(self, kind, value, trace):
         self.consumer.finish(kind is None)

@@ -73,10 +73,15 @@ cdef extern from "client_ring.h" nogil:
     uint64_t byteor_client_resume(const byteor_ring *ring)
     uint64_t byteor_client_room(byteor_client *c)
     void byteor_client_publish(byteor_client *c, uint64_t end)
+    void byteor_client_publish_run(byteor_client *c, const uint8_t *data, uint32_t size, uint64_t count)
+    uint64_t byteor_client_begin(byteor_client *c, uint64_t count)
+    void byteor_client_progress(byteor_client *c)
+    void byteor_client_drop(byteor_client *c, uint64_t count)
     uint64_t byteor_client_time(byteor_client *c)
     void byteor_client_put(byteor_client *c, uint64_t sequence, const void *data, uint32_t size, uint64_t time_ns)
     void byteor_client_end(byteor_client *c)
     uint64_t byteor_client_available(byteor_client *c, uint64_t most)
+    void byteor_client_ahead(const byteor_client *c)
     void byteor_client_release(byteor_client *c, uint64_t sequence, uint64_t live)
     int byteor_client_wait(byteor_client *c, int consumer, uint64_t bound_ns)
     byteor_slot *byteor_ring_slot(const byteor_ring *ring, uint64_t sequence)
@@ -88,6 +93,12 @@ cdef extern from "client_ring.h" nogil:
     uint32_t byteor_load_acquire32(const uint32_t *address)
     void byteor_store_release32(uint32_t *address, uint32_t value)
     uint64_t byteor_monotonic_ns()
+
+cdef extern from "client_objects.h":
+    object byteor_slot_bytes(const byteor_client *c, byteor_slot *slot)
+    Py_ssize_t byteor_list_misfit(object list_, uint32_t payload_max)
+    void byteor_list_publish(byteor_client *c, object list_, Py_ssize_t first, uint64_t count)
+    object byteor_list_take(byteor_client *c, uint64_t count, uint64_t *live)
 
 cdef extern from "layout.h" nogil:
     ctypedef struct _sized_unit "byteor_unit":

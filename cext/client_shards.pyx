@@ -128,6 +128,10 @@ cdef class _Shards:
         self.s.client[0].role.pid = pid
         byteor_store_release32(&self.s.client[0].role.state, BYTEOR_STATE_RUNNING if running else BYTEOR_STATE_ENDED)
 
+    def _leave(self):
+        """Nothing more through this handle: somebody else may play its role."""
+        self.closed = True
+
     cdef bint commanded(self) noexcept:
         return byteor_load_acquire32(&self.own_unit.command) != 1
 

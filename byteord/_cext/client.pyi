@@ -24,6 +24,7 @@ class _Client:
         doorbells: Iterable[int] = (),
         wait: str = "backoff",
     ) -> Self: ...
+    def _leave(self) -> None: ...
     def _show(self, pid: int, running: bool) -> None: ...
     @property
     def payload_max(self) -> int: ...
@@ -34,6 +35,18 @@ class _Client:
 
 @final
 class Publisher(_Client):
+    def __new__(
+        cls,
+        ring_fd: int,
+        control_fd: int = -1,
+        *,
+        drops: bool = False,
+        role: int = -1,
+        unit: int = -1,
+        doorbells: Iterable[int] = (),
+        wait: str = "backoff",
+    ) -> Self: ...
+    def _progress(self) -> bool: ...
     def publish(self, data: Buffer, timeout_s: float | None = None) -> bool: ...
     def publish_many(self, messages: list[bytes], timeout_s: float | None = None) -> int: ...
     def publish_buffer(

@@ -7,12 +7,12 @@ input; what does not validate is a RegionError that says what was seen.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from byteord._cext import control, region
-from byteord.deployment.plan import RunPlan
+from byteord.deployment.plan import RolePlan, RunPlan
 from byteord.deployment.ports import ring_files, unit_ports
 from byteord.errors import RegionError
 from byteord.regions.captures import Tapes
@@ -196,9 +196,24 @@ class RunReader:
             service=self.control.summary(index, "service"),
             latency=self.control.summary(index, "latency"),
         )
+        if plan.kind == "ingress" and plan.adapter == "client":
+            role.update(self._by_clients(plan, rings))
         if plan.report:
             role["report"] = read_report(self.control.state_area(index), plan.report)
         return role
+
+    def _by_clients(self, role: RolePlan, rings: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+        """Return what clients have published: their rings say it, whoever and how many they are."""
+        own = list(range(len(self.plan.rings)))
+        if self.plan.model == "lane_graph":
+            (tx,) = role.tx
+            own = list(self.plan.lanes[tx.lane].rings[tx.stripe : tx.stripe + tx.stripes])
+        published = lost = 0
+        for ring in (rings[index] for index in own):
+            end = ring["end_sequence"]
+            published += ring["cursor"] - (end is not None and ring["cursor"] > end)
+            lost += ring["dropped"]["full"]
+        return {"received": published + lost, "published": published}
 
     def _progress(self, index: int, rings: list[dict[str, Any]]) -> tuple[int, int]:
         """Return the next sequence of a role and how many messages wait for it."""

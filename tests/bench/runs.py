@@ -137,7 +137,8 @@ def spec_text(name: str, shape: Shape) -> str:
     """Return the spec of a shape: identities, in a chain unless it says otherwise."""
     depends = shape.depends or [(i - 1,) if i else () for i in range(shape.stages)]
     stages = "".join(
-        f'[[stages]]\nname = "s{index}"\nstage = "identity"\ndepends_on = {list(before)}\n'
+        f'[[stages]]\nname = "s{index}"\nstage = "identity"\n'
+        + (f"depends_on = {list(before)}\n" if before else "source = true\n" if index else "")
         for index, before in enumerate(depends)
     )
     ends = "".join(

@@ -80,6 +80,8 @@ def test_publishers_come_leave_and_die_and_every_message_is_accounted(
         read = run.reader.read()
         check_conservation(run.reader.plan, read)
     first, second = read["lanes"]
+    clients = next(role for role in read["roles"] if role["name"] == "clients")
+    assert clients["received"] == clients["published"] == first["published"] - GENERATED
     lost = second["dropped"]["full"]
     assert first["published"] == second["published"] + lost
     assert (lost == 0) == (on_full == "block")
@@ -91,3 +93,85 @@ def test_publishers_come_leave_and_die_and_every_message_is_accounted(
         counts = Counter(message[:1] for message in got)
         assert [counts[name] for name in (b"A", b"B", b"C", b"E")] == [EACH] * 4
         assert first["published"] == GENERATED + sum(counts.values())
+
+
+def _until_received(run: LiveRun, name: str, count: int) -> None:
+    until(lambda: run.role(name)["received"] >= count, 20)
+
+
+@pytest.mark.timeout(60)
+def test_a_lane_that_drops_never_blocks_its_client_and_counts_every_loss(tmp_path: Path) -> None:
+    """Behind a stopped consumer what has no room is discarded at once: sent = got + dropped."""
+    roles = [
+        R("in", "ingress", tx=("a",), more={"adapter": "client"}),
+        sink("out", "a", "file", path=str(tmp_path / "out"), mode="truncate", framing="lines"),
+    ]
+    plan = graph_plan([L("a", capacity=16, on_full="drop")], roles, write_dirs=(str(tmp_path),))
+    with running(plan) as run:
+        run.until_state("running", "failed")
+        pid = run.worker_pid("out")
+        with client.attach(run.directory, "in") as publisher:
+            assert publisher.publish(b"first")
+            _until_received(run, "out", 1)
+            os.kill(pid, signal.SIGSTOP)
+            sent = [b"%03d" % number for number in range(100)]
+            taken = publisher.publish_many(sent[:10])
+            assert taken == 10
+            taken += publisher.publish_many(sent[10:50])
+            refused = [publisher.publish(each) for each in sent[50:90]]
+            taken += sum(refused) + publisher.publish_buffer(b"".join(sent[90:]), 3)
+            assert 10 < taken <= 16
+            assert not refused[-1]
+            os.kill(pid, signal.SIGCONT)
+            until(lambda: publisher.publish(b"last"), 20)
+        run.command(op="stop", mode="drain")
+        assert run.until_state("stopped", "completed", "failed")["failure"] is None, run.log()
+        run.shim.wait(10)
+        read = run.reader.read()
+    lane, role = read["lanes"][0], read["roles"][0]
+    got = (tmp_path / "out").read_bytes().splitlines()
+    assert got == [b"first", *sent[:taken], b"last"]
+    assert lane["published"] == role["published"] == len(got)
+    assert role["received"] == len(got) + lane["dropped"]["full"]
+    assert lane["dropped"]["full"] >= 100 - taken
+
+
+@pytest.mark.timeout(60)
+def test_a_merge_by_time_does_not_wait_for_a_client_that_has_nothing_to_say(
+    tmp_path: Path,
+) -> None:
+    """Time passes at an attached client, too; what it publishes later still comes in order."""
+    roles = [
+        source("in", "a", "generator", size=8, count=GENERATED),
+        R("idle", "ingress", tx=("b",), more={"adapter": "client"}),
+        R("join", "merge", ("a", "b"), ("c",), more={"mode": "ordered"}),
+        sink("out", "c", "file", path=str(tmp_path / "out"), mode="truncate", framing="fixed"),
+    ]
+    plan = graph_plan([L("a"), L("b"), L("c")], roles, write_dirs=(str(tmp_path),))
+    with running(plan) as run:
+        run.until_state("running", "failed")
+        with client.attach(run.directory, "idle") as publisher:
+            _until_received(run, "out", GENERATED)
+            publisher.publish(b"the last")
+            publisher.end()
+        status = run.until_state("completed", "failed", timeout_s=30)
+        assert status["failure"] is None, run.log()
+        run.shim.wait(10)
+    data = (tmp_path / "out").read_bytes()
+    assert (len(data), data[-8:]) == (8 * (GENERATED + 1), b"the last")
+
+
+@pytest.mark.timeout(60)
+def test_a_client_that_leaves_does_not_speak_for_the_others(tmp_path: Path) -> None:
+    """A role that several clients play is running until the last of them has left."""
+    with running(_plan(tmp_path / "out", "block")) as run:
+        run.until_state("running", "failed")
+        with client.attach(run.directory, "clients") as one:
+            with client.attach(run.directory, "clients") as other:
+                assert one.publish(b"A:1")
+                assert other.publish(b"B:1")
+            assert run.role("clients")["state"] == "running"
+            with pytest.raises(client.ClosedError, match="session is over"):
+                other.publish(b"B:2")
+            assert run.role("clients")["received"] == 2
+        assert run.role("clients")["state"] == "ended"
