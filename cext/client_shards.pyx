@@ -123,13 +123,12 @@ cdef class _Shards:
         free(self.ring_maps)
 
     def _show(self, uint32_t pid, bint running):
-        """Show in the run's control region who plays the role; once nobody does, the handle is of no use."""
-        self.closed = not running
+        """Show in the run's control region who plays the role."""
         self.s.client[0].role.pid = pid
         byteor_store_release32(&self.s.client[0].role.state, BYTEOR_STATE_RUNNING if running else BYTEOR_STATE_ENDED)
 
     def _leave(self):
-        """Nothing more through this handle: somebody else may play its role."""
+        """The session is over: the handle is of no use any more."""
         self.closed = True
 
     cdef bint commanded(self) noexcept:

@@ -204,7 +204,7 @@ class RunReader:
 
     def _by_clients(self, role: RolePlan, rings: Sequence[Mapping[str, Any]]) -> dict[str, int]:
         """Return what clients have published: their rings say it, whoever and how many they are."""
-        own = list(range(len(self.plan.rings)))
+        own = list(range(len(rings)))
         if self.plan.model == "lane_graph":
             (tx,) = role.tx
             own = list(self.plan.lanes[tx.lane].rings[tx.stripe : tx.stripe + tx.stripes])
