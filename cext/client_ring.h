@@ -174,7 +174,7 @@ static inline int byteor_client_wait(byteor_client *c, int consumer, uint64_t bo
         (void)byteor_wait_turn(&c->wait, -1, 0);
         /* There is a whole ring to be worked off: looking all the time would only take the line away from who does it. */
         for (int pause = 0; !consumer && pause < BYTEOR_FULL_PAUSES; pause++) byteor_pause();
-        if ((c->wait.idle_turns & 63u) == 0 || c->wait.idle_turns > BYTEOR_WAIT_SPINS)
+        if ((c->wait.idle_turns & 63u) == 0 || c->wait.idle_turns > byteor_wait_spins(&c->wait))
             if (byteor_monotonic_ns() - begin >= bound_ns) return 1;
     }
 }

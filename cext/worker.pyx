@@ -183,6 +183,8 @@ cdef void _note_worked(byteor_gap_watch *gap, byteor_unit_runtime **units, uint3
     for i in range(count):
         if units[i].outcome == BYTEOR_DUTY_WORKED:
             byteor_gap_worked(gap, units[i].turn_began_ns, units[i].turn_ended_ns)
+        if units[i].lingered:  # on purpose: that is no gap
+            gap.last_ns = BYTEOR_NO_TRAIL
 
 
 cdef int _did(byteor_unit_runtime **units, uint32_t count, const byteor_wait *wait) noexcept nogil:
@@ -191,9 +193,6 @@ cdef int _did(byteor_unit_runtime **units, uint32_t count, const byteor_wait *wa
     if wait.kind != 0 and wait.idle_turns >= byteor_wait_spins(wait):
         return BYTEOR_IDLE_SLEEPS
     for i in range(count):
-        if units[i].lingered:
-            units[i].lingered = 0
-            return BYTEOR_IDLE_SLEEPS
         if units[i].outcome == BYTEOR_DUTY_INPUT or units[i].outcome == BYTEOR_DUTY_OUTPUT:
             return BYTEOR_IDLE_ASKS
     return BYTEOR_IDLE_SPINS
