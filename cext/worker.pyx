@@ -82,7 +82,7 @@ from unit cimport (
     byteor_worker_fault_watch,
 )
 
-GATES = ("", "hold", "dead_letter", "stop")
+GATES = ("", "hold", "stop")
 KINDS = {"ring": 1, "scatter": 2, "gather": 3, "graph": 4}
 ROLE_KINDS = {"ingress": 1, "stage": 2, "egress": 3, "bridge": 4, "router": 5, "merge": 6}
 WAITS = {"spin": 0, "backoff": 1, "park": 2}

@@ -43,6 +43,7 @@ from byteord.worker.journals import Journals, open_journals
 from byteord.worker.shape import (
     all_live,
     batch_max,
+    egress_gate,
     rings,
     unit_kind,
 )
@@ -157,7 +158,7 @@ class Worker:
             own_doorbell=leader,
             wait=plan.wait,
             sleep_ns_max=plan.sleep_ns_max,
-            gate=plan.effects_policy if any(map(self._acts, roles)) else "",
+            gate=egress_gate(plan) if any(map(self._acts, roles)) else "",
             capture=tapes.address if tapes is not None else 0,
             **(
                 self._on_ports(unit, stages, touched)

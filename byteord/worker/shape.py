@@ -11,6 +11,11 @@ LOG_BYTES_PER_TOUCHED = 6
 """A touch of 4 bytes, the least there is, takes 24 bytes of the undo log and its entry."""
 
 
+def egress_gate(plan: RunPlan) -> str:
+    """Return what an egress that acts does without a lease: it keeps no dead letters, it holds."""
+    return "stop" if plan.effects_policy == "stop" else "hold"
+
+
 def rings(plan: RunPlan, role: RolePlan) -> list[int]:
     """Return the rings that a role's unit uses."""
     if role.in_place:
