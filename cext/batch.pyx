@@ -14,22 +14,15 @@ from libc.string cimport memcpy
 
 import gc
 from array import array
-from os.path import basename
+
+from byteord.stages.raised import describe, forget
 
 cdef extern from "unit_stages.h" nogil:
     enum:
         BYTEOR_STAGE_ABI
-        BYTEOR_STAGE_OK
-        BYTEOR_STAGE_ERROR
-        BYTEOR_STAGE_VIEWS_KEPT
-        BYTEOR_STAGE_NONSENSE
-        BYTEOR_STAGE_MUTATES
-        BYTEOR_STAGE_DROPS
-        BYTEOR_STAGE_RESIZES
-        BYTEOR_SLOT_HEADER_BYTES
-        BYTEOR_STATE_DOUBLE_BYTES_MAX
-        BYTEOR_BATCH_EMITS
-        BYTEOR_SLOT_END
+        BYTEOR_STAGE_OK, BYTEOR_STAGE_ERROR, BYTEOR_STAGE_VIEWS_KEPT, BYTEOR_STAGE_NONSENSE
+        BYTEOR_STAGE_MUTATES, BYTEOR_STAGE_DROPS, BYTEOR_STAGE_RESIZES
+        BYTEOR_SLOT_HEADER_BYTES, BYTEOR_SLOT_END, BYTEOR_STATE_DOUBLE_BYTES_MAX, BYTEOR_BATCH_EMITS
     const uint32_t BYTEOR_INDEX_UNKNOWN
     ctypedef struct byteor_slot:
         uint16_t length
@@ -330,11 +323,9 @@ cdef class Batch:
         if not self.batch.features & BYTEOR_BATCH_EMITS:
             return "messages can be emitted in a LaneGraph only, by a stage that does not work in place"
         if size > self.batch.payload_max:
-            return (f"{size} bytes do not fit a payload of {self.batch.payload_max}: raise `slot_bytes` of the lanes "
-                f"that the stage writes")
+            return f"{size} bytes do not fit a payload of {self.batch.payload_max}: raise `slot_bytes` of its lanes"
         if place < self.emitted_after:
-            return (f"emitted after message {place} of the batch, and before that after {self.emitted_after}: go "
-                f"through the batch in order")
+            return f"emitted after message {place} of the batch, and after {self.emitted_after} before: go in order"
         return "more messages of one than the stage may make: raise `outputs_max` of the stage in the spec"
 
 
@@ -458,8 +449,8 @@ cdef class PythonStage:
                 return self.failed(batch, BYTEOR_STAGE_NONSENSE, text)
             del result
         except BaseException as error:
-            text = _describe(error)
-            error.__traceback__ = None  # its frames hold views of the batch
+            text = describe(error)
+            forget(error)
             self.batch.close()
             self.state_area.batch = NULL
             return self.failed(batch, BYTEOR_STAGE_ERROR, text)
@@ -476,18 +467,6 @@ cdef _leave_last(byteor_batch *batch, result):
     if size:
         memcpy(byteor_payload(slot), &source[0], size)
     slot.length = <uint16_t> size
-
-
-def _describe(error):
-    """Say what was raised and where in the stage's own code, in one line."""
-    where = ""
-    trace = error.__traceback__
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if not name.endswith(".pyx"):
-            where = f" ({basename(name)}:{trace.tb_lineno})"
-        trace = trace.tb_next
-    return f"{type(error).__name__}: {error}{where}"
 
 
 cdef int _process(void *self, byteor_batch *batch) noexcept with gil:

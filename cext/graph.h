@@ -93,7 +93,7 @@ typedef struct byteor_graph {
     byteor_entry *entry;
     uint8_t *staging; /* entry_max slots outside any ring, of the widest kind */
     uint32_t staging_bytes;
-    uint8_t *copies; /* entry_max slots: what lossy readers have copied */
+    uint8_t *copies; /* entry_max slots: what lossy readers and those of journals have copied; then one for each port */
     byteor_ring staging_ring, copy_ring; /* their geometry, for calls that go by rings[0] */
     uint32_t copy_bytes;
     uint8_t *extra; /* further outputs of a batch, and the input that each belongs to */

@@ -37,7 +37,7 @@ static inline byteor_graph *byteor_graph_new(uint32_t words, uint32_t entries, u
     g->word = (uint64_t *)calloc(words, sizeof *g->word);
     g->entry = (byteor_entry *)calloc(entries, sizeof *g->entry);
     g->staging = (uint8_t *)calloc(entries, staging_bytes);
-    if (copy_bytes) g->copies = (uint8_t *)calloc(entries, copy_bytes);
+    if (copy_bytes) g->copies = (uint8_t *)calloc((size_t)entries + BYTEOR_PORTS_MAX, copy_bytes);
     if (extra_max) {
         g->extra = (uint8_t *)calloc(extra_max, staging_bytes);
         g->extra_of = (uint32_t *)calloc(extra_max, sizeof *g->extra_of);

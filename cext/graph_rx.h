@@ -96,31 +96,41 @@ static inline void byteor_rx_take_lossy(byteor_graph *g, byteor_rx_port *port, u
     }
 }
 
+/* Copy the frame at a port's position to `to`: 1. 0: it is not to be had now. -1: it has gone, and `count` others with it,
+ * or is longer than any message: `word` counts them. */
+static inline int byteor_rx_frame(byteor_graph *g, byteor_rx_port *port, byteor_slot *to, uint32_t *word, uint64_t *count) {
+    uint64_t base = *byteor_journal_base(port->ring) - 1u; /* stored before the first frame was committed */
+    uint64_t oldest = UINT64_MAX;
+    const byteor_journal_frame *frame = byteor_journal_find(port->journal, base + port->position, &oldest);
+    if (frame == NULL) {
+        *word = BYTEOR_RX_MISSED;
+        *count = oldest - (base + port->position);
+        return oldest != UINT64_MAX && *count - 1u < (uint64_t)1 << 62 ? -1 : 0;
+    }
+    uint32_t length = frame->length - 1u;
+    if (length + BYTEOR_SLOT_HEADER_BYTES > g->copy_bytes) {
+        *word = BYTEOR_RX_NONSENSE;
+        *count = 1;
+        return -1;
+    }
+    to->length = (uint16_t)length;
+    to->type = frame->type;
+    to->flags = 0;
+    to->time_ns = frame->time_ns;
+    memcpy(byteor_payload(to), frame + 1, length);
+    return 1;
+}
+
 /* A reader of a journal: frames that retention took before it got there are missed, exactly counted. */
 static inline void byteor_rx_take_journal(byteor_graph *g, byteor_rx_port *port, uint64_t limit) {
-    uint64_t count = byteor_least(byteor_rx_ready(g, port, port->position, limit), byteor_rx_end(g, port) - port->position);
-    uint32_t first_entry = g->entry_count;
-    uint64_t base = count ? *byteor_journal_base(port->ring) - 1u : 0; /* stored before the first frame was committed */
+    uint64_t count = byteor_rx_ready(g, port, port->position, limit), gone;
+    count = byteor_least(count, byteor_rx_end(g, port) - port->position); /* after the look: see byteor_rx_end */
+    uint32_t first_entry = g->entry_count, word;
     for (uint64_t i = 0; i < count; i++) {
-        uint64_t oldest = UINT64_MAX;
-        const byteor_journal_frame *frame = byteor_journal_find(port->journal, base + port->position, &oldest);
-        if (frame == NULL) {
-            uint64_t gone = oldest - (base + port->position);
-            if (g->entry_count == first_entry && oldest != UINT64_MAX && gone - 1u < (uint64_t)1 << 62)
-                byteor_rx_pass(g, port, BYTEOR_RX_MISSED, byteor_least(gone, count - i));
-            return;
-        }
-        uint32_t length = frame->length - 1u;
-        if (length + BYTEOR_SLOT_HEADER_BYTES > g->copy_bytes) {
-            if (g->entry_count == first_entry) byteor_rx_pass(g, port, BYTEOR_RX_NONSENSE, 1);
-            return;
-        }
         byteor_slot *copy = byteor_graph_copied(g, g->entry_count);
-        copy->length = (uint16_t)length;
-        copy->type = frame->type;
-        copy->flags = 0;
-        copy->time_ns = frame->time_ns;
-        memcpy(byteor_payload(copy), frame + 1, length);
+        int found = byteor_rx_frame(g, port, copy, &word, &gone);
+        if (found < 0 && g->entry_count == first_entry) byteor_rx_pass(g, port, word, byteor_least(gone, count - i));
+        if (found <= 0) return;
         byteor_entry_add(g, port, copy);
     }
 }
@@ -168,6 +178,28 @@ static inline void byteor_take_priority(byteor_graph *g, const byteor_graph_memb
     for (uint32_t k = 0; k < gm->rx_count; k++) byteor_rx_take(g, &g->rx[gm->rx_first + k], limit - g->entry_count);
 }
 
+/* The same as byteor_rx_head of a journal: its next frame, copied behind those of the entries. */
+static inline int byteor_rx_head_journal(byteor_graph *g, byteor_rx_port *port, byteor_slot **slot, uint64_t *time) {
+    uint64_t gone;
+    uint32_t word;
+    *slot = byteor_graph_copied(g, g->entry_max + (uint32_t)(port - g->rx));
+    for (;;) {
+        if (byteor_rx_at_end(g, port, port->position)) {
+            *time = UINT64_MAX;
+            return 0;
+        }
+        if (!byteor_rx_ready(g, port, port->position, 1)) {
+            *time = port->monotone ? port->progress : UINT64_MAX;
+            return 0;
+        }
+        int found = byteor_rx_frame(g, port, *slot, &word, &gone);
+        *time = found > 0 ? (*slot)->time_ns : 0;
+        if (found > 0) return 1;
+        if (found == 0 || port->position != *byteor_rx_word(g, port, BYTEOR_RX_POSITION)) return 0; /* at the begin of the next batch */
+        byteor_rx_pass(g, port, word, byteor_least(gone, byteor_rx_end(g, port) - port->position));
+    }
+}
+
 /* From the inputs that they came from once, in that order; what is not there yet is waited for. */
 static inline void byteor_take_directed(byteor_graph *g, byteor_graph_member *gm, uint64_t limit) {
     byteor_script script = gm->take; /* moved on by byteor_accept */
@@ -187,6 +219,7 @@ static inline void byteor_take_directed(byteor_graph *g, byteor_graph_member *gm
 /* The next message of a port with its time: 1; or 0 with the time up to which nothing more will come. */
 static inline int byteor_rx_head(byteor_graph *g, byteor_rx_port *port, byteor_slot **slot, uint64_t *time) {
     uint64_t since = *byteor_rx_word(g, port, BYTEOR_RX_POSITION);
+    if (port->journal) return byteor_rx_head_journal(g, port, slot, time);
     for (;;) {
         if (byteor_rx_at_end(g, port, port->position)) {
             *time = UINT64_MAX;
@@ -195,6 +228,7 @@ static inline int byteor_rx_head(byteor_graph *g, byteor_rx_port *port, byteor_s
         if (!byteor_rx_ready(g, port, port->position, 1)) {
             int held = port->depends_count && byteor_load_acquire64(&port->ring->producer->cursor) != port->position;
             *time = held ? 0 : port->progress; /* a stage in place holds messages of unknown time */
+            if (!port->monotone) *time = UINT64_MAX; /* what comes in no order is not waited for */
             return 0;
         }
         *slot = byteor_ring_slot(port->ring, port->position);
@@ -211,7 +245,8 @@ static inline int byteor_rx_head(byteor_graph *g, byteor_rx_port *port, byteor_s
     }
 }
 
-/* By ingress time, as far as that order is certain; ties go to the port that was named first. */
+/* By ingress time, as far as that order is certain; ties go to the port that was named first. A port whose messages do not
+ * come in time order is not waited for: nothing could be put in order by that, and who is behind it might never move. */
 static inline void byteor_take_ordered(byteor_graph *g, const byteor_graph_member *gm, uint64_t limit) {
     uint64_t time[BYTEOR_PORTS_MAX];
     byteor_slot *slot[BYTEOR_PORTS_MAX];
@@ -226,6 +261,11 @@ static inline void byteor_take_ordered(byteor_graph *g, const byteor_graph_membe
         }
         if (least == gm->rx_count || time[least] > quiet) return;
         byteor_rx_port *port = &g->rx[gm->rx_first + least];
+        if (port->journal) { /* its place is taken by the next one */
+            byteor_slot *copy = byteor_graph_copied(g, g->entry_count);
+            byteor_slot_write(copy, slot[least], slot[least]->length);
+            slot[least] = copy;
+        }
         byteor_entry_add(g, port, slot[least]);
         head[least] = byteor_rx_head(g, port, &slot[least], &time[least]);
     }
@@ -343,8 +383,10 @@ static inline void byteor_pass_progress(byteor_unit_runtime *u, uint32_t m) {
     byteor_graph *g = u->graph;
     const byteor_graph_member *gm = &g->member[m];
     if (!g->wants_progress || gm->rx_count == 0) return;
+    if (byteor_member_ended(u, m)) return;
     uint64_t progress = byteor_member_progress(g, gm);
-    if (progress == UINT64_MAX) return;
+    /* All inputs have ended and the end waits for room: who waits for time behind another output must not wait for that. */
+    if (progress == UINT64_MAX) progress = byteor_end_time(u, m) - 1;
     for (uint32_t t = 0; t < gm->tx_count; t++)
         if (progress > g->tx[gm->tx_first + t].progress) g->tx[gm->tx_first + t].progress = progress;
     if (gm->dead_letter != BYTEOR_NO_PORT && progress > g->tx[gm->dead_letter].progress) g->tx[gm->dead_letter].progress = progress;

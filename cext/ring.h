@@ -66,9 +66,10 @@ static inline uint64_t byteor_ring_minimum(const byteor_ring *ring, uint64_t seq
     return sequence - lag_max;
 }
 
-/* Announce that slots below `sequence` are about to be written; partner: byteor_fence_acquire in byteor_ring_copy. */
+/* Announce that slots below `sequence` are about to be written; partner: byteor_fence_acquire in byteor_ring_copy. It never
+ * goes back: what a batch that failed, or a process that died, has written over stays written over. */
 static inline void byteor_ring_claim(const byteor_ring *ring, uint64_t sequence) {
-    if (byteor_load_relaxed64(&ring->producer->claimed) != sequence) {
+    if (sequence - byteor_load_relaxed64(&ring->producer->claimed) - 1u < (uint64_t)1 << 63) {
         byteor_store_relaxed64(&ring->producer->claimed, sequence);
         byteor_fence_release();
     }

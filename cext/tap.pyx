@@ -51,12 +51,13 @@ cdef class Tap:
         byteor_region_unmap(&self.map)
 
     def take(self, cells, uint32_t limit):
-        """Return up to `limit` messages after the last one taken: (sequence, time_ns, type, flags, payload).
+        """Return messages after the last one taken: (sequence, time_ns, type, flags, payload).
 
-        None beyond what every cell of `cells` has released. `missed` counts those that were overwritten first.
+        Looks at `limit` slots at most, and at none beyond what every cell of `cells` has released. `missed` counts
+        what was overwritten first.
         """
         cdef uint64_t end = byteor_load_acquire64(&self.ring.producer.cursor)
-        cdef uint64_t other, skip
+        cdef uint64_t other, skip, stop
         cdef int outcome
         cdef byteor_slot *slot = <byteor_slot *> self.slot
         for cell in cells:
@@ -65,10 +66,12 @@ cdef class Tap:
                 end = other
         found = []
         if end > self.position + self.ring.capacity:
-            skip = end - self.position - self.ring.capacity
+            # The newest ones: the oldest of the ring are those that its producer writes over now.
+            skip = end - self.position - min(<uint64_t> limit, self.ring.capacity / 2)
             self.missed += skip
             self.position += skip
-        while self.position < end and len(found) < limit:
+        stop = min(end, self.position + limit)
+        while self.position < stop:
             outcome = byteor_ring_copy(&self.ring, self.position, self.slot)
             if outcome == BYTEOR_COPY_OVERWRITTEN:
                 self.missed += 1
@@ -98,6 +101,11 @@ cdef class Tap:
     def end_sequence(self):
         """Sequence of the end slot; 2**64 - 1 until there is one."""
         return byteor_load_acquire64(&self.ring.producer.end_sequence)
+
+    @property
+    def slot_bytes(self):
+        """What a look at one message copies."""
+        return self.ring.slot_bytes
 
     @property
     def cell_count(self):

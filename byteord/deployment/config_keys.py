@@ -14,6 +14,7 @@ from typing import Any
 
 from byteord.deployment.bundling import BundleLimits
 from byteord.deployment.model import ApprovalRules, Authority
+from byteord.spec.findings import without_userinfo
 
 SOCKET_PATH_BYTES_MAX = 107
 SHOWN_MAX = 120
@@ -83,7 +84,7 @@ def _unknown(path: str) -> KeyProblem:
 
 
 def _show(value: Any) -> str:
-    text = repr(value)
+    text = without_userinfo(repr(value))
     return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}..."
 
 

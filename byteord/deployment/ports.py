@@ -153,18 +153,25 @@ def unit_areas(plan: RunPlan, unit: UnitPlan) -> tuple[int, int]:
 
 
 def monotone_lanes(plan: RunPlan) -> dict[int, bool]:
-    """Tell of each lane whether its messages come in the order of their ingress times."""
+    """Tell of each lane whether each of its producers writes in the order of ingress times."""
     found: dict[int, bool] = {}
     for role in plan.roles:  # in topological order
-        ordered = role.mode == "ordered" or (
-            len(role.rx) == 1 and found.get(role.rx[0].lane, False)
-        )
+        ordered = role.kind == "ingress" or _keeps_order(plan, role, found)
         for tx in (*role.tx, *((role.dead_letter,) if role.dead_letter else ())):
-            lane = plan.lanes[tx.lane]
-            if role.in_place:
-                continue
-            found[tx.lane] = len(lane.rings) <= 1 and (role.kind == "ingress" or ordered)
+            if not role.in_place:
+                found[tx.lane] = found.get(tx.lane, True) and ordered
     return found
+
+
+def _keeps_order(plan: RunPlan, role: RolePlan, found: dict[int, bool]) -> bool:
+    """Tell whether what a role passes on is in time order, as what it reads is.
+
+    A merge brings rings together in that order; others read one ring, or mingle several.
+    """
+    if not all(found.get(rx.lane, False) for rx in role.rx):
+        return False
+    rings = sum(len(lane_rings(plan, plan.lanes[rx.lane])) for rx in role.rx)
+    return role.mode == "ordered" or rings == 1
 
 
 def progress_wanted(plan: RunPlan) -> bool:

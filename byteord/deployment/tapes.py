@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from byteord.deployment.capture import TapePlan
 from byteord.deployment.plan import LanePlan, RolePlan, RunPlan
-from byteord.deployment.ports import is_graph_unit, lane_rings, unit_ports
+from byteord.deployment.ports import is_graph_unit, lane_rings, monotone_lanes, unit_ports
 
 _CLIENT = "client"
 
@@ -79,8 +79,10 @@ class _Tapes:
         lanes = [self._plan.lanes[rx.lane] for rx in role.rx]
         rings = sum(len(lane_rings(self._plan, lane)) for lane in lanes)
         writes = [*role.tx, *((role.dead_letter,) if role.dead_letter else ())]
+        order = monotone_lanes(self._plan)
+        by_time = role.mode == "ordered" and all(order.get(rx.lane, False) for rx in role.rx)
         return (
-            (rings > 1 and role.mode != "ordered")
+            (rings > 1 and not by_time)
             or any(rx.lossy for rx in role.rx)
             or any(lane.journal is not None for lane in lanes)
             or role.mode == "work_queue"

@@ -40,6 +40,8 @@ class LaneTap:
         rings = _rings_of(plan, lane)
         self._changers = _last_changers(plan, rings[0]) if not plan.lanes else ()
         self._taps = [_attach(Path(directory, plan.rings[ring].file)) for ring in rings]
+        self._begin = sum(tap.position for tap in self._taps)
+        self._turn = 0
 
     @property
     def missed(self) -> int:
@@ -54,23 +56,46 @@ class LaneTap:
             for tap in self._taps
         )
 
+    @property
+    def slot_bytes(self) -> int:
+        """What a look at one message copies, at most."""
+        return max(tap.slot_bytes for tap in self._taps)
+
+    @property
+    def looked(self) -> int:
+        """Messages that were looked at or missed, of all rings, since the tap began."""
+        return sum(tap.position for tap in self._taps) - self._begin
+
     def take(self, limit: int) -> list[TappedMessage]:
-        """Return live messages, up to `limit` from each ring; RegionError when one is gone."""
-        found = []
-        for stripe, tap in enumerate(self._taps):
-            for sequence, time_ns, kind, flags, payload in tap.take(self._changers, limit):
+        """Look at up to `limit` messages of all rings; RegionError when a ring is gone.
+
+        Those that a stage dropped and an empty end are looked at, but not returned.
+        """
+        found: list[TappedMessage] = []
+        left, rings = limit, len(self._taps)
+        self._turn += 1
+        for turn in range(rings):
+            stripe = (self._turn + turn) % rings
+            tap = self._taps[stripe]
+            before = tap.position
+            # Every ring has its part; what the first ones leave is for the last.
+            part = min(left, max(1, left // (rings - turn)))
+            if part == 0:
+                break
+            for sequence, time_ns, kind, flags, payload in tap.take(self._changers, part):
                 if not flags & DROPPED and (payload or not flags & END):
                     found.append(TappedMessage(stripe, sequence, time_ns, kind, payload))
+            left -= min(left, tap.position - before)
             if tap.lost:
                 raise RegionError("a page of the lane's region is gone", reason="REGION_LOST")
         return found
 
-    def skip_behind(self, keep: int) -> None:
-        """Pass over all but the last `keep` messages: who cannot follow sees the newest."""
+    def skip_rest(self) -> None:
+        """Pass over what was published and not looked at: it counts as missed."""
         for tap in self._taps:
-            behind = tap.waiting - keep
-            if behind > 0:
-                tap.skip(behind)
+            waiting = tap.waiting
+            has_end = tap.position <= tap.end_sequence < tap.position + waiting
+            tap.skip(waiting - has_end)
 
     def close(self) -> None:
         """Let go of the rings."""

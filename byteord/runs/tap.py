@@ -1,6 +1,8 @@
 """Following a lane of a live run: batches of its messages as they pass, and what was skipped.
 
-Owns the pace: it looks often, gives what it found, and never asks the run to wait. Outside `dev`
+Owns the pace: it looks on a timer, gives a sample that people can read, and never asks the run to
+wait. What it costs is bounded by what it looks at, not by a low priority: who waits at a low one
+for a CPU may hold the interpreter's lock, and then the whole daemon waits with it. Outside `dev`
 payloads are told by digest only.
 """
 
@@ -8,15 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 
 from byteord.regions.tap import LaneTap, TappedMessage
 from byteord.runs.live import LiveRun
 
-LOOK_S = 0.005
-IDLE_S = 0.02
-BATCH_MAX = 256
+LOOK_S = 0.1
+RATE = 200
+"""Messages a second that a tap shows: more than anybody reads. As many at once after a pause."""
+BYTES_RATE = 1 << 20
+"""Bytes a second that a tap copies out of its rings, whole slots."""
+SEARCH = 8
+"""With a filter so many times as many are looked at: only those that match cost their way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +46,100 @@ class TapBatch:
     ended: bool = False
 
 
-async def follow(run: LiveRun, lane: str, wanted: TapFilter) -> AsyncGenerator[TapBatch, None]:
+class Pace:
+    """How much may pass: `rate` a second, and at once what one second allows."""
+
+    def __init__(self, rate: int, now: float) -> None:
+        """Begin with a whole second's worth."""
+        self._rate = rate
+        self._left = float(rate)
+        self._then = now
+
+    def room(self, now: float) -> int:
+        """Return how much may pass now; 0 or less: none."""
+        self._left = min(self._rate, self._left + self._rate * (now - self._then))
+        self._then = now
+        return int(self._left)
+
+    def spend(self, amount: int) -> None:
+        """Let so much pass; what is more than the room is paid for by waiting longer."""
+        self._left -= amount
+
+
+class Sampler:
+    """One tap's looks, within its pace."""
+
+    def __init__(self, tap: LaneTap, wanted: TapFilter, now: float) -> None:
+        """Begin to look; `now` in seconds of any clock that does not go back."""
+        factor = SEARCH if wanted.contains else 1
+        self._tap, self._wanted = tap, wanted
+        self._looks, self._shows = Pace(RATE * factor, now), Pace(RATE, now)
+        self._bytes = Pace(BYTES_RATE * factor, now)
+        self._left = wanted.limit
+        self._passed_over = 0
+        self.filtered = 0
+
+    @property
+    def missed(self) -> int:
+        """Messages that were not looked at, and those that matched but were too many."""
+        return self._tap.missed + self._passed_over
+
+    @property
+    def satisfied(self) -> bool:
+        """As many as were wanted have been seen."""
+        return self._wanted.limit > 0 and self._left <= 0
+
+    def look(self, now: float) -> list[TappedMessage]:
+        """Return what there is to show; RegionError when a ring is gone."""
+        slot, most = self._tap.slot_bytes, self._bytes.room(now)
+        room, shows = self._looks.room(now), self._shows.room(now)
+        # A slot of more bytes than a second allows is shown all the same, and paid for after it.
+        limit = min(room, max(1, most // slot)) if most > 0 else 0
+        if limit <= 0:
+            return []
+        looked, missed = self._tap.looked, self._tap.missed
+        found = self._tap.take(limit)
+        copied = self._tap.looked - looked - (self._tap.missed - missed)
+        self._looks.spend(copied)
+        self._bytes.spend(copied * slot)
+        return self._kept(found, shows)
+
+    def _kept(self, found: list[TappedMessage], shows: int) -> list[TappedMessage]:
+        kept = [each for each in found if self._wanted.contains in each.payload]
+        self.filtered += len(found) - len(kept)
+        if self._wanted.limit:
+            kept = kept[: self._left]
+        shown = kept[: max(0, shows)]
+        self._passed_over += len(kept) - len(shown)
+        self._shows.spend(len(shown))
+        self._left -= len(shown)
+        return shown
+
+
+async def follow(
+    run: LiveRun, lane: str, wanted: TapFilter, clock: Callable[[], float] = time.monotonic
+) -> AsyncGenerator[TapBatch, None]:
     """Yield batches until the lane or the run has ended, or enough were seen.
 
     The first one is empty: it says that the tap is open. Raises NotFoundError, RegionError.
     """
     tap = await asyncio.to_thread(LaneTap, run.directory, run.plan, lane)
     digests = run.plan.environment != "dev"
-    left, filtered = wanted.limit, 0
+    sampler = Sampler(tap, wanted, clock())
     try:
         yield TapBatch((), 0, 0, digests)
         while True:
-            over = run.ended.is_set() or tap.ended
-            found = tap.take(BATCH_MAX)
-            kept = [each for each in found if wanted.contains in each.payload]
-            filtered += len(found) - len(kept)
-            if wanted.limit:
-                kept = kept[:left]
-                left -= len(kept)
-            over = over or (wanted.limit > 0 and left == 0)
-            if kept or over:
-                shown = tuple(map(_digest, kept)) if digests else tuple(kept)
-                yield TapBatch(shown, tap.missed, filtered, digests, ended=over)
+            ended = run.ended.is_set() or tap.ended
+            found = sampler.look(clock())
+            if ended and not sampler.satisfied:
+                tap.skip_rest()
+            over = ended or sampler.satisfied
+            if found or over:
+                shown = tuple(map(_digest, found)) if digests else tuple(found)
+                yield TapBatch(shown, sampler.missed, sampler.filtered, digests, ended=over)
             if over:
                 return
-            await asyncio.sleep(LOOK_S if found else IDLE_S)
+            await asyncio.sleep(LOOK_S)
     finally:
         tap.close()
 

@@ -6,6 +6,7 @@ Owns the values; `byteord.spec.codes` owns the list of codes. It must not decide
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ Path = tuple[str, ...]
 """A key path; places in an array are decimal indices."""
 
 _SHOWN_CHARS_MAX = 80
+_USERINFO = re.compile(r"://(?:[^\s/?#]*|[^\s/?#:]*:(?!\d*[/?#])\S*)@")
+"""Up to the last @ of the host part; also past a slash that a password was not to have."""
 
 
 class Severity(enum.StrEnum):
@@ -70,8 +73,16 @@ def dotted(path: Path) -> str:
     return ".".join(path)
 
 
+def without_userinfo(text: str) -> str:
+    """Return a text with the user and password of each URL in it hidden."""
+    return _USERINFO.sub("://***@", text)
+
+
 def shown(value: object) -> str:
-    """Return a value as findings quote it: short, one line, printable."""
+    """Return a value as findings quote it: short, one line, printable, without passwords of URLs.
+
+    What is cut off is hidden first: half a password is not seen to be one.
+    """
     if isinstance(value, bool):
         text = "true" if value else "false"
     elif isinstance(value, dict):
@@ -79,7 +90,7 @@ def shown(value: object) -> str:
     elif isinstance(value, list | tuple):
         text = "an array" if value else "an empty array"
     elif isinstance(value, str):
-        text = ascii(str(value))
+        text = ascii(without_userinfo(str(value)))
         text = f'"{text[1:-1]}"'
     else:
         text = str(value)
@@ -114,7 +125,7 @@ class Collector:
         severity: Severity = Severity.ERROR,
         place: Place | None = None,
     ) -> None:
-        """Record a finding.
+        """Record a finding; it repeats no password of a URL, whoever words it.
 
         One about a key or value as such marks its path as not to be built upon.
         """
@@ -128,10 +139,10 @@ class Collector:
                 code=code,
                 severity=severity,
                 document=self.document,
-                path=dotted(path),
-                seen=seen,
-                wanted=wanted,
-                fix=fix,
+                path=without_userinfo(dotted(path)),
+                seen=without_userinfo(seen),
+                wanted=without_userinfo(wanted),
+                fix=without_userinfo(fix),
                 line=place.line,
                 column=place.column,
             )

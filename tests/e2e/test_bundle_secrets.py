@@ -158,8 +158,15 @@ def test_a_password_in_a_url_never_gets_so_far(tmp_path: Path) -> None:
             )
         )
         done = ctl(daemon, "validate", str(tmp_path / "spec.toml"), "-o", "json")
-    assert done.returncode == 78
+        told = ctl(daemon, "validate", str(tmp_path / "spec.toml"))
+        ends = ("--input", "/dev/null", "--output", str(tmp_path / "out"))
+        refused = ctl(daemon, "run", str(tmp_path / "spec.toml"), *ends)
     assert "SECRET_IN_URL" in {each["code"] for each in json.loads(done.stdout)["findings"]}
+    for each in (done, told, refused):
+        said = (each.stdout + each.stderr).decode()
+        assert each.returncode == 78
+        assert "https://***@host.example/x" in said
+        assert planted("url") not in said
 
 
 def test_a_field_under_a_rule_never_leaves(tmp_path: Path) -> None:

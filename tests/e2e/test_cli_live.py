@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,29 @@ def test_a_tap_filters_by_content(daemon: DaemonProcess, run: str) -> None:
     found = tapped(daemon, run, "--limit", "3", "--contains", "hex:c8", "--as", "hex")
     assert len(found) == 3
     assert all("c8" in each["payload"] for each in found)
+
+
+def test_a_tap_leaves_the_cpus_to_the_run(daemon: DaemonProcess, run: str) -> None:
+    """Every thread of it has the lowest priority once it shows messages; the daemon has its own."""
+    command = [sys.executable, "-m", "byteorctl", "--address", daemon.address, "tap", run, "ring-0"]
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as tap:
+        assert tap.stdout is not None
+        assert tap.stdout.readline()
+        until(lambda: priorities(tap.pid) == {19}, 10.0, "every thread stepped back")
+        assert priorities(daemon.pid) == {own}
+        tap.send_signal(signal.SIGINT)
+        _, said = tap.communicate(timeout=30)
+    assert b" skipped, " in said
+
+
+def priorities(pid: int) -> set[int]:
+    """Return the nice values of the threads of a process."""
+    found = set()
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with suppress(ProcessLookupError):
+            found.add(os.getpriority(os.PRIO_PROCESS, int(task)))
+    return found
 
 
 def test_a_stopped_stage_is_named_as_the_one_that_holds(daemon: DaemonProcess, run: str) -> None:

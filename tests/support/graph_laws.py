@@ -81,8 +81,48 @@ def _mingled(flows: Sequence[Flow], *, by_time: bool = False) -> Flow:
     )
 
 
+def refused(message: bytes) -> bool:
+    """Tell what the stage `Picky` of `STAGES_THAT_RUN` fails on."""
+    return message[7:8] == b"7"
+
+
+def split(bag: Bag) -> Bag:
+    """Return what the stage `Split` makes of messages: each, and one more that sorts behind it."""
+    return bag + Counter({message + b"'": count for message, count in bag.items()})
+
+
+STAGES_THAT_RUN = """
+class Split:
+    def __init__(self, ctx):
+        pass
+
+    def process(self, batch):
+        for index in range(len(batch)):
+            batch.emit(index, bytes(batch[index]) + b"'")
+
+
+class Picky:
+    def __init__(self, ctx):
+        pass
+
+    def process(self, batch):
+        for message in batch:
+            if bytes(message)[7:8] == b"7":
+                raise ValueError("a seven")
+"""
+"""The module `passes`: Python stages of which these laws know what they do."""
+
+
 def _passed(role: RolePlan, taken: Sequence[Flow]) -> list[tuple[int, Flow]]:
     flow = _mingled(taken, by_time=role.mode == "ordered")
+    if role.stage == "python:passes:Split":
+        flow = replace(flow, bag=split(flow.bag))
+    if role.stage == "python:passes:Picky":
+        assert role.dead_letter is not None
+        bad = Counter({m: count for m, count in flow.bag.items() if refused(m)})
+        letters = (role.dead_letter.lane, replace(flow, bag=bad))
+        rest = replace(flow, bag=flow.bag - bad)
+        return [letters, *((tx.lane, rest) for tx in role.tx)]
     outputs = [tx.lane for tx in role.tx]
     if role.mode == "work_queue":
         share = replace(flow, exact=False, fixed=False)

@@ -96,6 +96,14 @@ def test_every_problem_is_reported_at_once_with_its_path() -> None:
     assert "item 1" in str(found["allow.connect"])
 
 
+def test_a_password_in_a_url_is_not_repeated() -> None:
+    """It is refused with the host of the URL, without user and password."""
+    found = problems_of("[allow]\nurl_prefixes = ['https://me:hush@host/x', 'https://b/y']")
+    text = str(found["allow.url_prefixes"])
+    assert "https://***@host/x" in text
+    assert "hush" not in text
+
+
 @pytest.mark.parametrize(
     ("text", "path", "nearest"),
     [

@@ -9,6 +9,7 @@ import pytest
 
 from byteord.deployment.model import Authority, Environment
 from byteord.deployment.validate import LEVELS
+from byteord.spec.findings import without_userinfo
 from byteord.spec.model import ByteRange, StateKind
 from tests.unit.spec.documents import (
     AUTHORITY,
@@ -231,6 +232,35 @@ def test_a_secret_is_never_repeated() -> None:
     assert not any("hush" in str(item) for item in hushed.findings)
     ok = check(stages_spec(f'{PYTHON}\nconfig.password = "secret:db.password"'))
     assert not found(ok, "SECRET_IN_CLEAR")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:hush@host/in",
+        "https://me:x@hush@host/in",
+        "https://me:x/hush@host/in",
+        "https://hush@host/in",
+        f"https://me:{'hush' * 30}@host/in",
+    ],
+)
+@pytest.mark.parametrize(
+    "place", ['stage = "http_post:{}"', 'stage = "{}"', 'stage = "keep"\n"{}" = 1']
+)
+def test_no_finding_repeats_the_password_of_a_url(place: str, url: str) -> None:
+    """Whatever else is found there (a URL not allowed, no stage, no key) shows the host alone."""
+    report = check(stages_spec(f'name = "a"\n{place.format(url)}'))
+    said = [f"{item} {item.path}" for item in report.findings]
+    assert any("https://***@" in text for text in said)
+    assert not any("hush" in text for text in said)
+
+
+@pytest.mark.parametrize(
+    "text", ["https://host:8080/a@b", "https://host/a@b", "at https://host:80 a@b", "me:x@host"]
+)
+def test_what_is_no_userinfo_is_left(text: str) -> None:
+    """An @ behind the host is part of the path, and not every colon is a password's."""
+    assert without_userinfo(text) == text
 
 
 def test_validation_of_code_needs_no_code() -> None:
