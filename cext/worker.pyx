@@ -406,7 +406,7 @@ cdef class Host:
         u.undo_log_bytes = u.unit.undo_bytes - u.unit.undo_slot_bytes if logs else 0
 
     cdef _add_calls(self, byteor_unit_runtime *u, byteor_member *member, source):
-        """Have the stage called as `source` says: `calls` (records of `byteor_choice`), `exact`, `strayed` (an address)."""
+        """Have the stage called as `source` says: `calls` (of `byteor_choice`), `exact`, `strayed` (an address)."""
         cdef bytes calls = source.get("calls", b"")
         if not calls:
             return
