@@ -188,11 +188,21 @@ cdef class Publisher(_Client):
     def __init__(self, *args, bint drops=False, **kwargs):
         """Continue where a predecessor stopped. `drops`: the lane discards what it has no room for."""
         self.drops = drops
+        self._resume()
+
+    def _resume(self):
+        """Stand behind all that is written; ClosedError when that was the end.
+
+        What a predecessor had written whole when it died is published now: before time passes, for a merge goes by it.
+        """
+        self.believe()
         if byteor_load_acquire64(&self.c.ring.producer.end_sequence) != BYTEOR_NO_SEQUENCE:
             raise ClosedError("the input of this ring has ended")
         self.c.position = byteor_client_resume(&self.c.ring)
         self.c.limit = self.c.position
         self.c.time_last = self.c.ring.producer.progress_ns
+        if self.c.position != byteor_load_acquire64(&self.c.ring.producer.cursor):
+            byteor_client_publish(&self.c, self.c.position)
 
     cdef int room(self, uint64_t deadline) except -1:
         """Wait for a free slot; 0 when the deadline has passed."""
