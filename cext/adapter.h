@@ -37,7 +37,6 @@ enum byteor_reject {
     BYTEOR_REJECT_FILTERED = 3,  /* not what was asked for (pcap: no UDP payload); skipped, not an error */
     BYTEOR_REJECT_CORRUPT = 4,   /* a checksum did not match */
     BYTEOR_REJECT_KERNEL = 5,    /* datagrams the kernel dropped before they were read (SO_RXQ_OVFL) */
-    BYTEOR_REJECT_UNLEASED = 6,  /* not written out: the run had no lease for side effects (dead_letter) */
     BYTEOR_REJECT_MAX = 8
 };
 

@@ -14,8 +14,8 @@ from libc.string cimport memcpy
 
 import gc
 from array import array
-from contextlib import suppress
-from os.path import basename
+
+from byteord.stages.raised import describe, forget
 
 cdef extern from "unit_stages.h" nogil:
     enum:
@@ -449,8 +449,8 @@ cdef class PythonStage:
                 return self.failed(batch, BYTEOR_STAGE_NONSENSE, text)
             del result
         except BaseException as error:
-            text = _describe(error)
-            _forget(error)
+            text = describe(error)
+            forget(error)
             self.batch.close()
             self.state_area.batch = NULL
             return self.failed(batch, BYTEOR_STAGE_ERROR, text)
@@ -467,27 +467,6 @@ cdef _leave_last(byteor_batch *batch, result):
     if size:
         memcpy(byteor_payload(slot), &source[0], size)
     slot.length = <uint16_t> size
-
-
-def _describe(error):
-    """Say what was raised and where in the stage's own code, in one line."""
-    where = ""
-    trace = error.__traceback__
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if not name.endswith(".pyx"):
-            where = f" ({basename(name)}:{trace.tb_lineno})"
-        trace = trace.tb_next
-    return f"{type(error).__name__}: {error}{where}"
-
-
-def _forget(error):
-    """Let go of what the frames of an error hold: views of the batch, which a collection would have to find."""
-    trace, error.__traceback__ = error.__traceback__, None
-    while trace is not None:
-        with suppress(RuntimeError):  # it still runs
-            trace.tb_frame.clear()
-        trace = trace.tb_next
 
 
 cdef int _process(void *self, byteor_batch *batch) noexcept with gil:

@@ -64,7 +64,7 @@ FAILURES = (
     "STAGE_HUNG", "WORKER_DIED", "START_FAILED", "REGION_LOST", "TUNING_DEGRADED",
 )
 KINDS = ("", "ingress", "stage", "egress", "bridge", "router", "merge")
-REJECTS = ("oversize", "malformed", "truncated", "filtered", "corrupt", "kernel", "unleased")
+REJECTS = ("oversize", "malformed", "truncated", "filtered", "corrupt", "kernel")
 
 
 class RegionFault(Exception):

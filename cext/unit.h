@@ -29,7 +29,7 @@ enum byteor_duty {
 };
 
 /* An egress that acts on the outside writes only while the run has a lease. */
-enum byteor_gate { BYTEOR_GATE_NONE = 0, BYTEOR_GATE_HOLD = 1, BYTEOR_GATE_DEAD_LETTER = 2, BYTEOR_GATE_STOP = 3 };
+enum byteor_gate { BYTEOR_GATE_NONE = 0, BYTEOR_GATE_HOLD = 1, BYTEOR_GATE_STOP = 2 };
 
 enum byteor_unit_kind { BYTEOR_UNIT_RING = 1, BYTEOR_UNIT_SCATTER = 2, BYTEOR_UNIT_GATHER = 3, BYTEOR_UNIT_GRAPH = 4 };
 

@@ -24,7 +24,6 @@ cdef extern from "unit_graph.h" nogil:
         BYTEOR_STATE_ENDED
         BYTEOR_STATE_STOPPED
         BYTEOR_WAIT_SPINS
-        BYTEOR_WAIT_YIELDS
         BYTEOR_PARK_NS_MAX
         BYTEOR_UNIT_RING
         BYTEOR_UNIT_GRAPH
@@ -168,6 +167,7 @@ cdef extern from "unit_graph.h" nogil:
     void byteor_any_recover(byteor_unit_runtime *u)
     void byteor_wait_reset(byteor_wait *wait)
     uint32_t byteor_wait_spins(const byteor_wait *wait)
+    int byteor_wait_yielded(const byteor_wait *wait)
     int byteor_wait_turn(byteor_wait *wait, int fd, int16_t events)
     void byteor_park_announce(byteor_wait *wait)
     void byteor_park(byteor_wait *wait, uint64_t bound_ns)

@@ -23,17 +23,13 @@ static inline void byteor_note_first(byteor_unit_runtime *u, uint64_t now) {
     if (byteor_load_relaxed64(&u->run->first_message_ns) == 0) byteor_store_relaxed64(&u->run->first_message_ns, now);
 }
 
-/* A gated egress without a lease: hold, count the messages as dead letters and go on, or fail. As `write` returns. */
-static inline int byteor_sink_unleased(byteor_unit_runtime *u, const byteor_batch *batch) {
+/* A gated egress without a lease: hold, or fail. Takes no message. As `write` returns. */
+static inline int byteor_sink_unleased(byteor_unit_runtime *u) {
     byteor_adapter_common *common = &u->sink->common;
     common->status = BYTEOR_ADAPTER_WAITING;
     common->wait_fd = -1;
-    if (u->gated == BYTEOR_GATE_STOP)
-        return byteor_adapter_fail(common, 0, "the run has no lease for side effects, and effects.on_lease_lost is stop");
     if (u->gated == BYTEOR_GATE_HOLD) return 0;
-    for (uint32_t i = 0; i < batch->count; i++)
-        common->rejected[BYTEOR_REJECT_UNLEASED] += (uint64_t)byteor_live(byteor_slot_at(batch, i));
-    return (int)batch->count;
+    return byteor_adapter_fail(common, 0, "the run has no lease for side effects, and effects.on_lease_lost is stop");
 }
 
 /* Whether side effects may happen now. */
@@ -51,7 +47,7 @@ static inline int byteor_sink_take(byteor_unit_runtime *u, uint8_t *slots, uint3
     if (tape) batch.count = count = (uint32_t)byteor_tape_limit(tape, count, batch.slot_bytes);
     if (count == 0) return 0;
     int held = u->gated && !byteor_leased(u);
-    int done = held ? byteor_sink_unleased(u, &batch) : u->sink->write(u->sink, &batch);
+    int done = held ? byteor_sink_unleased(u) : u->sink->write(u->sink, &batch);
     if (done < 0 || (uint32_t)done > count) {
         byteor_unit_fail(u, m, BYTEOR_FAILURE_NONSENSE, sequence, "the adapter took a number of messages that cannot be");
         return -1;
@@ -63,7 +59,7 @@ static inline int byteor_sink_take(byteor_unit_runtime *u, uint8_t *slots, uint3
     if (live > count) return done;
     const byteor_slot *last = (const byteor_slot *)(const void *)(slots + (size_t)(done - 1) * batch.slot_bytes);
     live += (last->flags & BYTEOR_SLOT_END) != 0 && last->length != 0; /* what a stage left in the end slot is a message too */
-    if (tape && !held) byteor_tape_messages(tape, &u->rings[0], slots, (uint32_t)done, u->work.member[m].received, 1);
+    if (tape) byteor_tape_messages(tape, &u->rings[0], slots, (uint32_t)done, u->work.member[m].received, 1);
     u->work.member[m].received += live;
     if (live) byteor_note_first(u, u->clock_ns);
     return done;

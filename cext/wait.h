@@ -88,6 +88,11 @@ static inline void byteor_sleep(int fd, short events, uint64_t bound_ns) {
 /* Idle turns before the first yield. */
 static inline uint32_t byteor_wait_spins(const byteor_wait *wait) { return BYTEOR_WAIT_SPINS - wait->haste; }
 
+/* Whether a wait that yields has done with it: the next idle turn sleeps or parks. */
+static inline int byteor_wait_yielded(const byteor_wait *wait) {
+    return wait->kind != BYTEOR_WAIT_SPIN && wait->idle_turns >= byteor_wait_spins(wait) + BYTEOR_WAIT_YIELDS;
+}
+
 /* How often this thread has given way to another. */
 static inline uint64_t byteor_gave_way(void) {
     struct rusage usage;

@@ -41,7 +41,6 @@ from unit cimport (
     BYTEOR_UNIT_GRAPH,
     BYTEOR_UNIT_RING,
     BYTEOR_WAIT_SPINS,
-    BYTEOR_WAIT_YIELDS,
     _sized_role,
     _sized_unit,
     byteor_any_duty,
@@ -77,12 +76,13 @@ from unit cimport (
     byteor_wait,
     byteor_wait_reset,
     byteor_wait_spins,
+    byteor_wait_yielded,
     byteor_wait_turn,
     byteor_worker_fault_thread,
     byteor_worker_fault_watch,
 )
 
-GATES = ("", "hold", "dead_letter", "stop")
+GATES = ("", "hold", "stop")
 KINDS = {"ring": 1, "scatter": 2, "gather": 3, "graph": 4}
 ROLE_KINDS = {"ingress": 1, "stage": 2, "egress": 3, "bridge": 4, "router": 5, "merge": 6}
 WAITS = {"spin": 0, "backoff": 1, "park": 2}
@@ -205,7 +205,7 @@ cdef void _run(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
     gap.gaps = &units[0].unit.gaps
     gap.last_ns = BYTEOR_NO_TRAIL
     cdef uint32_t alive = 1
-    cdef int sleeps, fd = -1
+    cdef int fd = -1
     cdef int16_t events = 0
     if count == 1 and wait.kind == 0:
         units[0].looks = 8 if units[0].source != NULL else 2  # nobody else waits for this thread
@@ -218,8 +218,7 @@ cdef void _run(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
             return
         if wait.idle_turns == 0:
             byteor_wait_reset(wait)
-        sleeps = wait.kind != 0 and wait.idle_turns >= byteor_wait_spins(wait) + BYTEOR_WAIT_YIELDS
-        if sleeps or wait.idle_turns % 1024 == BYTEOR_WAIT_SPINS:
+        if wait.idle_turns % 1024 == BYTEOR_WAIT_SPINS or byteor_wait_yielded(wait):
             _show_idle(units, count)
         byteor_gap_idle(&gap, wait.idle_turns, _did(units, count, wait), units[0].clock)
         if byteor_wait_turn(wait, fd, events):

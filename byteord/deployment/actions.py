@@ -1,4 +1,4 @@
-"""Keys and allowlists of actions: what a URL or a program must look like, and which are allowed.
+"""Actions: what a URL or a program must look like, which are allowed, which adapters act too.
 
 Pure.
 """
@@ -9,6 +9,14 @@ from collections.abc import Iterable
 from urllib.parse import SplitResult, unquote, urlsplit
 
 KINDS = ("http_post", "exec")
+ACTING_ADAPTERS = {
+    "udp": ("connect",),
+    "tcp": ("connect", "listen"),
+    "unix_stream": ("connect", "listen"),
+    "unix_dgram": ("path",),
+    "file": ("path",),
+}
+"""Kinds whose egress acts on the outside, with the options that say where, first one given wins."""
 COUNTERS = (
     "acted",
     "retried",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 
-from byteord.deployment.actions import exec_allowed, url_allowed
+from byteord.deployment.actions import ACTING_ADAPTERS, exec_allowed, url_allowed
 from byteord.deployment.memory import estimate_memory, workers_of
 from byteord.deployment.model import (
     Adapter,
@@ -17,6 +17,7 @@ from byteord.deployment.model import (
     Authority,
     Deployment,
     Environment,
+    OnLeaseLost,
 )
 from byteord.spec.findings import Collector, Path, Severity, shown
 from byteord.spec.lane_model import LaneGraph
@@ -96,6 +97,32 @@ def _check_action(
             seen=shown(key.module),
             wanted=f"a URL under one of {', '.join(narrower)}, as the deployment narrows it",
             fix="correct the URL, or actions.url_prefixes of the deployment",
+        )
+
+
+def check_lease_lost(
+    on_lease_lost: object,
+    adapters: Mapping[str, Adapter],
+    endpoints: Mapping[str, EndpointKind],
+    found: Collector,
+) -> None:
+    """Report dead letters wanted of an egress that acts: nothing would keep its messages."""
+    if on_lease_lost != OnLeaseLost.DEAD_LETTER:
+        return
+    acting = [
+        f"{name} ({adapter.kind})"
+        for name, adapter in adapters.items()
+        if endpoints.get(name) is EndpointKind.EGRESS and adapter.kind in ACTING_ADAPTERS
+    ]
+    if acting:
+        found.add(
+            "DEPLOYMENT_LEASE_LOST_EGRESS",
+            ("effects", "on_lease_lost"),
+            seen=f'"{OnLeaseLost.DEAD_LETTER}" and an egress that acts: {", ".join(acting)}',
+            wanted=f'"{OnLeaseLost.HOLD}" or "{OnLeaseLost.STOP}": only http_post and exec stages '
+            "keep what they set aside",
+            fix='write on_lease_lost = "hold" to let messages wait for the lease, "stop" to end '
+            "the run",
         )
 
 

@@ -75,10 +75,35 @@ def describe_inserted(graph: LaneGraph) -> list[dict[str, Any]]:
 
 def graph_notes(graph: LaneGraph) -> list[str]:
     """Return what a reader of the description should know of the graph."""
+    mingled = mingled_lanes(graph)
     merges = [role for role in graph.roles if role.kind is RoleKind.MERGE]
-    return [
-        f"{role.name} merges by ingress time: its order is the same in every run"
-        if role.mode == "ordered"
-        else f"{role.name} merges {role.mode}: its order depends on how the run goes"
-        for role in merges
-    ]
+    return [_merge_note(role, [name for name in role.rx if name in mingled]) for role in merges]
+
+
+def _merge_note(role: GraphRole, mingled: list[str]) -> str:
+    if role.mode != "ordered":
+        return f"{role.name} merges {role.mode}: its order depends on how the run goes"
+    if not mingled:
+        return f"{role.name} merges by ingress time: its order is the same in every run"
+    return (
+        f"{role.name} merges by ingress time, but {', '.join(mingled)} may come in another order: "
+        "what is late there is not waited for, and the order depends on how the run goes"
+    )
+
+
+def mingled_lanes(graph: LaneGraph) -> set[str]:
+    """Return the lanes whose messages may come in another order than that of their ingress times.
+
+    Whoever brings several rings together by arrival makes such a lane, and it stays so downstream;
+    a merge by time of lanes in order makes none.
+    """
+    rings = {lane.name: lane.publishers_max for lane in graph.lanes}
+    found: set[str] = set()
+    before = -1
+    while len(found) != before:  # a step further along the graph each time
+        before = len(found)
+        for role in graph.roles:
+            several = sum(rings[name] for name in role.rx) > 1 and role.mode != "ordered"
+            if role.rx != role.tx and (several or not found.isdisjoint(role.rx)):
+                found.update(role.tx, [role.dead_letter] if role.dead_letter else [])
+    return found

@@ -227,7 +227,8 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
         "string",
         "What happens to a message whose effect may not be done, since an approval expired or "
         "was revoked, the audit log cannot be written, or the daemon died: `hold` it until the "
-        "lease is back, `dead_letter` it, or `stop` the run.",
+        "lease is back, `dead_letter` it (actions alone keep such messages: not with an egress "
+        "that acts), or `stop` the run.",
         default=str(_EFFECTS.on_lease_lost),
         choices=tuple(str(item) for item in OnLeaseLost),
     ),

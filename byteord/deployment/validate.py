@@ -202,6 +202,12 @@ class _Run:
         )
         self._deployment.check_environment(self._authority.environment)
         self._deployment.check_effects()
+        authority_rules.check_lease_lost(
+            self._deployment.typed["effects"]["on_lease_lost"],
+            self._deployment.adapters,
+            self._spec.endpoints(),
+            self._deployment.found,
+        )
         if self._files is not None:
             self._check_files(self._files)
             spec, deployment = self._spec.build(), self._deployment.build()

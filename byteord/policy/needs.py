@@ -10,19 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from byteord.deployment.actions import ACTING_ADAPTERS
 from byteord.deployment.model import Adapter, Deployment
 from byteord.policy.decide import UNDECLARED
 from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec, Stage
 
-ACTING_ADAPTERS = {
-    "udp": ("connect",),
-    "tcp": ("connect", "listen"),
-    "unix_stream": ("connect", "listen"),
-    "unix_dgram": ("path",),
-    "file": ("path",),
-}
-"""Kinds whose egress acts on the outside, with the options that say where, first one given wins."""
 ACTION_STAGES = ("http_post", "exec")
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from byteord._cext import replay as native
+from byteord.deployment.actions import ACTING_ADAPTERS
 from byteord.deployment.capture import Capture
 from byteord.deployment.model import Adapter, Deployment, FailurePolicy, Tuning
 from byteord.deployment.plan import ReplayPlan, RolePlan, RunPlan
-from byteord.policy.needs import ACTING_ADAPTERS
 from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec
 from byteord.stages.actions.budget import SPENT

@@ -147,6 +147,7 @@ CODES: tuple[Code, ...] = (
         "policy",
         DEPLOYMENT_ENVIRONMENT_LOOSER="an environment looser than the daemon's",
         DEPLOYMENT_SIDE_EFFECTS_LOOSER="a side-effect policy looser than the daemon's",
+        DEPLOYMENT_LEASE_LOST_EGRESS="dead letters of an egress that acts: only actions keep them",
         POLICY_LANE_GATED="a journal or sequenced_slots lane outside dev without allow_lanes",
         POLICY_NO_CODE_DIRS="code of a stage, and no directory that code may come from",
         POLICY_DIGEST_MISSING="code that is not pinned in staging or prod",

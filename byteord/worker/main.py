@@ -40,11 +40,16 @@ from byteord.worker.code import code_dirs_of, frozen_dir
 from byteord.worker.doorbells import doorbells
 from byteord.worker.graph import open_graph
 from byteord.worker.journals import Journals, open_journals
+from byteord.worker.shape import (
+    all_live,
+    batch_max,
+    egress_gate,
+    rings,
+    unit_kind,
+)
 
 EXIT_OK, EXIT_FAILED, EXIT_RESTART, EXIT_REGION = 0, 1, 3, 4
 PR_SET_NAME = 15
-LOG_BYTES_PER_TOUCHED = 6
-"""A touch of 4 bytes, the least there is, takes 24 bytes of the undo log and its entry."""
 
 
 class Worker:
@@ -147,13 +152,13 @@ class Worker:
             skip_failed=plan.failure_policy == "skip"
             or (plan.failure_policy == "dead_letter" and is_graph_unit(plan, unit)),
             scan_live=any(role.drops or ":" in role.stage for role in stages),
-            all_live=not is_graph_unit(plan, unit) and _all_live(plan),
+            all_live=not is_graph_unit(plan, unit) and all_live(plan),
             shard_key=plan.shard_key or (0, 0),
             doorbells=doorbells(plan, unit, leader) if plan.wait == "park" else [],
             own_doorbell=leader,
             wait=plan.wait,
             sleep_ns_max=plan.sleep_ns_max,
-            gate=plan.effects_policy if any(map(self._acts, roles)) else "",
+            gate=egress_gate(plan) if any(map(self._acts, roles)) else "",
             capture=tapes.address if tapes is not None else 0,
             **(
                 self._on_ports(unit, stages, touched)
@@ -169,13 +174,13 @@ class Worker:
         follower = next((role for role in roles if role.kind != "ingress"), roles[0])
         depends = follower.rx[0].depends if follower.in_place else follower.depends
         return {
-            "kind": _unit_kind(plan, roles),
-            "rings": _rings(plan, roles[0]),
+            "kind": unit_kind(plan, roles),
+            "rings": rings(plan, roles[0]),
             "depends": list(depends) if roles[0].kind != "ingress" else [],
             "ranges": list(unit_ranges(plan, unit)),
             "save_headers": stride > 0,
             "slot_stride": stride,
-            "max_batch": _batch_max(
+            "max_batch": batch_max(
                 plan, slots=slots, stride=stride, log=log, touched=touched, stages=stages
             ),
         }
@@ -199,7 +204,7 @@ class Worker:
         """How a unit of a LaneGraph works: from its inputs to its outputs."""
         log = undo_log_bytes(self.plan, unit)
         graph, most = self.graphs[unit.index]
-        bound = _batch_max(self.plan, slots=0, stride=0, log=log, touched=touched, stages=stages)
+        bound = batch_max(self.plan, slots=0, stride=0, log=log, touched=touched, stages=stages)
         most = min(most, bound)
         return {
             "kind": "graph",
@@ -377,48 +382,6 @@ class Worker:
                     digest,
                     failure["text"],
                 )
-
-
-def _rings(plan: RunPlan, role: RolePlan) -> list[int]:
-    if role.in_place:
-        return [plan.lanes[role.rx[0].lane].rings[0]]
-    return list(range(len(plan.rings))) if role.shard < 0 else [role.shard]
-
-
-def _unit_kind(plan: RunPlan, roles: list[RolePlan]) -> str:
-    if len(plan.rings) == 1 or roles[0].kind == "stage":
-        return "ring"
-    return "scatter" if roles[0].kind == "ingress" else "gather"
-
-
-def _all_live(plan: RunPlan) -> bool:
-    """Tell whether every message that comes in leaves with its length, whatever the stages do.
-
-    Only of built-in stages is it known that they keep to what they declare, and only of our own
-    ingress that it writes lengths that can be.
-    """
-    stages = [role for role in plan.roles if role.kind == "stage"]
-    own_ingress = all(role.adapter != "client" for role in plan.roles if role.kind == "ingress")
-    return own_ingress and not any(
-        role.drops or role.resizes or ":" in role.stage for role in stages
-    )
-
-
-def _batch_max(
-    plan: RunPlan, *, slots: int, stride: int, log: int, touched: int, stages: list[RolePlan]
-) -> int:
-    most = plan.max_batch
-    if stride:
-        most = min(most, slots // stride)
-    if log and touched:
-        most = min(most, log // (LOG_BYTES_PER_TOUCHED * touched + 64))
-    if plan.failure_policy in {"skip", "dead_letter"} and any(
-        role.state == "private" for role in stages
-    ):
-        return (
-            1  # what such a stage did to itself cannot be taken back: fail on exactly one message
-        )
-    return max(most, 1)
 
 
 def prepare_process(plan: RunPlan, worker: WorkerPlan) -> Outcome:

@@ -295,6 +295,16 @@ def test_a_gated_adapter_writes_only_under_a_lease(tmp_path: Path) -> None:
     assert (tmp_path / "out.txt").read_text().splitlines() == LINES
 
 
+def test_a_gated_adapter_never_counts_messages_away(tmp_path: Path) -> None:
+    """It keeps no dead letters, so where a plan asks for some it holds: all are written later."""
+    with running(_copying(tmp_path, "act", "dead_letter")) as run:
+        until(lambda: run.role("out")["state"] == "blocked", 20.0, "blocked")
+        assert run.role("out")["received"] == 0
+        give_lease(run)
+        assert run.until_state("completed", "failed")["state"] == "completed", run.status()
+    assert (tmp_path / "out.txt").read_text().splitlines() == LINES
+
+
 def test_a_gated_adapter_stops_where_policy_says_so(tmp_path: Path) -> None:
     """With `stop` a lost lease fails the run by name."""
     with running(_copying(tmp_path, "act", "stop")) as run:

@@ -159,7 +159,8 @@ def test_a_password_in_a_url_never_gets_so_far(tmp_path: Path) -> None:
         )
         done = ctl(daemon, "validate", str(tmp_path / "spec.toml"), "-o", "json")
         told = ctl(daemon, "validate", str(tmp_path / "spec.toml"))
-        refused = ctl(daemon, "run", str(tmp_path / "spec.toml"), "--detach")
+        ends = ("--input", "/dev/null", "--output", str(tmp_path / "out"))
+        refused = ctl(daemon, "run", str(tmp_path / "spec.toml"), *ends)
     assert "SECRET_IN_URL" in {each["code"] for each in json.loads(done.stdout)["findings"]}
     for each in (done, told, refused):
         said = (each.stdout + each.stderr).decode()

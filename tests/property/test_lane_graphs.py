@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from byteord.adapters.catalogue import CATALOGUE as ADAPTERS
+from byteord.deployment.describe_graph import mingled_lanes
 from byteord.deployment.model import Authority
 from byteord.deployment.plan import UNIT_PORTS_MAX, UNIT_ROLES_MAX, RunPlan
+from byteord.deployment.ports import monotone_lanes
 from byteord.deployment.validate import Report, validate
 from byteord.runs.plan import make_plan
 from byteord.spec.document import Source
@@ -67,7 +69,10 @@ def test_toml_and_kv_give_the_same_graph(tree: dict[str, Any]) -> None:
 @given(trees(), st.sampled_from(["always", "never", "auto"]), st.booleans())
 @settings(GRAPHS)
 def test_every_valid_graph_plans(tree: dict[str, Any], fuse: str, single: bool) -> None:
-    """A valid graph with everything bound has a plan in which every port fits its lane."""
+    """A valid graph with everything bound has a plan in which every port fits its lane.
+
+    What its description says of lanes that come in no order is what the workers go by.
+    """
     deployment = {**bound_everywhere(tree), "tuning": {"fuse": fuse}}
     report = _check(toml_text(tree), toml_text(deployment))
     errors = [str(f) for f in report.findings if f.severity is Severity.ERROR]
@@ -82,6 +87,10 @@ def test_every_valid_graph_plans(tree: dict[str, Any], fuse: str, single: bool) 
         host=HOST,
         authority=AUTHORITY,
     )
+    in_order = monotone_lanes(plan)
+    assert mingled_lanes(report.spec) == {
+        lane.name for lane in plan.lanes if not in_order[lane.index]
+    }
     assert RunPlan.from_json(plan.to_json()) == plan
     _check_ports(plan)
     _check_order(plan)

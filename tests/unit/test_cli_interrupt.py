@@ -49,7 +49,10 @@ def _interrupted(script: str) -> tuple[int, str, str]:
         assert process.stdout is not None
         assert process.stdout.readline() == "here\n"
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate("\n", timeout=60)
+        try:
+            out, err = process.communicate("\n", timeout=60)
+        finally:
+            process.kill()
         return process.returncode, out, err
 
 

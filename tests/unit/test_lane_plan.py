@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from byteord.deployment.describe_graph import graph_notes
 from byteord.deployment.plan import ConsumerPlan, RolePlan, RunPlan, RxPlan, TxPlan
 from byteord.runs.plan import make_plan, plan_description, plan_memory_bytes
+from byteord.spec.lane_model import LaneGraph
 from tests.unit.spec.documents import AUTHORITY, HOST, check
 from tests.unit.spec.lane_documents import ENDS, deployed, end, graph, role, stage
 
@@ -194,3 +196,26 @@ def test_the_plan_is_described_with_its_lanes() -> None:
         "producers": ["in"],
         "consumers": ["s", "t"],
     }
+
+
+def test_a_merge_by_time_says_whether_its_order_is_the_same_in_every_run() -> None:
+    """It is, unless a lane before it mingles: there `describe` names that lane."""
+    lanes = ('name = "a"', 'name = "b"', 'name = "c"\nkind = "fanout_broadcast"', 'name = "d"')
+    more = ('name = "e"', 'name = "f"')
+
+    def notes(mode: str) -> list[str]:
+        spec = graph(
+            lanes=(*lanes, *more),
+            roles=(
+                role("first", "router", ("a",), ("d", "e"), 'mode = "broadcast"'),
+                role("mix", "merge", ("d", "e"), ("c",), f'mode = "{mode}"'),
+                stage("s", "c", "f"),
+                role("last", "merge", ("f", "c"), ("b",), 'mode = "ordered"'),
+            ),
+        )
+        report = check(spec, deployed(""))
+        assert isinstance(report.spec, LaneGraph), [str(each) for each in report.findings]
+        return graph_notes(report.spec)
+
+    assert notes("ordered")[1] == "last merges by ingress time: its order is the same in every run"
+    assert notes("round_robin")[1].startswith("last merges by ingress time, but f, c may come")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import os
 import selectors
 import signal
@@ -16,8 +15,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from byteord.deployment.model import ActionLimits
+from byteord.stages.actions.image import ProgramImage, load_image, mark_of
 from byteord.stages.actions.result import Attempt
 
 EX_TEMPFAIL = 75
@@ -26,10 +27,18 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 _PIECE = 64 << 10
 _libc = ctypes.CDLL(None)
+_CHILDREN = threading.Lock()
+"""Held from the look at a program until it has been executed and is in `_RUNNING`, and while
+orphans are ended: a child that is just being started is no orphan, and as it still has this
+process's descriptors it would keep a copy that is being made from being executed."""
+_RUNNING: set[int] = set()
+"""Programs of this process, of whichever stage."""
 
 
-def _with_parent() -> None:
+def _before_exec(closing: int) -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if closing >= 0:
+        os.set_inheritable(closing, False)
 
 
 class RunProgram:
@@ -38,33 +47,25 @@ class RunProgram:
     def __init__(self, words: list[str], limits: ActionLimits, digest: str = "") -> None:
         """`words`: the absolute path of the program, then its arguments.
 
-        `digest`: `sha256:HEX` of the program that may run; empty: whatever lies there.
+        `digest`: `sha256:HEX` of the program that may run; empty: whatever lies there, by its path.
         """
         self.words = words
         self._digest = digest
-        self._verified: tuple[int, ...] = ()
+        self._image: ProgramImage | None = None
         self.target = "|".join(words)
         self._timeout_s = limits.exec_timeout_ms / 1000
         self._output_max = limits.output_bytes_max
         self._running: set[int] = set()
-        self._lock = threading.Lock()
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def act(self, payload: bytes, key: str) -> Attempt:
         """Run once with `payload` on standard input; never raises for what the program does."""
-        if why := self._changed():
-            return Attempt(False, why)
         try:
-            process = subprocess.Popen(
-                self.words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, bufsize=0,
-                env={**_ENVIRONMENT, "BYTEOR_IDEMPOTENCY_KEY": key}, cwd="/", process_group=0,
-                preexec_fn=_with_parent,  # noqa: PLW1509 - one call of prctl, no lock is taken
-            )  # fmt: skip
+            process = self._start(key)
         except OSError as error:
             return Attempt(False, f"it cannot be started: {error.strerror}")
-        with self._lock:
-            self._running.add(process.pid)
+        if isinstance(process, Attempt):
+            return process
         try:
             why = self._feed(process, payload)
         finally:
@@ -77,26 +78,55 @@ class RunProgram:
         text = f"exit {code}" if code > 0 else f"signal {-code}"
         return Attempt(False, text, retryable=code == EX_TEMPFAIL)
 
+    def _start(self, key: str) -> subprocess.Popen[bytes] | Attempt:
+        """Start it, or return why it may not run; OSError.
+
+        The admitted bytes run, from memory: no write to the file comes between check and start.
+        """
+        with _CHILDREN:
+            if why := self._changed():
+                return Attempt(False, why)
+            image = self._image
+            process = subprocess.Popen(
+                self.words, executable=image.path if image else None,
+                pass_fds=(image.descriptor,) if image else (), stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0,
+                env={**_ENVIRONMENT, "BYTEOR_IDEMPOTENCY_KEY": key}, cwd="/", process_group=0,
+                preexec_fn=partial(  # noqa: PLW1509 - two system calls, no lock is taken
+                    _before_exec, image.closed_on_exec if image else -1
+                ),
+            )  # fmt: skip
+            self._running.add(process.pid)
+            _RUNNING.add(process.pid)
+            return process
+
     def _changed(self) -> str:
         """Return why the program is not the one that was admitted, or nothing.
 
-        It is hashed again when its file is another or was written to since it was hashed.
+        It is copied and hashed again when its file is another or was written to since.
         """
         if not self._digest:
             return ""
         try:
-            with open(self.words[0], "rb") as file:
-                seen = os.fstat(file.fileno())
-                mark = (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
-                if mark == self._verified:
-                    return ""
-                digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+            if self._image is not None and self._image.mark == mark_of(self.words[0]):
+                return ""
+            self._forget_image()
+            image = load_image(self.words[0])
         except OSError as error:
             return f"the program cannot be read: {error.strerror}"
-        if digest != self._digest.lower():
-            return f"the program has the digest {digest} now, and was admitted with {self._digest}"
-        self._verified = mark
+        if image.digest != self._digest.lower():
+            image.close()
+            return (
+                f"the program has the digest {image.digest} now, "
+                f"and was admitted with {self._digest}"
+            )
+        self._image = image
         return ""
+
+    def _forget_image(self) -> None:
+        if self._image is not None:
+            self._image.close()
+            self._image = None
 
     def _feed(self, process: subprocess.Popen[bytes], payload: bytes) -> str:
         """Write the message, pass over the output; return why it has to be ended, or nothing."""
@@ -132,32 +162,36 @@ class RunProgram:
         """Kill its group while its leader still holds the group's number, then collect all."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError, ValueError):
                     pipe.close()
-        with self._lock:
+        with _CHILDREN:
+            process.wait()
             self._running.discard(process.pid)
-            self._end_orphans()
-
-    def _end_orphans(self) -> None:
-        """Kill what left its group: it has been adopted by this process."""
-        for _ in range(3):
-            orphans = [pid for pid in _children() if pid not in self._running]
-            if not orphans:
-                return
-            for pid in orphans:
-                with contextlib.suppress(ProcessLookupError, ChildProcessError):
-                    os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, 0)
+            _RUNNING.discard(process.pid)
+            _end_orphans()
 
     def close(self) -> None:
-        """End what still runs."""
-        with self._lock:
+        """End what still runs; the copy of the program goes with it."""
+        with _CHILDREN:
+            self._forget_image()
             for pid in self._running:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(pid, signal.SIGKILL)
+
+
+def _end_orphans() -> None:
+    """Kill what left its group: it has been adopted by this process."""
+    for _ in range(3):
+        orphans = [pid for pid in _children() if pid not in _RUNNING]
+        if not orphans:
+            return
+        for pid in orphans:
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
 
 
 @contextlib.contextmanager

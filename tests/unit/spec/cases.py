@@ -204,6 +204,15 @@ POLICY = (
         },
     ),
     Case(
+        "DEPLOYMENT_LEASE_LOST_EGRESS",
+        "effects.on_lease_lost",
+        '"dead_letter" and an egress that acts: out (file) "hold" or "stop"',
+        SPEC,
+        deployed('[effects]\non_lease_lost = "dead_letter"').replace(
+            '"box"\npath = "/data/out"', '"file"\npath = "/data/out"'
+        ),
+    ),
+    Case(
         "POLICY_NO_CODE_DIRS",
         "stages.0.stage",
         "code_dirs",

@@ -167,6 +167,7 @@ _ADAPTERS = {
     "stdin": AdapterInfo("stdin", "its input", True, False, (_FRAMING,), True, True),
     "stdout": AdapterInfo("stdout", "its output", False, True, (_FRAMING,), True, True),
     "box": AdapterInfo("box", "a file", True, True, (_PATH, _FRAMING), True, True),
+    "file": AdapterInfo("file", "a file that counts", True, True, (_PATH,), True, False),
     "client": AdapterInfo("client", "a process of its own", True, True, (), True, False),
     "ear": AdapterInfo("ear", "a listening socket", True, False, (_ADDRESS,), False, False),
     "mouth": AdapterInfo("mouth", "a sending socket", False, True, (_ADDRESS,), False, False),

@@ -247,3 +247,14 @@ def test_cpu_lists_are_written_as_ranges() -> None:
     """CPU numbers are shown short."""
     assert cpu_list((0, 1, 2, 3, 6, 8, 9)) == "0-3,6,8-9"
     assert cpu_list(()) == ""
+
+
+@pytest.mark.parametrize("policy", ["hold", "stop", "dead_letter"])
+@pytest.mark.parametrize("kind", ["box", "file"])
+def test_dead_letters_are_for_runs_whose_egresses_do_not_act(policy: str, kind: str) -> None:
+    """Only an egress that acts would lose its messages, and only by that policy."""
+    bound = DEPLOYMENT.replace('"box"\npath = "/data/out"', f'"{kind}"\npath = "/data/out"')
+    report = check(SPEC, f'{bound}\n[effects]\non_lease_lost = "{policy}"\n')
+    refused = (policy, kind) == ("dead_letter", "file")
+    assert ("DEPLOYMENT_LEASE_LOST_EGRESS" in errors(report)) is refused
+    assert report.ok is not refused

@@ -1,0 +1,61 @@
+"""Build step of the native modules: each is built again when anything that it includes has changed.
+
+Owns the list of those files, read from the sources themselves. How modules are compiled is the
+business of setuptools and Cython, and stands in `pyproject.toml`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from setuptools.command.build_ext import build_ext
+
+DIRECTORY = Path(__file__).resolve().parent
+_C = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
+_CYTHON = re.compile(
+    r'^\s*cdef extern from "([^"]+)"|^\s*include\s+"([^"]+)"'
+    r"|^\s*from\s+(\w+)\s+cimport\b|^\s*cimport\s+(\w+)",
+    re.MULTILINE,
+)
+
+
+class BuildNative(build_ext):
+    """The standard step, told what each module depends on."""
+
+    def finalize_options(self) -> None:
+        """Fill in the dependencies."""
+        super().finalize_options()
+        for extension in self.extensions or []:
+            extension.depends = dependencies(extension.sources)
+
+
+def dependencies(names: Sequence[str]) -> list[str]:
+    """Return the files of this directory that sources include, whatever the way.
+
+    Paths relative to the top of the tree, sorted.
+    """
+    top = DIRECTORY.parent
+    sources = {top / source for source in names}
+    found: set[Path] = set()
+    waiting = list(sources)
+    while waiting:
+        new = _included(waiting.pop()) - found
+        found |= new
+        waiting += new
+    return sorted(str(path.relative_to(top)) for path in found - sources)
+
+
+def _included(path: Path) -> set[Path]:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix in {".c", ".h"}:
+        names = _C.findall(text)
+    else:
+        names = []
+        for header, included, *modules in _CYTHON.findall(text):
+            names += [name for name in (header, included) if name]
+            names += [f"{name}.pxd" for name in modules if name]
+    near = [(path.parent / name).resolve() for name in names]
+    both = [*near, *((DIRECTORY / name).resolve() for name in names)]
+    return {each for each in both if each.is_file()}
