@@ -75,6 +75,7 @@ def test_publishers_come_leave_and_die_and_every_message_is_accounted(
     with running(_plan(tmp_path / "out", on_full)) as run:
         run.until_state("running", "failed")
         _traffic(run)
+        _until_received(run, "in", GENERATED)
         run.command(op="stop", mode="drain")
         status = run.until_state("stopped", "completed", "failed", timeout_s=30)
         assert status["failure"] is None, run.log()
