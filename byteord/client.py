@@ -20,7 +20,8 @@ import fcntl
 import os
 import struct
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -51,6 +52,10 @@ __all__ = [
     "create_ring",
     "open_ring",
 ]
+
+KEEPER_BYTE = 1 << 32
+"""Locked, with an ingress's own byte, by a run that keeps time for a client that is not there."""
+KEPT_S_MAX, KEPT_LOOK_S = 2.0, 0.0005
 
 _FLOCK = struct.Struct("hhqqi4x")
 Handle = TypeVar("Handle", bound=Publisher | Consumer | ShardPublisher | ShardConsumer)
@@ -175,7 +180,7 @@ def _client_role(plan: RunPlan, endpoint: str) -> RolePlan:
     raise NotFoundError(message, reason="ENDPOINT_NOT_FOUND")
 
 
-def _places(plan: RunPlan, role: RolePlan) -> list[tuple[int, int, int]]:
+def client_places(plan: RunPlan, role: RolePlan) -> list[tuple[int, int, int]]:
     """Return where a client may play a role: (ring, gating cell, byte to lock).
 
     Of a SingleRing with several shards it plays it in all of them at once.
@@ -193,7 +198,7 @@ def _places(plan: RunPlan, role: RolePlan) -> list[tuple[int, int, int]]:
 
 def _session(directory: Path, plan: RunPlan, role: RolePlan, wait: str) -> Session[Any]:
     """Take the first place that is free; of an ingress with several publishers any will do."""
-    places = _places(plan, role)
+    places = client_places(plan, role)
     if plan.model != "lane_graph":
         return _session_at(directory, plan, role, wait, *places)
     if role.kind == "egress" and len(places) != 1:
@@ -218,7 +223,7 @@ def _session_at(
             _lock(ring_fds[-1], lock_byte, f"endpoint {role.name} of run {plan.run_id}")
         control_fd = open_region(directory / CONTROL, writable=True)
         cell = places[0][1]
-        handle = _handle(plan, role, wait, cell=cell, ring_fds=ring_fds, control_fd=control_fd)
+        handle = handle_at(plan, role, wait, cell=cell, ring_fds=ring_fds, control_fd=control_fd)
         handle._show(os.getpid(), True)  # noqa: SLF001
     except BaseException:
         for descriptor in ring_fds:
@@ -237,24 +242,24 @@ def _session_at(
 
 def _is_played(directory: Path, plan: RunPlan, role: RolePlan) -> bool:
     """Tell whether some process plays the role, at any of its places."""
-    for ring, _cell, byte in _places(plan, role):
+    for ring, _cell, byte in client_places(plan, role):
         try:
             descriptor = open_region(directory / plan.rings[ring].file)
         except RegionError:
             continue
         try:
-            asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
-            found = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))
+            played = _is_locked(descriptor, byte) and not _kept(descriptor, byte)
         finally:
             os.close(descriptor)
-        if found[0] != fcntl.F_UNLCK:
+        if played:
             return True
     return False
 
 
-def _handle(
+def handle_at(
     plan: RunPlan, role: RolePlan, wait: str, *, cell: int, ring_fds: list[int], control_fd: int
 ) -> Any:
+    """Return the handle of a role at a place whose lock is held; the descriptors are only read."""
     unit = next(unit.index for unit in plan.units if role.index in unit.roles)
     leaders = [thread[0] for worker in plan.workers for thread in worker.threads]
     common: dict[str, Any] = {
@@ -276,15 +281,58 @@ def _handle(
 
 
 def _lock(descriptor: int, byte: int, what: str) -> None:
+    while not _set_lock(descriptor, byte):
+        if not _kept(descriptor, byte):
+            break
+    else:
+        return
+    message = f"{what} is played by another process; it is free again when that one lets go or dies"
+    raise UnavailableError(message, reason="ENDPOINT_TAKEN")
+
+
+def _set_lock(descriptor: int, byte: int, kind: int = fcntl.F_WRLCK) -> bool:
+    request = _FLOCK.pack(kind, os.SEEK_SET, byte, 1, 0)
     try:
-        fcntl.fcntl(
-            descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
-        )
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, request)
     except (BlockingIOError, PermissionError):
-        message = (
-            f"{what} is played by another process; it is free again when that one lets go or dies"
-        )
-        raise UnavailableError(message, reason="ENDPOINT_TAKEN") from None
+        return False
+    return True
+
+
+def _is_locked(descriptor: int, byte: int) -> bool:
+    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+    found = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))
+    return bool(found[0] != fcntl.F_UNLCK)
+
+
+def _kept(descriptor: int, byte: int) -> bool:
+    """Wait while the run itself has an endpoint, to keep time; tell whether nobody has it then."""
+    until = time.monotonic() + KEPT_S_MAX
+    while _is_locked(descriptor, byte):
+        # Who keeps time has both bytes, the endpoint's for the shorter time.
+        looks = [_is_locked(descriptor, each) for each in (KEEPER_BYTE, byte, KEEPER_BYTE)]
+        if looks == [False, True, False] or time.monotonic() > until:
+            return False
+        time.sleep(KEPT_LOOK_S)
+    return True
+
+
+@contextlib.contextmanager
+def keeping_time(descriptor: int) -> Iterator[None]:
+    """Have an ingress that nobody plays, for a moment; UnavailableError when somebody does."""
+    if not _set_lock(descriptor, KEEPER_BYTE):
+        message = "somebody else keeps time"
+        raise UnavailableError(message, reason="ENDPOINT_TAKEN")
+    try:
+        if not _set_lock(descriptor, 0):
+            message = "a client plays it"
+            raise UnavailableError(message, reason="ENDPOINT_TAKEN")
+        try:
+            yield
+        finally:
+            _set_lock(descriptor, 0, fcntl.F_UNLCK)
+    finally:
+        _set_lock(descriptor, KEEPER_BYTE, fcntl.F_UNLCK)
 
 
 def _unlock(descriptor: int) -> None:
@@ -309,7 +357,7 @@ def take_over_input(directory: str) -> bool:
 
 
 def _played_at_once(plan: RunPlan, role: RolePlan) -> list[list[tuple[int, int, int]]]:
-    places = _places(plan, role)
+    places = client_places(plan, role)
     return [places] if plan.model != "lane_graph" else [[place] for place in places]
 
 

@@ -33,6 +33,7 @@ from client_ring cimport (
     byteor_client_ahead,
     byteor_client_available,
     byteor_client_begin,
+    byteor_client_continue,
     byteor_client_drop,
     byteor_client_end,
     byteor_client_progress,
@@ -40,7 +41,6 @@ from client_ring cimport (
     byteor_client_publish_run,
     byteor_client_put,
     byteor_client_release,
-    byteor_client_resume,
     byteor_client_room,
     byteor_client_wait,
     byteor_list_misfit,
@@ -188,11 +188,12 @@ cdef class Publisher(_Client):
     def __init__(self, *args, bint drops=False, **kwargs):
         """Continue where a predecessor stopped. `drops`: the lane discards what it has no room for."""
         self.drops = drops
-        if byteor_load_acquire64(&self.c.ring.producer.end_sequence) != BYTEOR_NO_SEQUENCE:
+        self._resume()
+
+    def _resume(self):
+        """Stand behind all that is written; ClosedError when that was the end."""
+        if not byteor_client_continue(&self.c):
             raise ClosedError("the input of this ring has ended")
-        self.c.position = byteor_client_resume(&self.c.ring)
-        self.c.limit = self.c.position
-        self.c.time_last = self.c.ring.producer.progress_ns
 
     cdef int room(self, uint64_t deadline) except -1:
         """Wait for a free slot; 0 when the deadline has passed."""

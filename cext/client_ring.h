@@ -53,6 +53,16 @@ static inline void byteor_client_publish(byteor_client *c, uint64_t end) {
     byteor_client_wake(c);
 }
 
+/* Stand behind all that is written: 1, or 0 when that was the end. What a predecessor had written whole when it died is
+ * published now, before time passes: a merge goes by it. */
+static inline int byteor_client_continue(byteor_client *c) {
+    if (byteor_load_acquire64(&c->ring.producer->end_sequence) != BYTEOR_NO_SEQUENCE) return 0;
+    c->limit = c->position = byteor_client_resume(&c->ring);
+    c->time_last = byteor_load_acquire64(&c->ring.producer->progress_ns);
+    if (c->position != byteor_load_acquire64(&c->ring.producer->cursor)) byteor_client_publish(c, c->position);
+    return 1;
+}
+
 static inline uint64_t byteor_client_time(byteor_client *c) {
     uint64_t now = byteor_now_ns(&c->ring.header->clock);
     c->time_last = now > c->time_last ? now : c->time_last + 1;

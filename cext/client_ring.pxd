@@ -75,6 +75,7 @@ cdef extern from "client_ring.h" nogil:
     void byteor_client_publish(byteor_client *c, uint64_t end)
     void byteor_client_publish_run(byteor_client *c, const uint8_t *data, uint32_t size, uint64_t count)
     uint64_t byteor_client_begin(byteor_client *c, uint64_t count)
+    int byteor_client_continue(byteor_client *c)
     void byteor_client_progress(byteor_client *c)
     void byteor_client_drop(byteor_client *c, uint64_t count)
     uint64_t byteor_client_time(byteor_client *c)

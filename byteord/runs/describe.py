@@ -271,7 +271,7 @@ def _role(raw: Mapping[str, Any]) -> RoleView:
         kind=raw["kind"],
         stage=raw["stage"],
         state=raw["state"],
-        worker=max(raw["worker"], 0),  # of a client there is none: a process of its own
+        worker=raw["worker"],
         received=raw["received"],
         published=raw["published"],
         dropped=raw["dropped"],

@@ -27,6 +27,7 @@ from byteord.shim.in_hand import InHand, in_hand
 from byteord.shim.processes import Process
 from byteord.shim.recording import Recording
 from byteord.shim.result import read_failure, write_result
+from byteord.shim.timekeeping import Timekeeper
 from byteord.shim.tuning import TuningWatch
 from byteord.worker.main import EXIT_FAILED, EXIT_OK, EXIT_REGION, EXIT_RESTART, run_worker
 
@@ -79,6 +80,7 @@ class Supervisor:
         self.channel = Channel(directory, control_fd)
         self.selector = selectors.DefaultSelector()
         self._shown = ""
+        self.timekeeper = Timekeeper(directory, self.plan, self.selector)
         self.tuning = TuningWatch(directory, self.plan, self.selector)
         self.recording = Recording(
             directory,
@@ -102,7 +104,7 @@ class Supervisor:
         for process in self.workers:
             self._start(process)
         while self.state not in TERMINAL:
-            for key, _ in self.selector.select(
+            for key, _ in self.timekeeper.select(
                 STARTING_TICK_S if self.state == "starting" else TICK_S
             ):
                 key.data()

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from byteord import client
+from byteord._cext import region
 from byteord.deployment.plan import RunPlan
+from byteord.regions.reader import attach as attach_region
 from tests.support.graph_laws import check_conservation
 from tests.support.lanes import L, R, graph_plan, sink, source, stage
 from tests.support.poll import until
@@ -73,6 +75,7 @@ def test_publishers_come_leave_and_die_and_every_message_is_accounted(
     with running(_plan(tmp_path / "out", on_full)) as run:
         run.until_state("running", "failed")
         _traffic(run)
+        _until_received(run, "in", GENERATED)
         run.command(op="stop", mode="drain")
         status = run.until_state("stopped", "completed", "failed", timeout_s=30)
         assert status["failure"] is None, run.log()
@@ -159,6 +162,69 @@ def test_a_merge_by_time_does_not_wait_for_a_client_that_has_nothing_to_say(
         run.shim.wait(10)
     data = (tmp_path / "out").read_bytes()
     assert (len(data), data[-8:]) == (8 * (GENERATED + 1), b"the last")
+
+
+@pytest.mark.timeout(60)
+def test_a_merge_by_time_does_not_wait_for_an_endpoint_that_nobody_plays(tmp_path: Path) -> None:
+    """The run keeps time where no client is, or it was killed; one that comes is never refused."""
+    roles = [
+        source("in", "a", "generator", size=8, rate=2_000, count=10_000_000),
+        R("absent", "ingress", tx=("b",), publishers=2, more={"adapter": "client"}),
+        R("join", "merge", ("a", "b"), ("c",), more={"mode": "ordered"}),
+        sink("out", "c", "file", path=str(tmp_path / "out"), mode="truncate", framing="fixed"),
+    ]
+    lanes = [L("a", capacity=64), L("b"), L("c")]
+    with running(graph_plan(lanes, roles, write_dirs=(str(tmp_path),))) as run:
+        run.until_state("running", "failed")
+        _until_received(run, "out", 300)
+        victim = multiprocessing.get_context("fork").Process(
+            target=_say_and_wait, args=(run.directory, "absent")
+        )
+        victim.start()
+        until(lambda: run.role("absent")["received"] == 1, 20)
+        os.kill(victim.pid or 0, signal.SIGKILL)
+        victim.join(10)
+        _until_received(run, "out", run.role("out")["received"] + 300)
+        for number in range(200):
+            with client.attach(run.directory, "absent") as publisher:
+                assert publisher.publish(b"no. %04d" % number)
+        run.command(op="stop", mode="drain")
+        status = run.until_state("stopped", "completed", "failed", timeout_s=30)
+        assert status["failure"] is None, run.log()
+        run.shim.wait(10)
+    data = (tmp_path / "out").read_bytes()
+    got = [data[at : at + 8] for at in range(0, len(data), 8)]
+    assert [each for each in got if each.startswith((b"victim", b"no. "))] == [
+        b"victim 1",
+        *(b"no. %04d" % number for number in range(200)),
+    ]
+
+
+def _say_and_wait(directory: str, endpoint: str) -> None:
+    with client.attach(directory, endpoint) as publisher:
+        publisher.publish(b"victim 1")
+        signal.pause()
+
+
+def test_what_a_killed_client_had_written_is_published_before_time_passes(tmp_path: Path) -> None:
+    """Killed between its stamps and the cursor: else a merge by time would let later ones pass."""
+    path = tmp_path / "ring"
+    client.create_ring(str(path), capacity=64, slot_bytes=64)
+    with client.open_ring(str(path), "publisher") as publisher:
+        assert publisher.publish(b"first")
+        before = path.read_bytes()
+        assert publisher.publish_many([b"second", b"third"]) == 2
+    after = path.read_bytes()
+    with path.open("r+b") as file:  # the words that say 3: as they were
+        for at in range(0, len(after), 8):
+            words = [int.from_bytes(each[at : at + 8], "little") for each in (before, after)]
+            if words == [1, 3]:
+                file.seek(at)
+                file.write(before[at : at + 8])
+    ring = attach_region(path, region.Ring)
+    assert ring.read()["cursor"] == 1
+    with client.open_ring(str(path), "publisher") as publisher:
+        assert ring.read()["cursor"] == publisher.position == 3
 
 
 @pytest.mark.timeout(60)
