@@ -85,13 +85,15 @@ async def idle_run(runs: Runs, manager: RunManager, more: str = SEPARATE) -> Asy
 def test_a_real_scrape_has_every_metric_with_the_figures_of_the_run() -> None:
     """All families of the table, no other; counts as the run knows them; in base units.
 
-    The page is read by a call that blocks the event loop all the while.
+    The run is recorded, or it would have no figures of that. The page is read by a call that blocks
+    the event loop all the while.
     """
 
     async def work(runs: Runs) -> None:
         async with managed(runs) as manager:
             with exported(manager) as exporter:
-                async with idle_run(runs, manager) as run_id:
+                recorded = f'{SEPARATE}\n[capture]\ndirectory = "{runs.top}/data/captures"'
+                async with idle_run(runs, manager, recorded) as run_id:
                     text = scrape(exporter)
                     view = manager.get(run_id)
                     heads = dict(re.findall(r"# TYPE (\S+) (\S+)", text))
