@@ -104,6 +104,9 @@ def prepare(
     Raises NotFoundError, DataError, InvalidArgumentError, RefusedDocumentsError, DeniedError.
     """
     authority = control.authority
+    if authority.replay_policy == "disabled":
+        text = "this daemon replays nothing: replay.policy of its configuration is disabled"
+        raise DeniedError(text, reason="POLICY_DENIED")
     recorded = read_recorded(directory)
     if not recorded.code_dir:
         recorded = replace(recorded, code_dir=code_place(directory))
