@@ -16,6 +16,7 @@ from tests.support.cli import byteorctl
 from tests.support.daemon import DaemonProcess, running_daemon
 from tests.support.poll import until
 from tests.support.replayed import replay, shown
+from tests.support.shared import shared_data
 from tests.support.tree import TOP
 
 EXAMPLE = TOP / "deploy" / "examples" / "market-fanout"
@@ -181,8 +182,13 @@ def test_a_planted_fault_comes_back_at_its_record_and_the_mended_stage_passes(
 
 
 @pytest.mark.timeout(120)
-def test_a_bundle_is_all_that_a_clean_machine_needs(host: Host, daemon: DaemonProcess) -> None:
+@pytest.mark.parametrize("shared", [False, True], ids=["generated", "shared"])
+def test_a_bundle_is_all_that_a_clean_machine_needs(
+    host: Host, daemon: DaemonProcess, *, shared: bool
+) -> None:
     """The bundle that the failing run made: a private daemon runs its code and fails as it did."""
+    if shared:
+        host.records = shared_data("market/esh4-mbo-20k.bin")
     host.deployment(framing="planted")
     spec = host.top / "code" / "planted.toml"
     spec.write_text(SPEC.format(stage="Faulty"))

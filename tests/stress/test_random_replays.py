@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import struct
+import subprocess
+import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,6 +18,8 @@ import pytest
 
 from byteord.adapters.catalogue import CATALOGUE as ADAPTERS
 from byteord.deployment.validate import validate
+from byteord.errors import WrongStateError
+from byteord.rpc import replays as module
 from byteord.rpc.control import Catalogues, Control
 from byteord.rpc.replay_wanted import ReplayDone, ReplayWanted
 from byteord.rpc.replays import Replays
@@ -24,12 +31,16 @@ from byteord.spec.document import Source
 from byteord.stages.catalogue import CATALOGUE as STAGES
 from tests.property.documents import toml_text
 from tests.support.graphs import PASSING, Shape, random_graph
+from tests.support.recordings import Frame, write_segments
 from tests.support.runs import Runs, ended, managed, run
 
 MESSAGES = 1_500
 KINDS = ("events", "fanout_broadcast", "sequenced_slots")
 TIMES = 2
 """Replays of each run."""
+TIMES_LOADED = 10
+BUSY = "import time\nend = time.monotonic() + 60\nwhile time.monotonic() < end: pass"
+"""A process that keeps a CPU busy, and ends by itself if nobody does it."""
 
 
 def _graph(seed: int) -> dict[str, Any]:
@@ -82,11 +93,34 @@ async def _replayed(runs: Runs, manager: RunManager, run_id: str) -> Mapping[str
     raise AssertionError("it ended without a result")
 
 
+@contextlib.contextmanager
+def _loaded() -> Iterator[None]:
+    """Keep every CPU busy with other processes."""
+    busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+        assert all(process.poll() is None for process in busy), "the load ended too early"
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", [11, 12, 13, 14])
 def test_live_digests_are_those_of_its_replays(seed: int) -> None:
     """Several ingresses, merges, queues: every egress lets out the same, in the same order."""
+    _live_equals_replayed(seed, TIMES)
 
+
+@pytest.mark.timeout(120)
+def test_ten_of_ten_replays_are_equal_while_other_processes_keep_the_cpus_busy() -> None:
+    """What leaves does not depend on who gets the CPU when."""
+    with _loaded():
+        _live_equals_replayed(12, TIMES_LOADED)
+
+
+def _live_equals_replayed(seed: int, times: int) -> None:
     async def work(runs: Runs) -> None:
         tree = _graph(seed)
         async with managed(runs) as manager:
@@ -95,8 +129,51 @@ def test_live_digests_are_those_of_its_replays(seed: int) -> None:
             assert last.state is RunState.COMPLETED, last.failure
             about = runs.top / "data" / "captures" / view.id / "capture.json"
             assert json.loads(about.read_text())["choosers"], "a graph without a choice"
-            for _ in range(TIMES):
+            for _ in range(times):
                 result = await _replayed(runs, manager, view.id)
                 assert result["verdict"] == "equal", (result, toml_text(tree))
+
+    run(work)
+
+
+def _fork() -> dict[str, Any]:
+    """Return a graph that sends every message two ways, and merges them again."""
+    lanes = [{"name": n, "kind": "events", "capacity": 64, "slot_bytes": 128} for n in "abcd"]
+    return {
+        "version": 1,
+        "name": "fork",
+        "model": "lane_graph",
+        "on_full": "block",
+        "lanes": lanes,
+        "endpoints": [
+            {"name": "in0", "kind": "ingress", "lane": "a"},
+            {"name": "out0", "kind": "egress", "lane": "d"},
+        ],
+        "roles": [
+            {"name": "fork", "kind": "router", "rx": ["a"], "tx": ["b", "c"], "mode": "broadcast"},
+            {"name": "join", "kind": "merge", "rx": ["b", "c"], "tx": ["d"], "mode": "round_robin"},
+        ],
+    }
+
+
+@pytest.mark.timeout(60)
+def test_roles_that_wait_for_each_other_end_a_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choices that no run can have made: all of one side first, where the other is soon full."""
+    monkeypatch.setattr(module, "STALLED_S", 1.0)
+
+    async def work(runs: Runs) -> None:
+        async with managed(runs) as manager:
+            view = await manager.start(_admission(runs, _fork()))
+            assert (await ended(manager, view.id)).state is RunState.COMPLETED
+            choices = runs.top / "data" / "captures" / view.id / "choices" / "join"
+            for path in choices.iterdir():
+                path.unlink()
+            made = struct.pack("<IIQIIQ", 1, 0, MESSAGES, 1, 1, MESSAGES)
+            write_segments(choices, [Frame(made, 0, 2 * MESSAGES)])
+            with pytest.raises(WrongStateError) as caught:
+                await _replayed(runs, manager, view.id)
+            assert caught.value.reason == "REPLAY_STALLED"
+            (audit,) = (runs.top / "replays").glob("*.json")
+            assert json.loads(audit.read_text())["refused"]["reason"] == "REPLAY_STALLED"
 
     run(work)
