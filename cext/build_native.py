@@ -24,6 +24,9 @@ _CYTHON = re.compile(
 class BuildNative(build_ext):
     """The standard step, told what each module depends on."""
 
+    command_name = "build_ext"
+    """Whose settings in `pyproject.toml` are its own, also where a front end makes it anew."""
+
     def finalize_options(self) -> None:
         """Fill in the dependencies."""
         super().finalize_options()

@@ -144,7 +144,10 @@ static inline uint64_t byteor_lane_taken(byteor_graph *g, uint64_t ports) {
 /* Whether what a role takes next does not follow from the messages alone. */
 static inline uint32_t byteor_member_picks(const byteor_graph *g, const byteor_graph_member *gm) {
     uint32_t picks = gm->rx_count > 1 && gm->pick != BYTEOR_PICK_ORDERED;
-    for (uint32_t k = 0; k < gm->rx_count; k++) picks |= g->rx[gm->rx_first + k].cell < 0;
+    for (uint32_t k = 0; k < gm->rx_count; k++) {
+        const byteor_rx_port *port = &g->rx[gm->rx_first + k];
+        picks |= port->cell < 0 || (gm->rx_count > 1 && !port->monotone); /* not waited for: see byteor_take_ordered */
+    }
     return picks;
 }
 

@@ -166,7 +166,8 @@ class _End(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Pass on."""
         if self.other.transport is not None:
-            self.other.transport.write(data)
+            if not self.other.transport.is_closing():  # else nobody is there to read it
+                self.other.transport.write(data)
             return
         self._early.append(data)
         if sum(map(len, self._early)) > _EARLY_BYTES_MAX:
