@@ -64,7 +64,11 @@ class RunReader:
 
     def read_lanes(self) -> list[dict[str, Any]]:
         """Return the lanes of a LaneGraph alone: cheap, for who looks often."""
-        return self._view([ring.read() for ring in self.rings]).rows()
+        return self._view(self._read_rings()).rows()
+
+    def _read_rings(self) -> list[dict[str, Any]]:
+        """Read the rings that messages pass through; those behind them are tapes of the capture."""
+        return [ring.read() for ring in self.rings[: len(self.plan.rings)]]
 
     def _view(self, rings: list[dict[str, Any]]) -> LaneView:
         words = {
@@ -75,7 +79,7 @@ class RunReader:
 
     def read(self) -> dict[str, Any]:
         """Return the state of the run: clock, times, rings, lanes, roles, units."""
-        rings = [ring.read() for ring in self.rings]
+        rings = self._read_rings()
         view = self._view(rings)
         lanes = view.rows()
         now = self.control.now_ns()
@@ -92,9 +96,7 @@ class RunReader:
                 worker.index: self.control.gaps(self._units(worker.index))
                 for worker in self.plan.workers
             },
-            "rings": [
-                self._ring(index, ring) for index, ring in enumerate(rings[: len(self.plan.rings)])
-            ],
+            "rings": [self._ring(index, ring) for index, ring in enumerate(rings)],
             "lanes": lanes,
             "held": holds(self.plan, lanes),
             "capture": self.tapes.stats(),
