@@ -64,11 +64,7 @@ class RunReader:
 
     def read_lanes(self) -> list[dict[str, Any]]:
         """Return the lanes of a LaneGraph alone: cheap, for who looks often."""
-        return self._view(self._read_rings()).rows()
-
-    def _read_rings(self) -> list[dict[str, Any]]:
-        """Read the rings that messages pass through; those behind them are tapes of the capture."""
-        return [ring.read() for ring in self.rings[: len(self.plan.rings)]]
+        return self._view([ring.read() for ring in self.rings]).rows()
 
     def _view(self, rings: list[dict[str, Any]]) -> LaneView:
         words = {
@@ -79,7 +75,7 @@ class RunReader:
 
     def read(self) -> dict[str, Any]:
         """Return the state of the run: clock, times, rings, lanes, roles, units."""
-        rings = self._read_rings()
+        rings = [ring.read() for ring in self.rings]
         view = self._view(rings)
         lanes = view.rows()
         now = self.control.now_ns()
@@ -96,7 +92,9 @@ class RunReader:
                 worker.index: self.control.gaps(self._units(worker.index))
                 for worker in self.plan.workers
             },
-            "rings": [self._ring(index, ring) for index, ring in enumerate(rings)],
+            "rings": [
+                self._ring(index, ring) for index, ring in enumerate(rings[: len(self.plan.rings)])
+            ],
             "lanes": lanes,
             "held": holds(self.plan, lanes),
             "capture": self.tapes.stats(),
@@ -206,7 +204,7 @@ class RunReader:
 
     def _by_clients(self, role: RolePlan, rings: Sequence[Mapping[str, Any]]) -> dict[str, int]:
         """Return what clients have published: their rings say it, whoever and how many they are."""
-        own = list(range(len(rings)))
+        own = list(range(len(self.plan.rings)))  # behind them lie the tapes of a capture
         if self.plan.model == "lane_graph":
             (tx,) = role.tx
             own = list(self.plan.lanes[tx.lane].rings[tx.stripe : tx.stripe + tx.stripes])
@@ -220,7 +218,7 @@ class RunReader:
     def _progress(self, index: int, rings: list[dict[str, Any]]) -> tuple[int, int]:
         """Return the next sequence of a role and how many messages wait for it."""
         role = self.plan.roles[index]
-        own = rings if role.shard < 0 else [rings[role.shard]]
+        own = rings[: len(self.plan.rings)] if role.shard < 0 else [rings[role.shard]]
         if role.kind == "ingress":
             return sum(ring["cursor"] for ring in own), 0
         cell = (
