@@ -91,7 +91,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Take a post and answer by the script."""
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:  # whoever sent it was killed meanwhile: no post
+            self.close_connection = True
+            return
         with self.hook.lock:
             self.hook.in_hand += 1
             self.hook.at_once = max(self.hook.at_once, self.hook.in_hand)
