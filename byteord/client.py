@@ -187,8 +187,8 @@ def _client_role(plan: RunPlan, endpoint: str) -> RolePlan:
 def client_places(plan: RunPlan, role: RolePlan) -> list[tuple[int, int, int]]:
     """Return where a client may play a role: (ring, gating cell, byte to lock).
 
-    Of a SingleRing with several shards it plays it in all of them at once, and so does a consumer of
-    a lane with several producers.
+    Of a SingleRing with several shards it plays it in all of them at once; so does a consumer of a
+    lane with several producers.
     """
     if plan.model != "lane_graph":
         byte = 0 if role.kind == "ingress" else 1 + role.cell

@@ -2,8 +2,9 @@
 # cython: cdivision=True, auto_pickle=False, autotestdict=False
 """ShardPublisher, ShardConsumer, StripeConsumer: any Python process as an end of a run with several rings.
 
-Spreads by the run's shard key and joins in ingress-time order, as a run's own ingress and egress do, or visits the rings
-of several producers in turn. The GIL is released only while rings are empty or full. Locks, paths and plans are the business of `byteord.client`.
+Spreads by the run's shard key and joins in ingress-time order, as a run's own ingress and egress do, or visits the
+rings of several producers in turn. The GIL is released only while rings are empty or full. Locks, paths and plans are
+the business of `byteord.client`.
 """
 
 cimport cython

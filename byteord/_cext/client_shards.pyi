@@ -47,7 +47,6 @@ class ShardPublisher(_Shards):
     def end(self, timeout_s: float | None = None) -> bool: ...
     def _end_for_client(self) -> bool: ...
 
-@disjoint_base
 class _Reader(_Shards):
     def __new__(
         cls,
