@@ -211,7 +211,7 @@ static inline int byteor_egress_turn(byteor_unit_runtime *u, uint32_t m, int *ou
     }
     u->turn_began_ns = byteor_now_ns(u->clock);
     uint8_t *slots = byteor_egress_slots(u, m, &count);
-    u->all_live = byteor_takes_in_order(g, &g->member[m]); /* what was dropped has been passed over */
+    u->all_live = (uint32_t)byteor_takes_in_order(g, &g->member[m]); /* what was dropped has been passed over */
     int done = byteor_sink_write(u, slots, count, u->work.egress_position);
     if (done < 0) {
         *outcome = BYTEOR_DUTY_FAILED;
