@@ -104,7 +104,7 @@ class ReplayJob:
     # --- before it runs
 
     def spec(self, spec: Spec | LaneGraph) -> Spec | LaneGraph:
-        """Return the spec to plan by: no journal on disk; who is told what to miss misses no more."""
+        """Return the spec to plan by: no journal on disk, and who is told what to miss waits."""
         if not isinstance(spec, LaneGraph):
             return spec
         return replace(spec, lanes=tuple(self._lane(lane) for lane in spec.lanes))

@@ -14,9 +14,8 @@ import pytest
 
 from byteord.regions.captures import read_choices
 from byteord.runs.manager import RunManager
-from byteord.runs.packets import InputChunk
 from byteord.runs.state import RunState
-from byteord.runs.view import RoleView
+from byteord.runs.view import InputChunk, RoleView
 from tests.property.documents import toml_text
 from tests.support.replays import graph_admission, replayed
 from tests.support.runs import Runs, ended, input_of, managed, run, until
