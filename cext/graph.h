@@ -39,6 +39,7 @@ typedef struct byteor_rx_port {
     uint64_t position;  /* this turn: next sequence to look at */
     uint64_t progress;  /* as read before this turn looked at the ring */
     uint64_t noted;     /* missed messages that are among the choices */
+    byteor_losses lost; /* in a replay: what it missed; it does not miss anything by itself then */
 } byteor_rx_port;
 
 typedef struct byteor_tx_port {

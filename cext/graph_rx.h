@@ -45,19 +45,29 @@ static inline int byteor_rx_at_end(const byteor_graph *g, const byteor_rx_port *
     return byteor_ring_slot(port->ring, position)->length == 0;
 }
 
-static inline void byteor_rx_open(byteor_graph *g, byteor_rx_port *port) {
-    port->position = *byteor_rx_word(g, port, BYTEOR_RX_POSITION);
-    if (!g->wants_progress) return;
-    port->progress = port->from != BYTEOR_NO_PORT ? g->tx[port->from].progress
-                                                  : byteor_load_acquire64(&port->ring->producer->progress_ns); /* before any look at the ring */
-}
-
 /* Move over something that is no message; at the begin of a port's batch only, so that position and count agree. */
 static inline void byteor_rx_pass(byteor_graph *g, byteor_rx_port *port, uint32_t count_word, uint64_t count) {
     port->position += count;
     *byteor_rx_word(g, port, BYTEOR_RX_POSITION) = port->position;
     if (count_word) *byteor_rx_word(g, port, count_word) += count;
     g->changed = 1;
+}
+
+/* What an input missed once is missed again, as soon as it comes and whatever its role waits for: whoever fills the ring
+ * was not held up by it then. */
+static inline void byteor_rx_pass_lost(byteor_graph *g, byteor_rx_port *port) {
+    if (byteor_losses_ahead(&port->lost, port->position, 1)) return;
+    uint64_t count = byteor_rx_ready(g, port, port->position, byteor_losses_here(&port->lost, port->position));
+    count = byteor_least(count, byteor_rx_end(g, port) - port->position); /* after the look: see byteor_rx_end */
+    if (count) byteor_rx_pass(g, port, BYTEOR_RX_MISSED, count);
+}
+
+static inline void byteor_rx_open(byteor_graph *g, byteor_rx_port *port) {
+    port->position = *byteor_rx_word(g, port, BYTEOR_RX_POSITION);
+    if (g->wants_progress)
+        port->progress = port->from != BYTEOR_NO_PORT ? g->tx[port->from].progress
+                                                      : byteor_load_acquire64(&port->ring->producer->progress_ns); /* before any look at the ring */
+    if (port->lost.count) byteor_rx_pass_lost(g, port);
 }
 
 static inline int byteor_rx_nonsense(const byteor_slot *slot, uint32_t payload_max, int is_end) {
@@ -159,6 +169,7 @@ static inline uint64_t byteor_rx_take_plain(byteor_graph *g, byteor_rx_port *por
 }
 
 static inline void byteor_rx_take(byteor_graph *g, byteor_rx_port *port, uint64_t limit) {
+    if (port->lost.count) limit = byteor_losses_ahead(&port->lost, port->position, limit);
     if (limit == 0) return;
     if (port->journal) {
         byteor_rx_take_journal(g, port, limit);
@@ -215,6 +226,8 @@ static inline int byteor_rx_head_journal(byteor_graph *g, byteor_rx_port *port, 
             *time = port->monotone ? port->progress : UINT64_MAX;
             return 0;
         }
+        *time = 0;
+        if (port->lost.count && !byteor_losses_ahead(&port->lost, port->position, 1)) return 0; /* passed at the begin of the next batch */
         int found = byteor_rx_frame(g, port, *slot, &word, &gone);
         *time = found > 0 ? (*slot)->time_ns : 0;
         if (found > 0) return 1;
@@ -387,7 +400,7 @@ static inline uint64_t byteor_end_time(byteor_unit_runtime *u, uint32_t m) {
     uint64_t latest = 0;
     for (uint32_t k = 0; k < gm->rx_count; k++) {
         const byteor_rx_port *port = &g->rx[gm->rx_first + k];
-        uint64_t time = port->cell < 0 ? 0 : byteor_ring_slot(port->ring, byteor_rx_end(g, port))->time_ns;
+        uint64_t time = port->journal ? 0 : byteor_ring_slot(port->ring, byteor_rx_end(g, port))->time_ns; /* never overwritten */
         if (time > latest) latest = time;
     }
     return latest ? latest : byteor_now_ns(u->clock);
