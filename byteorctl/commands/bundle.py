@@ -163,20 +163,22 @@ def _chosen(bundles: list[Plain], wanted: str) -> Plain:
 def verify(app: App, path: str) -> int:
     """Check that a bundle is whole and untouched.
 
-    Every file against the manifest's sizes and digests. Needs no daemon. Exit 1 if anything is
-    wrong, 65 if it cannot be read as a bundle at all.
+    Every file against the manifest's sizes and digests, the spec against that of the run. Where
+    tokens stand for values of the spec the latter cannot be done, and is said. Needs no daemon.
+    Exit 1 if anything is wrong, 65 if it cannot be read as a bundle at all.
     """
     from byteorctl.bundle.archive import read_bundle
-    from byteorctl.bundle.check import problems_of
+    from byteorctl.bundle.check import notes_of, problems_of, read_manifest
 
     opened = read_bundle(path)
     problems = problems_of(opened)
     number = len(opened.digests)
-    answer: Plain = {"ok": not problems, "files": number, "problems": problems}
+    notes = [] if problems else notes_of(read_manifest(opened.files)[0])
+    answer: Plain = {"ok": not problems, "files": number, "problems": problems, "notes": notes}
 
     def show(screen: Screen) -> None:
-        for problem in problems:
-            screen.line(problem)
+        for said in (*problems, *notes):
+            screen.line(said)
         screen.line(f"{path}: " + ("damaged" if problems else f"verified, {number} files"))
 
     emit(app.format, answer, show)

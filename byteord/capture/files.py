@@ -18,6 +18,7 @@ from byteord.capture.archive import Manifest, Row
 from byteord.capture.entries import BundleFile, Entry
 from byteord.capture.redact import Redactor
 from byteord.capture.snapshot_view import snapshot_view, tuning_view
+from byteord.capture.spec_view import NO_SPEC, SpecView
 from byteord.spec.document import Bare
 from byteord.spec.findings import Collector
 from byteord.spec.kv import infer, parse
@@ -75,6 +76,8 @@ class BundleFacts:
     """Files that are too large to hold: the slice of the capture, code."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """What is not in it, and why."""
+    spec: SpecView = NO_SPEC
+    """The spec as it may leave."""
 
 
 def bundle_entries(
@@ -82,7 +85,7 @@ def bundle_entries(
 ) -> tuple[tuple[Entry, ...], dict[str, str]]:
     """Return all files but the manifest, by name, and what is left out with the reason."""
     made = {
-        "spec.kv": facts.documents.spec_kv,
+        "spec.kv": facts.spec.kv,
         "deployment.toml": _deployment(facts.documents.deployment_kv, redactor),
         "spec_validation.json": to_json(facts.validation),
         "runtime.json": to_json({"crate": {"name": "byteor", "version": facts.version}}),
@@ -93,7 +96,10 @@ def bundle_entries(
         "events.jsonl": b"".join(to_line(_event(each, redactor)) for each in facts.events),
         **facts.extra,
     }
-    left_out = dict(facts.left_out)
+    left_out = {
+        **facts.left_out,
+        **{f"spec.kv: {each}": _why(each) for each in facts.spec.withheld},
+    }
     for name in [name for name, content in made.items() if not content]:
         del made[name]
         left_out.setdefault(name, "there is none for this run")
@@ -126,11 +132,24 @@ def manifest_of(facts: BundleFacts, left_out: Mapping[str, str]) -> Manifest:
                 for row in rows
             ],
             "left_out": [{"name": name, "reason": why} for name, why in sorted(absent.items())],
+            "spec_sha256": _digest(facts.documents.spec_kv),
+            "spec_withheld": list(facts.spec.withheld),
         }
         content["manifest_sha256"] = hashlib.sha256(to_json(content)).hexdigest()
         return BundleFile(MANIFEST, to_json(content), "public")
 
     return make
+
+
+def _why(withheld: str) -> str:
+    return (
+        "a token stands for this value, which may be a secret; "
+        f'[bundle] config = ["{withheld}"] of the deployment lets it leave'
+    )
+
+
+def _digest(content: bytes) -> str | None:
+    return hashlib.sha256(content).hexdigest() if content else None
 
 
 def to_json(data: Mapping[str, Any]) -> bytes:
@@ -199,7 +218,7 @@ def _policy_audit(facts: BundleFacts) -> bytes:
         "runtime_crate": {"name": "byteor", "version": facts.version},
     }
     if facts.validation.get("ok"):
-        answer["spec"] = {"sha256": hashlib.sha256(facts.documents.spec_kv).hexdigest()}
+        answer["spec"] = {"sha256": _digest(facts.documents.spec_kv)}
     else:
         answer["error"] = facts.validation.get("error", "")
     return to_json(answer)

@@ -12,7 +12,7 @@ import hmac
 import re
 from collections.abc import Mapping, Sequence
 
-from byteord.deployment.bundling import is_condition
+from byteord.deployment.bundling import is_condition, is_permission
 from byteord.deployment.keys import DEPLOYMENT_KEYS
 from byteord.deployment.model import AdapterCatalogue
 from byteord.spec.model import Scalar
@@ -104,6 +104,8 @@ class Redactor:
             return self._closed_option(".".join(parts[2:]), value, kinds.get(parts[1], ""))
         if key.startswith("bundle.when."):
             return is_condition(value)
+        if key.startswith("bundle.config."):
+            return is_permission(value)
         row = key_of(DEPLOYMENT_KEYS, key)
         return row is not None and (value in row.choices or bool(_QUANTITY.match(value)))
 

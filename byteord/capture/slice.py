@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from byteord.capture.entries import (
     frame_bytes,
     mapped,
 )
+from byteord.capture.spec_view import SpecView
 
 PREFIX = "capture"
 NO_PAYLOADS = (
@@ -100,14 +101,21 @@ class _Segment:
     """None: it holds no frame yet."""
 
 
-def slice_of(directory: str, wanted: SliceWanted, *, payload: bool) -> Slice:
-    """Return the slice of the capture in `directory`; raises OSError when there is none."""
+def slice_of(
+    directory: str, wanted: SliceWanted, *, payload: bool, spec: Callable[[bytes], SpecView]
+) -> Slice:
+    """Return the slice of the capture in `directory`; raises OSError when there is none.
+
+    `spec` makes of the recorded spec what may leave.
+    """
     found = Slice()
-    head = _read(os.path.join(directory, "capture.json"))
-    found.entries.append(_heads(head))
-    spec = os.path.join(directory, "spec.kv")
-    if os.path.isfile(spec):
-        found.entries.append(BundleFile(f"{PREFIX}/spec.kv", _read(spec)))
+    heads = _heads(_read(os.path.join(directory, "capture.json")))
+    path = os.path.join(directory, "spec.kv")
+    if os.path.isfile(path):
+        view = spec(_read(path))
+        found.entries.append(BundleFile(f"{PREFIX}/spec.kv", view.kv))
+        heads["spec_withheld"] = list(view.withheld)
+    found.entries.append(_json(f"{PREFIX}/capture.json", heads))
     for name in _names(os.path.join(directory, "out"), ".json"):
         content = _read(os.path.join(directory, "out", name))
         found.entries.append(BundleFile(f"{PREFIX}/out/{name}", content))
@@ -120,17 +128,19 @@ def slice_of(directory: str, wanted: SliceWanted, *, payload: bool) -> Slice:
         "from_sequence": wanted.from_sequence,
         "whole": wanted.whole,
     }
-    said = json.dumps({"wanted": asked, "journals": found.said}, indent=2, sort_keys=True)
-    found.entries.append(BundleFile(f"{PREFIX}/slice.json", said.encode() + b"\n"))
+    said = {"wanted": asked, "journals": found.said}
+    found.entries.append(_json(f"{PREFIX}/slice.json", said))
     found.entries.sort(key=lambda each: each.name)
     return found
 
 
-def _heads(content: bytes) -> BundleFile:
+def _heads(content: bytes) -> dict[str, Any]:
     said = json.loads(content)
-    kept = {key: said[key] for key in _HEADS if key in said} if isinstance(said, dict) else {}
-    text = json.dumps(kept, indent=2, sort_keys=True).encode() + b"\n"
-    return BundleFile(f"{PREFIX}/capture.json", text)
+    return {key: said[key] for key in _HEADS if key in said} if isinstance(said, dict) else {}
+
+
+def _json(name: str, said: Mapping[str, Any]) -> BundleFile:
+    return BundleFile(name, json.dumps(said, indent=2, sort_keys=True).encode() + b"\n")
 
 
 def _add_journal(

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from byteord.capture.redact import Redactor
+from byteord.capture.spec_view import shown_key
 
 _EXCEPTION = re.compile(r"([A-Z][A-Za-z]{2,40}(?:Error|Exception|Interrupt|Exit|Warning))(?::|\Z)")
 _PLAN_WORDS = frozenset(
@@ -83,7 +84,6 @@ _RUN_WORDS = frozenset(
 )
 _CONDITIONS = frozenset(["Ready", "Tuned", "WorkerRestarted", "Adopted", "ShimSilent"])
 """Conditions whose message is made of the product's own words and names of the spec."""
-_TARGETED = ("http_post:", "exec:")
 
 
 def snapshot_view(document: bytes, redactor: Redactor) -> dict[str, Any]:
@@ -117,14 +117,6 @@ def tuning_view(document: bytes, redactor: Redactor) -> dict[str, Any]:
     return {"workers": shown} if shown else {}
 
 
-def stage_key(key: str, redactor: Redactor) -> str:
-    """Return a stage's key; where an action goes to is a token."""
-    for kind in _TARGETED:
-        if key.startswith(kind):
-            return f"{kind}{redactor.token(key[len(kind) :])}"
-    return key
-
-
 class _Kept(str):
     """A text that was looked at already."""
 
@@ -146,7 +138,7 @@ class _View:
         if not isinstance(node, str) or not node:
             return node
         if key == "stage":
-            return stage_key(node, self._redactor)
+            return shown_key(node, self._redactor)
         kept = key in words or isinstance(node, _Kept)
         return str(node) if kept else self._redactor.token(node)
 

@@ -27,6 +27,7 @@ from byteord.capture.files import (
 )
 from byteord.capture.redact import Redactor
 from byteord.capture.slice import SliceWanted, slice_of
+from byteord.capture.spec_view import NO_SPEC, SpecFilter, SpecView
 from byteord.capture.store import BundleStore, Label
 from byteord.deployment.bundling import TRIGGERS, Bundling, bundling_from_flat
 from byteord.deployment.describe import describe
@@ -190,7 +191,7 @@ class Bundles:
         """Make a bundle of what was found; an empty id: only its plan. Blocks."""
         begun = time.perf_counter_ns()
         redactor = Redactor(self.store.new_key(), self._control.catalogues.adapters)
-        facts = self._complete(found, wanted)
+        facts = self._complete(found, wanted, redactor)
         entries, left_out = bundle_entries(facts, redactor)
         view = found.view
         if not bundle_id:
@@ -235,31 +236,38 @@ class Bundles:
                 if last:
                     return
 
-    def _complete(self, found: Found, wanted: BundleWanted) -> BundleFacts:
+    def _complete(self, found: Found, wanted: BundleWanted, redactor: Redactor) -> BundleFacts:
         """Add what takes time: validation, code, capture, further files."""
         facts, left_out = found.facts, dict(found.facts.left_out)
         plan = json.loads(facts.snapshot).get("plan") or {}
         kv = facts.documents.deployment_kv
         subject = Subject(found.view, plan, flat_of(kv) if kv else {})
+        leaving = SpecFilter(redactor, self._control.catalogues.stages, subject.bundling.config)
         extra: dict[str, bytes] = {}
         for name, make in self._extras.items():
             try:
                 extra.update(make(subject))
             except Exception as error:  # noqa: BLE001 - a bundle of a sick daemon is wanted most
                 left_out[name] = f"could not be made: {type(error).__name__}"
-        stored = [*_code(subject, extra, left_out), *self._capture(subject, wanted, left_out)]
+        captured = self._capture(subject, wanted, left_out, leaving)
+        stored = [*_code(subject, extra, left_out), *captured]
         return replace(
             facts,
-            validation=self._validation(facts.documents),
+            validation=self._validation(facts.documents, leaving),
             process=self._process(found.view),
             extra=extra,
             stored=stored,
             left_out=left_out,
             why=wanted.why,
+            spec=_leaving(leaving, facts.documents.spec_kv),
         )
 
     def _capture(
-        self, subject: Subject, wanted: BundleWanted, left_out: dict[str, str]
+        self,
+        subject: Subject,
+        wanted: BundleWanted,
+        left_out: dict[str, str],
+        leaving: SpecFilter,
     ) -> list[Any]:
         directory = capture_directory(subject)
         if not directory:
@@ -273,6 +281,7 @@ class Bundles:
                 directory,
                 replace(wanted.slice, bytes_max=wanted.slice.bytes_max or most),
                 payload=subject.bundling.payload and not wanted.withheld,
+                spec=lambda kv: _leaving(leaving, kv),
             )
         except (OSError, ValueError) as error:
             left_out["capture"] = f"cannot be read: {getattr(error, 'strerror', '') or error}"
@@ -282,7 +291,7 @@ class Bundles:
             left_out.update(dict.fromkeys(slice_.left_out, wanted.withheld))
         return slice_.entries
 
-    def _validation(self, documents: RunDocuments) -> dict[str, Any]:
+    def _validation(self, documents: RunDocuments, leaving: SpecFilter) -> dict[str, Any]:
         if not documents.spec_kv:
             return {"ok": False, "error": "the documents of this run were not kept"}
         wanted = StartWanted(
@@ -292,10 +301,14 @@ class Bundles:
         report = self._control.validate(wanted.spec, wanted.deployment, "topology")
         if report.ok and report.spec is not None and report.deployment is not None:
             said = describe(report.spec, report.deployment)
-            return {"ok": True, "description": _of_spec(said)}
+            return {"ok": True, "description": leaving.description(_of_spec(said))}
         errors = [each for each in report.findings if each.severity is Severity.ERROR]
         codes = ", ".join(sorted({each.code for each in errors})) or "unreadable"
         return {"ok": False, "error": f"{len(errors)} errors: {codes}"}
+
+
+def _leaving(leaving: SpecFilter, kv: bytes) -> SpecView:
+    return leaving.spec(kv, flat_of(kv)) if kv else NO_SPEC
 
 
 def _guarded(plan: Mapping[str, Any]) -> bool:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from byteord.capture.recorded import CAPTURE, Recorded
-from byteord.errors import DataError
+from byteord.errors import DataError, DeniedError
 from byteord.spec.document import Source
 
 MANIFEST = "manifest.json"
@@ -22,6 +23,8 @@ CODE = "code"
 _PLACES = ("", "capture")
 _TABLES = ("failure", "limits")
 _REDACTED = "redacted:"
+_TOKEN = re.compile(rb"redacted:[0-9a-f]{24}")
+_NAMED_MAX = 8
 _MANIFEST_BYTES_MAX = 64 << 20
 
 
@@ -56,6 +59,32 @@ def stand_in(recorded: Recorded) -> Source:
     flat |= _kept(os.path.join(os.path.dirname(recorded.directory), "deployment.toml"))
     text = "".join(f"{key}={_value(flat[key])}\n" for key in sorted(flat))
     return Source("deployment.kv", text.encode("ascii", "replace"), "kv")
+
+
+def check_withheld(recorded: Recorded, spec: Source | None) -> None:
+    """Refuse to run a spec with tokens in it; `spec`: given instead of the recorded one.
+
+    Raises DeniedError (SPEC_WITHHELD), which names the values and what lets them leave.
+    """
+    if spec is not None:
+        if _TOKEN.search(spec.content):
+            raise DeniedError(
+                f"{spec.name}: seen tokens where values were withheld from a bundle; wanted the "
+                "spec itself, as its author has it (--spec)",
+                reason="SPEC_WITHHELD",
+            )
+        return
+    withheld = recorded.facts.get("spec_withheld")
+    names = [str(each) for each in withheld] if isinstance(withheld, list) else []
+    if names:
+        more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
+        raise DeniedError(
+            f"spec: {', '.join(names[:_NAMED_MAX])}{more}: withheld when the bundle was made; give "
+            f"the spec (--spec; its SHA-256 is {recorded.facts.get('spec_sha256')}), or let them "
+            f'leave: [bundle] config = ["{names[0]}"] in the deployment of the next run',
+            reason="SPEC_WITHHELD",
+            details={"withheld": ",".join(names)},
+        )
 
 
 def _names(recorded: Recorded, key: str) -> Iterator[str]:

@@ -21,7 +21,7 @@ from byteord.deployment.model import Authority, Deployment
 from byteord.errors import DataError, DeniedError, InvalidArgumentError, NotFoundError
 from byteord.regions.segments import Survey
 from byteord.rpc.control import Control, refuse
-from byteord.rpc.replay_bundle import code_place, stand_in
+from byteord.rpc.replay_bundle import check_withheld, code_place, stand_in
 from byteord.rpc.replay_calls import CalledAsThen, reading_the_clock
 from byteord.rpc.replay_wanted import ReplayWanted
 from byteord.runs.choices import free_roles
@@ -232,6 +232,7 @@ def _validate(
 
 
 def _spec_source(wanted: ReplayWanted, recorded: Recorded) -> Source:
+    check_withheld(recorded, wanted.spec)
     if wanted.spec is not None:
         return wanted.spec
     if not recorded.spec_kv:

@@ -21,7 +21,7 @@ from byteord.deployment.actions import ACTING_ADAPTERS
 from byteord.deployment.capture import Capture
 from byteord.deployment.model import Adapter, Deployment, FailurePolicy, Tuning
 from byteord.deployment.plan import CALLS_FILE, ReplayPlan, RolePlan, RunPlan
-from byteord.spec.lane_model import LaneGraph
+from byteord.spec.lane_model import Lane, LaneGraph
 from byteord.spec.model import Spec
 from byteord.stages.actions.budget import BYTES, COUNT, read_budget
 
@@ -106,14 +106,15 @@ class ReplayJob:
     # --- before it runs
 
     def spec(self, spec: Spec | LaneGraph) -> Spec | LaneGraph:
-        """Return the spec to plan by: no journal on disk."""
+        """Return the spec to plan by: no journal on disk, and who is told what to miss waits."""
         if not isinstance(spec, LaneGraph):
             return spec
-        lanes = tuple(
-            replace(lane, journal=replace(lane.journal, durable=False)) if lane.journal else lane
-            for lane in spec.lanes
-        )
-        return replace(spec, lanes=lanes)
+        return replace(spec, lanes=tuple(self._lane(lane) for lane in spec.lanes))
+
+    def _lane(self, lane: Lane) -> Lane:
+        journal = replace(lane.journal, durable=False) if lane.journal else None
+        lossy = tuple(name for name in lane.lossy if name not in self.choices)
+        return replace(lane, journal=journal, lossy=lossy)
 
     def deployment(self, deployment: Deployment, spec: Spec | LaneGraph) -> Deployment:
         """Return the deployment to plan by: other ends, nothing restarted."""

@@ -455,8 +455,8 @@ class Supervisor:
         """Every client that is an egress has taken everything."""
         if not endpoints.clients(self.plan, "egress"):
             return True
-        if self.state == "running":
-            self.state = "draining"
+        if self.state == "running" and not endpoints.open_inputs(self.plan, self.rings):
+            self.state = "draining"  # before, clients may still feed others without any worker
         return endpoints.outputs_taken(self.plan, self.rings)
 
     # --- reporting --------------------------------------------------------------------------------

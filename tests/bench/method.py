@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from math import comb
 
 NEAR_NS_MAX = 80.0
 MIDDLE_NS_MAX = 200.0
+OUTSIDE_EACH_SIDE = 0.025
 
 
 class PairClass(Enum):
@@ -117,6 +119,21 @@ def summarise(values: Iterable[float]) -> Summary | None:
     if not found:
         return None
     return Summary(len(found), quantile(found, 0.1), quantile(found, 0.5), quantile(found, 0.9))
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % confidence interval of the median of non-empty `values`.
+
+    By order statistics, so that no shape of the spread is assumed: how many of n values lie below
+    the median is binomial with p = 1/2. With fewer than six values it is their whole range.
+    """
+    ordered = sorted(values)
+    below = 0.0
+    for left_out in range(len(ordered) // 2):
+        below += comb(len(ordered), left_out) / 2 ** len(ordered)
+        if below > OUTSIDE_EACH_SIDE:
+            return ordered[max(0, left_out - 1)], ordered[-max(1, left_out)]
+    return ordered[0], ordered[-1]
 
 
 def kept(rounds: Iterable[Round], candidate: str, wanted: PairClass) -> list[Sample]:

@@ -1,43 +1,53 @@
 """What looking costs: `tap` and `snapshot` during a run at full rate, by alternation.
 
-    python -m tests.bench.observe_bench [--rounds 15]
+    python -m tests.bench.observe_bench [--rounds 30] [--only tap,snapshot]
 
 A round has windows without anybody looking and, between them, one with a `tap` of a busy lane that
-prints what it gets, and one in which `snapshot` is called; the ratio of a window to the mean of its
-two neighbours counts. In a fourth kind a program that looks at nothing is as busy: what that takes
-is the machine's doing. First with a CPU for those who look (the run has the other), then with both
-CPUs taken by the run: then who looks takes CPU time, whatever it reads.
+prints what it gets, one in which a client that is connected asks for a snapshot, and one in which
+the program `byteorctl snapshot` is started; the ratio of a window to the mean of its two neighbours
+counts. Beside each stands a program that looks at nothing and takes the CPU for as long: what that
+takes is the machine's doing. First with a CPU for those who look (the run has the other), then with
+both CPUs taken by the run: then who looks takes CPU time, whatever it reads.
+
+A verdict needs the whole 95 % confidence interval of the median on one side of what is wanted.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from byteorctl.address import resolve
+from byteorctl.client import Client
 from byteord.regions.reader import RunReader
 from tests.bench.candidates import two_cpus
 from tests.bench.graph_runs import GraphShape
-from tests.bench.method import Summary, summarise
+from tests.bench.method import median_interval, summarise
 from tests.bench.native import BenchError
 from tests.bench.runs import DaemonUnderTest
 from tests.support.poll import until
 
-ROUNDS = 15
-WINDOW_MS = 400.0
+ROUNDS = 30
+WINDOW_MS = 500.0
 KEEP = 0.98
 """Looking may take less than 2 % of the throughput."""
-SAID = {"busy": "(looks at nothing)", "nothing": "(the noise)"}
+SAID = {
+    "busy": "(looks at nothing, like tap)",
+    "short": "(looks at nothing, like byteorctl)",
+    "nothing": "(the noise)",
+}
 LANE = "l0"
 WARM_UP_MESSAGES = 1_000_000
-KINDS = ("tap", "snapshot", "busy", "nothing")
+KINDS = ("tap", "snapshot", "byteorctl", "busy", "short", "nothing")
 SHAPE = GraphShape("chain", 1, fuse="always")
 
 
@@ -50,9 +60,12 @@ class Observed:
         directory: Path,
         tap: subprocess.Popen[str],
         busy: subprocess.Popen[str],
+        client: Client,
     ) -> None:
         """Take what `observed` has started."""
         self._busy = busy
+        self._client = client
+        self._program_s = 0.0
         self.daemon = daemon
         self.run_id = directory.name
         self.shown = 0
@@ -84,19 +97,36 @@ class Observed:
         for name, process in (("tap", self._tap), ("busy", self._busy)):
             os.kill(process.pid, signal.SIGCONT if kind == name else signal.SIGSTOP)
 
+    def look(self, kind: str) -> None:
+        """Do what a window of this kind does once; the tap and who is busy are there already."""
+        if kind == "snapshot":
+            for _chunk in self._client.snapshot_run(self.run_id, timeout_s=10.0):
+                pass
+        elif kind == "byteorctl":
+            before = _children_cpu_s()
+            self.daemon.ctl("snapshot", self.run_id)
+            self._program_s = _children_cpu_s() - before
+        elif kind == "short":
+            burn = f"import time\nwhile time.process_time() < {self._program_s}: pass"
+            subprocess.run([sys.executable, "-c", burn], check=True)
+
     def window(self, ms: float, kind: str = "nothing") -> float:
         """Return the rate of the run over a window; BenchError when nobody looked as told."""
         self.hold(kind)
         threading.Event().wait(0.05)
         shown, begin, before = self.shown, time.perf_counter(), self.moved()
-        if kind == "snapshot":
-            self.daemon.ctl("snapshot", self.run_id)
+        self.look(kind)
         threading.Event().wait(max(0.0, ms / 1e3 - (time.perf_counter() - begin)))
         rate = (self.moved() - before) / (time.perf_counter() - begin)
         if kind == "tap" and self.shown == shown:
             message = "the tap showed nothing during its window"
             raise BenchError(message)
         return rate
+
+
+def _children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @contextmanager
@@ -118,42 +148,57 @@ def observed(run_cpus: tuple[int, int], observers: set[int]) -> Iterator[Observe
         for child in (tap, busy):
             stack.enter_context(child)
             stack.callback(child.kill)
-        run = Observed(daemon, directory, tap, busy)
+        client = stack.enter_context(Client(resolve(daemon.process.address)))
+        run = Observed(daemon, directory, tap, busy, client)
         stack.callback(run.close)
         yield run
 
 
-def measure(run: Observed, rounds: int, ms: float = WINDOW_MS) -> dict[str, Summary | None]:
+def measure(
+    run: Observed, rounds: int, ms: float = WINDOW_MS, kinds: Sequence[str] = KINDS
+) -> dict[str, list[float]]:
     """Return the ratios of the windows of each kind to their neighbours."""
-    ratios: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    ratios: dict[str, list[float]] = {kind: [] for kind in kinds}
     before = run.window(ms)
     for number in range(rounds * len(ratios)):
-        kind = list(ratios)[number % len(ratios)]
+        kind = kinds[number % len(ratios)]
         looked = run.window(ms, kind)
         after = run.window(ms)
         ratios[kind].append(2 * looked / (before + after))
         before = after
-    return {kind: summarise(found) for kind, found in ratios.items()}
+    return ratios
+
+
+def report(title: str, ratios: dict[str, list[float]]) -> None:
+    """Print a line for each kind: median, spread, interval of the median, verdict."""
+    for kind, found in ratios.items():
+        middle = summarise(found)
+        if middle is None:
+            continue
+        low, high = median_interval(found)
+        verdict = "REACHED" if low >= KEEP else "MISSED" if high < KEEP else "not resolved"
+        said = SAID.get(kind, f"want >= {KEEP}: {verdict}")
+        spread = f"{middle.p50:.3f} [{middle.p10:.3f} {middle.p90:.3f}]"
+        interval = f"95 % of the median {low:.3f} to {high:.3f}, {middle.count} windows"
+        print(f"{title:26} {kind:9} {spread} of its neighbours; {interval}  {said}", flush=True)
 
 
 def main(argv: list[str]) -> int:
     """Measure with a CPU for who looks, and without; print a line for each."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.observe_bench")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--only", default=",".join(KINDS), help="kinds of windows")
+    parser.add_argument("--cpus", choices=("spare", "both"), help="only with a spare CPU, or none")
     options = parser.parse_args(argv)
     first, second = two_cpus()
-    for title, cpus, observers in (
-        ("a CPU for those who look", (first, first), {second}),
-        ("the run has both CPUs", (first, second), {first, second}),
-    ):
-        with observed(cpus, observers) as run:
-            for kind, found in measure(run, options.rounds).items():
-                if found is None:
-                    continue
-                verdict = "reached" if found.p50 >= KEEP else "missed"
-                said = SAID.get(kind, f"want > {KEEP}: {verdict.upper()}")
-                spread = f"{found.p50:.3f} [{found.p10:.3f} {found.p90:.3f}]"
-                print(f"{title:26} {kind:9} {spread} of its neighbours  {said}", flush=True)
+    cases = {
+        "spare": ("a CPU for those who look", (first, first), {second}),
+        "both": ("the run has both CPUs", (first, second), {first, second}),
+    }
+    for name, (title, cpus, observers) in cases.items():
+        if options.cpus in (None, name):
+            with observed(cpus, observers) as run:
+                report(title, measure(run, options.rounds, kinds=options.only.split(",")))
     return 0
 
 

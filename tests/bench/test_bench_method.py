@@ -10,6 +10,7 @@ from tests.bench.method import (
     Probe,
     Sample,
     kept,
+    median_interval,
     over_anchor,
     over_peer,
     pair_class,
@@ -68,6 +69,13 @@ def test_ratios_are_formed_inside_a_round() -> None:
     ratio = over_peer(rounds, "a", "b", "rate", HEADLINE)
     assert ratio is not None
     assert (ratio.count, ratio.p50) == (2, 2.5)
+
+
+def test_the_interval_of_a_median_leaves_out_what_chance_would() -> None:
+    """Of 30 values the 10th to the 21st hold the median 19 times of 20; of 5 only all of them."""
+    assert median_interval(list(range(1, 31))) == (10, 21)
+    assert median_interval([3.0, 1.0, 2.0, 5.0, 4.0]) == (1.0, 5.0)
+    assert median_interval([7.0]) == (7.0, 7.0)
 
 
 def test_quantiles_are_interpolated() -> None:

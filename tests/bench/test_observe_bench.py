@@ -20,4 +20,4 @@ def test_windows_with_and_without_somebody_looking_alternate() -> None:
         found = measure(run, 1, 50.0)
         assert run.shown > shown
         assert run.moved() > 0
-    assert {kind: each.count for kind, each in found.items() if each} == dict.fromkeys(KINDS, 1)
+    assert {kind: len(each) for kind, each in found.items()} == dict.fromkeys(KINDS, 1)

@@ -43,6 +43,11 @@ kind = "ingress"
 name = "out"
 kind = "egress"
 """
+SHARDED = RING.replace(
+    "capacity = 256",
+    'capacity = 256\nshards = 4\nordering = "per_key"\nshard_key = { offset = 4, length = 2 }',
+    1,
+)
 GRAPH = """
 version = 1
 name = "clocked"
@@ -162,8 +167,14 @@ def daemon(host: Host) -> Iterator[DaemonProcess]:
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("text", "fuse"),
-    [(RING, "never"), (RING, "always"), (GRAPH, "auto")],
-    ids=["ring-apart", "ring-fused", "graph"],
+    [
+        (RING, "never"),
+        (RING, "always"),
+        (GRAPH, "auto"),
+        (SHARDED, "auto"),
+        (SHARDED, "always"),
+    ],
+    ids=["ring-apart", "ring-fused", "graph", "shards-apart", "shards-fused"],
 )
 def test_stages_see_the_clock_and_the_batches_that_they_saw_live(
     host: Host, daemon: DaemonProcess, text: str, fuse: str

@@ -23,6 +23,7 @@ from byteord.capture.files import (
     manifest_of,
 )
 from byteord.capture.redact import Redactor
+from byteord.capture.spec_view import NO_SPEC, SpecView
 from byteord.capture.store import BundleStore, Label
 from byteord.deployment.bundling import BundleLimits
 from byteord.errors import InvalidArgumentError, NotFoundError, ResourceError
@@ -151,6 +152,7 @@ def facts(place: str = "", secret: str = PLANTED) -> BundleFacts:
         process=ProcessFacts(7, cwd, args, env, "VmRSS: 1"),
         snapshot=snapshot(planted),
         events=({"event": "run.started", "run": "1-a", "message": planted.get("event", "m")},),
+        spec=SpecView(b"name=x\n"),
     )
 
 
@@ -220,7 +222,9 @@ def test_the_manifest_lists_what_is_there_and_what_is_not() -> None:
     made = content(facts())
     manifest = json.loads(made["manifest.json"])
     assert {row["name"] for row in manifest["files"]} == made.keys() - {"manifest.json"}
-    lost = BundleFacts(**{**facts_fields(), "snapshot": b"", "documents": RunDocuments()})
+    lost = BundleFacts(
+        **{**facts_fields(), "snapshot": b"", "documents": RunDocuments(), "spec": NO_SPEC}
+    )
     left_out = {row["name"] for row in json.loads(content(lost)["manifest.json"])["left_out"]}
     assert left_out == {
         "single_ring_snapshot.json",
