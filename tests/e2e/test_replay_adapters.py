@@ -132,7 +132,7 @@ def test_it_sends_for_real_only_when_told_to_and_no_more_than_it_may(
     (row,) = _audit(audit)["actions"]
     assert (row["decision"], row["count"]) == ("Allow", len(kept))
 
-    limited = ["--execute", "--max-actions", str(LIMIT), "--audit", audit]
+    limited: list[str | Path] = ["--execute", "--max-actions", str(LIMIT), "--audit", audit]
     code, result, said = replay(daemon.address, capture, *limited)
     assert (code, result["stopped_by"], result["actions"]) == (1, "actions_limit", LIMIT), said
     assert "ACTION_LIMIT" in result["failure"]["message"]
