@@ -385,6 +385,7 @@ def _effects_of(typed: Mapping[str, Any], authority: Authority) -> Effects:
         side_effects=max(asked, authority.side_effects, key=_EFFECTS_STRICTNESS.__getitem__),
         dry_run=bool(typed["dry_run"]) or authority.dry_run,
         on_lease_lost=OnLeaseLost(typed["on_lease_lost"]),
+        rehearsal=bool(typed["dry_run"]),
     )
 
 

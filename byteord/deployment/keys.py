@@ -229,7 +229,9 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
     Key(
         "effects.dry_run",
         "boolean",
-        "Let everything flow and write down what would be done outside instead of doing it.",
+        "Let everything flow and write down what would be done outside instead of doing it. A "
+        "durable journal is kept in the run's own directory then, and nothing is appended to its "
+        "directory.",
         default=_EFFECTS.dry_run,
     ),
     Key(

@@ -22,7 +22,7 @@ from byteord.deployment.confinement import (
     settle_processes,
 )
 from byteord.deployment.fusion import busy_roles, staff, unite
-from byteord.deployment.lane_plan import lay_out, with_stage
+from byteord.deployment.lane_plan import lay_out, rehearsed_journals, with_stage
 from byteord.deployment.model import (
     CLIENT,
     SLEEP_NS_MAX,
@@ -177,6 +177,7 @@ def _place_graph(
 ) -> _Placed:
     layout, tuning = lay_out(graph, deployment), deployment.tuning
     notes = [f"{each.what} {each.name} was inserted: {each.why}" for each in graph.inserted]
+    notes += rehearsed_journals(graph, deployment)
     fuse = _fuses(tuning.fuse, busy_roles(layout.roles), len(host.cpus_allowed), notes)
     roles = tuple(_reporting(role) for role in confine_roles(layout.roles, deployment))
     units = unite(roles, layout.lanes, deployment, fuse=fuse, notes=notes)

@@ -344,7 +344,13 @@ class Worker:
             from byteord.worker.replay import open_replay_end
 
             whole = not is_graph_unit(self.plan, unit) and any(map(self.calls.get, unit.roles))
-            return open_replay_end(role, context, self.directory, whole=whole)
+            budget = self._budget() if self._acts(role) else None
+            if budget is not None:
+                target = self._target_of(role)
+                self._journal().write(
+                    "begin", sync=True, role=role.name, sequence=0, key="", target=target
+                )
+            return open_replay_end(role, context, self.directory, whole=whole, budget=budget)
         return (open_source if role.kind == "ingress" else open_sink)(
             role.adapter, role.options, context
         )
