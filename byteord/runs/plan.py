@@ -8,6 +8,7 @@ workers run.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -21,7 +22,7 @@ from byteord.deployment.confinement import (
     settle_processes,
 )
 from byteord.deployment.fusion import busy_roles, staff, take_turns, unite
-from byteord.deployment.lane_plan import lay_out, with_stage
+from byteord.deployment.lane_plan import lay_out, rehearsed_journals, with_stage
 from byteord.deployment.model import (
     CLIENT,
     SLEEP_NS_MAX,
@@ -118,6 +119,7 @@ def make_plan(
         ca_text=deployment.ca_certificates.text,
         url_prefixes=authority.url_prefixes,
         exec_allowed=authority.exec_allowed,
+        seed=secrets.randbits(63) if deployment.seed is None else deployment.seed,
     )
     plan, tuning = with_capture(plan, deployment.capture), deployment.tuning
     return tuned(plan, tuning, host, strict=strict(tuning, deployment.environment))
@@ -175,6 +177,7 @@ def _place_graph(
 ) -> _Placed:
     layout, tuning = lay_out(graph, deployment), deployment.tuning
     notes = [f"{each.what} {each.name} was inserted: {each.why}" for each in graph.inserted]
+    notes += rehearsed_journals(graph, deployment)
     fuse = _fuses(tuning.fuse, busy_roles(layout.roles), len(host.cpus_allowed), notes)
     roles = tuple(_reporting(role) for role in confine_roles(layout.roles, deployment))
     units = unite(roles, layout.lanes, deployment, fuse=fuse, notes=notes)

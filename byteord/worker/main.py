@@ -28,6 +28,7 @@ from byteord.deployment.plan import (
     UnitPlan,
     WorkerPlan,
     role_payload_bytes,
+    role_seed,
     undo_layout,
     undo_log_bytes,
     unit_ranges,
@@ -252,7 +253,12 @@ class Worker:
         if role.is_python:
             from byteord.worker import python_stage
 
-            stage = python_stage.load(role, code_dirs_of(self.plan, role), self._shown(role))
+            stage = python_stage.load(
+                role,
+                code_dirs_of(self.plan, role),
+                seed=role_seed(self.plan, role),
+                shown=self._shown(role),
+            )
             stage.show_progress(self.host.role_address(role.index))
             return stage
         if role.stage.startswith("dataguard_"):
@@ -265,6 +271,7 @@ class Worker:
             role,
             code_dirs_of(self.plan, role),
             role_payload_bytes(self.plan, role),
+            seed=role_seed(self.plan, role),
             shown=self._shown(role),
         )
 
@@ -337,7 +344,13 @@ class Worker:
             from byteord.worker.replay import open_replay_end
 
             whole = not is_graph_unit(self.plan, unit) and any(map(self.calls.get, unit.roles))
-            return open_replay_end(role, context, self.directory, whole=whole)
+            budget = self._budget() if self._acts(role) else None
+            if budget is not None:
+                target = self._target_of(role)
+                self._journal().write(
+                    "begin", sync=True, role=role.name, sequence=0, key="", target=target
+                )
+            return open_replay_end(role, context, self.directory, whole=whole, budget=budget)
         return (open_source if role.kind == "ingress" else open_sink)(
             role.adapter, role.options, context
         )
