@@ -72,6 +72,7 @@ _UNKNOWN = (
     "called again: sequence and digest are those of the first)"
 )
 
+
 @cython.final
 cdef class Host:
     """The regions of a run mapped into this process, and the units that it runs over them."""
@@ -317,8 +318,8 @@ cdef class Host:
     def run(self, units):
         """Run units on the calling thread until all are done or some have failed.
 
-        Returns a list of dicts, one per unit that failed; those that are not done (`unfinished`) can be run on. Each has
-        unit, role, failure, sequence, text, payload (bytes of the message at fault, or None).
+        Returns a list of dicts, one per unit that failed; what is not done then (`unfinished`) can be run on. Each has unit,
+        role, failure, sequence, text, payload (bytes of the message at fault, or None).
         """
         cdef byteor_unit_runtime *mine[64]
         cdef uint32_t count = 0
