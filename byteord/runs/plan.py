@@ -8,6 +8,7 @@ workers run.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -118,6 +119,7 @@ def make_plan(
         ca_text=deployment.ca_certificates.text,
         url_prefixes=authority.url_prefixes,
         exec_allowed=authority.exec_allowed,
+        seed=secrets.randbits(63) if deployment.seed is None else deployment.seed,
     )
     plan, tuning = with_capture(plan, deployment.capture), deployment.tuning
     return tuned(plan, tuning, host, strict=strict(tuning, deployment.environment))

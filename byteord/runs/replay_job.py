@@ -82,6 +82,8 @@ class ReplayJob:
     """Of the recorded run: part of idempotency keys; empty: unknown."""
     hash_seed: int | None = None
     """PYTHONHASHSEED of the recorded run; None: unknown."""
+    seed: int | None = None
+    """Of what its stages drew at random; None: unknown."""
     sequence_base: int = 0
     """What is added to a sequence to have the recorded one."""
     choices: Mapping[str, str] = field(default_factory=dict)
@@ -133,6 +135,7 @@ class ReplayJob:
             effects=replace(deployment.effects, dry_run=not self.execute),
             journals={},
             capture=Capture(),
+            seed=(deployment.seed or 0) if self.seed is None else self.seed,
             tuning=replace(Tuning(), wait=deployment.tuning.wait, fuse=deployment.tuning.fuse),
         )
 

@@ -28,6 +28,7 @@ from byteord.deployment.plan import (
     UnitPlan,
     WorkerPlan,
     role_payload_bytes,
+    role_seed,
     undo_layout,
     undo_log_bytes,
     unit_ranges,
@@ -252,7 +253,12 @@ class Worker:
         if role.is_python:
             from byteord.worker import python_stage
 
-            stage = python_stage.load(role, code_dirs_of(self.plan, role), self._shown(role))
+            stage = python_stage.load(
+                role,
+                code_dirs_of(self.plan, role),
+                seed=role_seed(self.plan, role),
+                shown=self._shown(role),
+            )
             stage.show_progress(self.host.role_address(role.index))
             return stage
         if role.stage.startswith("dataguard_"):
@@ -265,6 +271,7 @@ class Worker:
             role,
             code_dirs_of(self.plan, role),
             role_payload_bytes(self.plan, role),
+            seed=role_seed(self.plan, role),
             shown=self._shown(role),
         )
 
