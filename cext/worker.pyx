@@ -318,7 +318,7 @@ cdef class Host:
     def run(self, units):
         """Run units on the calling thread until all are done or some have failed.
 
-        Returns a list of dicts, one per unit that failed; what is not done then (`unfinished`) can be run on. Each has unit,
+        Returns a list of dicts, one per unit that failed; the rest (`unfinished`) can be run on. Each has unit,
         role, failure, sequence, text, payload (bytes of the message at fault, or None).
         """
         cdef byteor_unit_runtime *mine[64]
