@@ -315,6 +315,8 @@ class DeploymentCheck:
         flat.update({f"journals.{name}.directory": path for name, path in journals.items()})
         flat |= flat_capture(self._capture())
         flat |= _flat_actions(self._actions(), self.url_prefixes(), self.certificates)
+        if (seed := self.typed["seed"]) is not None:
+            flat["seed"] = seed
         put_bundling(flat, bundling_of(self.typed["bundle"]))
         text = kv.write(flat)
         return Deployment(
@@ -331,6 +333,7 @@ class DeploymentCheck:
             ca_certificates=self.certificates,
             url_prefixes=self.url_prefixes(),
             capture=self._capture(),
+            seed=seed,
             kv=text,
             sha256=hashlib.sha256(text).hexdigest(),
         )

@@ -227,6 +227,8 @@ class Deployment:
     url_prefixes: tuple[str, ...] = ()
     """Narrows the daemon's; empty: no narrower."""
     capture: Capture = field(default_factory=Capture)
+    seed: int | None = None
+    """Of what stages draw at random; None: every run has another one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from byteord.deployment.plan import CALLS_FILE, RolePlan, RunPlan
 from byteord.errors import AdapterError
 from byteord.regions.captures import read_choices
 from byteord.regions.segments import Recording
+from byteord.stages.actions.budget import ActionBudget
 
 _RECORD = struct.Struct("<IIQ")
 _LOST = struct.Struct("<QQ")
@@ -28,11 +29,17 @@ _KINDS = {name: number for number, name in CHOICES.items()}
 
 
 def open_replay_end(
-    role: RolePlan, context: OpenContext, directory: str, *, whole: bool = False
+    role: RolePlan,
+    context: OpenContext,
+    directory: str,
+    *,
+    whole: bool = False,
+    budget: ActionBudget | None = None,
 ) -> Any:
     """Return the source or sink of a replay's endpoint; errors are those of opening its files.
 
-    `whole`: the source gives as many messages as it is asked for, or none.
+    `whole`: the source gives as many messages as it is asked for, or none. `budget`: each message
+    that the sink lets out is an action of it.
 
     AdapterError (REPLAY_NOT_RESUMED) in a worker that took over from another: a digest cannot be
     gone on with.
@@ -45,7 +52,7 @@ def open_replay_end(
         )
     if role.kind == "ingress":
         return _source(role.options, whole=whole)
-    return _sink(role.options, context, directory)
+    return _sink(role.options, context, directory, budget)
 
 
 def _source(options: dict[str, Any], *, whole: bool) -> ReplaySource:
@@ -59,7 +66,9 @@ def _source(options: dict[str, Any], *, whole: bool) -> ReplaySource:
     )
 
 
-def _sink(options: dict[str, Any], context: OpenContext, directory: str) -> DigestSink:
+def _sink(
+    options: dict[str, Any], context: OpenContext, directory: str, budget: ActionBudget | None
+) -> DigestSink:
     expected = Recording(options["expected"]).segments if options["expected"] else None
     onward = None
     if options["onward"]:
@@ -69,6 +78,8 @@ def _sink(options: dict[str, Any], context: OpenContext, directory: str) -> Dige
     return DigestSink(
         map_file(os.path.join(directory, options["area"])),
         inner=onward,
+        budget=budget.area if budget is not None else None,
+        actions_max=budget.most if budget is not None else 0,
         expected=expected,
         stops=options["stops"],
     )
