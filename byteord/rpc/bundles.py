@@ -309,9 +309,7 @@ def _guarding(plan: Mapping[str, Any], bundling: Bundling, key: bytes) -> Guardi
         [(str(role.get("stage", "")), role.get("config") or {}) for role in roles],
         plan.get("schemas") or (),
         rules=dict(bundling.redact),
-        slot_bytes=max(
-            (ring["slot_bytes"] for ring in plan.get("rings") or ()), default=SLOT_BYTES_MAX
-        ),
+        slot_bytes=max((ring["slot_bytes"] for ring in rings), default=SLOT_BYTES_MAX),
         key=key,
     )
 

@@ -143,7 +143,7 @@ def test_rules_of_the_deployment_count_besides() -> None:
     broken = guarding(config_of(("nothing:drop",)))
     assert broken.open() is None
     assert "nothing" in broken.problem
-    kinds = [("filter", {}), ("dataguard_check", {})]
+    kinds: list[tuple[str, Config]] = [("filter", {}), ("dataguard_check", {})]
     assert guarding_of(kinds, [], rules={}, slot_bytes=64, key=KEY) is None
 
 
