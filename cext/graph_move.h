@@ -49,13 +49,22 @@ static inline uint64_t byteor_route_limit(byteor_unit_runtime *u, const byteor_g
     return u->max_batch;
 }
 
+/* Whether every output takes all that is at hand, once there is room: nothing to be decided for each message. */
+static inline int byteor_route_plain(const byteor_graph *g, const byteor_graph_member *gm) {
+    if (gm->route != BYTEOR_ROUTE_BROADCAST) return 0;
+    for (uint32_t t = 0; t < gm->tx_count; t++) {
+        const byteor_tx_port *port = &g->tx[gm->tx_first + t];
+        if (port->drops || port->journal || port->script.count) return 0;
+    }
+    return 1;
+}
+
 static inline void byteor_move_account(byteor_unit_runtime *u, uint32_t m, uint32_t count, uint64_t began) {
     byteor_role *role = u->member[m].role;
     uint64_t now = byteor_now_ns(u->clock);
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t time = u->graph->entry[i].slot->time_ns;
-        byteor_histogram_add(&role->latency, now > time ? now - time : 0, 1);
-    }
+    byteor_age_run run = {0, 0, 0, 0};
+    for (uint32_t i = 0; i < count; i++) byteor_age_run_add(&role->latency, &run, byteor_age(now, u->graph->entry[i].slot->time_ns));
+    byteor_age_run_end(&role->latency, &run);
     byteor_histogram_add(&role->service, now - began, 1);
     byteor_count(&role->batches, 1);
     u->turn_began_ns = began;
@@ -81,6 +90,10 @@ static inline int byteor_move_turn(byteor_unit_runtime *u, uint32_t m) {
     uint32_t done = 0;
     byteor_gather(u, m, limit ? limit : 1);
     if (g->entry_count == 0) return byteor_inputs_ended(u, m) ? byteor_move_end(u, m) : 0;
+    if (limit && byteor_route_plain(g, gm)) {
+        for (uint32_t t = 0; t < gm->tx_count; t++) byteor_tx_put_all(g, &g->tx[gm->tx_first + t], g->entry_count);
+        done = g->entry_count;
+    }
     for (; limit && done < g->entry_count; done++) {
         g->rx_sequence = g->entry[done].next;
         if (!byteor_route_one(g, gm, g->entry[done].slot)) break;
@@ -198,6 +211,7 @@ static inline int byteor_egress_turn(byteor_unit_runtime *u, uint32_t m, int *ou
     }
     u->turn_began_ns = byteor_now_ns(u->clock);
     uint8_t *slots = byteor_egress_slots(u, m, &count);
+    u->all_live = (uint32_t)byteor_takes_in_order(g, &g->member[m]); /* what was dropped has been passed over */
     int done = byteor_sink_write(u, slots, count, u->work.egress_position);
     if (done < 0) {
         *outcome = BYTEOR_DUTY_FAILED;

@@ -55,6 +55,11 @@ static inline int byteor_graph_emit(void *context, uint32_t index, const void *d
 /* What a stage left behind: live messages, or -1 with the failure noted. */
 static inline int byteor_stage_check(byteor_unit_runtime *u, uint32_t m, const byteor_batch *batch, int is_end, uint64_t now) {
     const byteor_member *member = &u->member[m];
+    const int keeps_all = member->builtin && !is_end && !(member->vtable->flags & BYTEOR_STAGE_DROPS);
+    if (keeps_all && batch->count > BYTEOR_SMALL_BATCH && byteor_takes_in_order(u->graph, &u->graph->member[m])) {
+        byteor_account_ordered(&member->role->latency, batch->slots, batch->slot_bytes, batch->count, now);
+        return (int)batch->count;
+    }
     uint32_t left = byteor_account(&member->role->latency, batch->slots, batch->slot_bytes, batch->count, now);
     if (left > batch->count) {
         byteor_unit_fail(u, m, BYTEOR_FAILURE_NONSENSE, batch->first_sequence + (UINT32_MAX - left), "it left a length that no slot can hold");

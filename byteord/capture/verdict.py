@@ -77,6 +77,8 @@ class Conditions:
     """Roles that choose freely and were not directed."""
     clock: Sequence[str] = ()
     """Stages whose code may read the clock, which did not show them what it showed live."""
+    seed: Sequence[str] = ()
+    """Stages whose code may draw at random, where the seed of the run is not known."""
     calls: Sequence[str] = ()
     """Stages that were not called with the batches that they were called with live."""
 
@@ -106,6 +108,10 @@ def reasons_of(
     found += [
         Reason("clock_not_replayed", f"stage {stage} may read the clock, and saw another than live")
         for stage in how.clock
+    ]
+    found += [
+        Reason("seed_not_replayed", f"stage {stage} may draw at random, and its live seed is lost")
+        for stage in how.seed
     ]
     found += [
         Reason("calls_not_replayed", f"stage {stage} was called with other batches than live")

@@ -349,6 +349,8 @@ class DeploymentCheck:
         flat.update({f"journals.{name}.directory": path for name, path in journals.items()})
         flat |= flat_capture(self._capture())
         flat |= _flat_actions(self._actions(), self.url_prefixes(), self.certificates)
+        if (seed := self.typed["seed"]) is not None:
+            flat["seed"] = seed
         put_bundling(flat, bundling_of(self.typed["bundle"]))
         text = kv.write(flat)
         return Deployment(
@@ -365,6 +367,7 @@ class DeploymentCheck:
             ca_certificates=self.certificates,
             url_prefixes=self.url_prefixes(),
             capture=self._capture(),
+            seed=seed,
             kv=text,
             sha256=hashlib.sha256(text).hexdigest(),
         )
@@ -416,6 +419,7 @@ def _effects_of(typed: Mapping[str, Any], authority: Authority) -> Effects:
         side_effects=max(asked, authority.side_effects, key=_EFFECTS_STRICTNESS.__getitem__),
         dry_run=bool(typed["dry_run"]) or authority.dry_run,
         on_lease_lost=OnLeaseLost(typed["on_lease_lost"]),
+        rehearsal=bool(typed["dry_run"]),
     )
 
 

@@ -109,14 +109,19 @@ class Bundles:
         *,
         events: Callable[[str], Sequence[Mapping[str, Any]]],
         process: Callable[[RunView], ProcessFacts | None],
+        config: Mapping[str, Any],
         extras: Mapping[str, Extra],
     ) -> None:
-        """Keep the sources; `extras` make further files and are named for people."""
+        """Keep the sources; `extras` make further files and are named for people.
+
+        `config`: of the daemon whose runs these are, by key.
+        """
         self._control = control
         self._manager: RunManager = control.manager
         self.store = store
         self._events = events
         self._process = process
+        self._config = config
         self._extras = dict(extras)
         self.written: dict[str, int] = {}
         """Bundles written, by cause; conditions of deployments under one name."""
@@ -181,6 +186,7 @@ class Bundles:
             process=None,
             snapshot=snapshot,
             events=self._events(view.id),
+            config=self._config,
         )
         return Found(view, facts)
 

@@ -120,16 +120,16 @@ def describe_capture(
         "ingresses": names("in"),
         "egresses": names("out"),
         "choosers": names("choices"),
-        "conditions": conditions(capture, code),
+        "conditions": conditions(capture, code, plan.seed),
     }
 
 
-def conditions(capture: CapturePlan, code: Mapping[str, str]) -> dict[str, Any]:
+def conditions(capture: CapturePlan, code: Mapping[str, str], seed: int) -> dict[str, Any]:
     """Return what a replay has to have in common with the run for its digests to be comparable."""
     return {
         **host_conditions(),
         "pythonhashseed": capture.hash_seed,
-        "seed": None,
+        "seed": seed,
         "code": dict(code),
     }
 
