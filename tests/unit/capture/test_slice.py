@@ -152,7 +152,7 @@ def test_what_retention_took_is_missing_by_name(
     directory = capture(tmp_path / "r")
     first, second, *_ = sorted((directory / "in" / "in").glob("*.seg"))
     first.unlink()
-    found = slice_of(str(directory), wanted, payload=True, spec=SpecView)
+    found = slice_of(str(directory), wanted, LEAVING)
     name = f"capture/in/in before position {int(second.stem)}"
     assert (name in found.left_out) is told
     assert messages(found)[-1] == expected(99)[0]
