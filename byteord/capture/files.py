@@ -93,6 +93,10 @@ class BundleFacts:
     """Files that are too large to hold: the slice of the capture, code."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """What is not in it, and why."""
+    redacted: Mapping[str, Any] = field(default_factory=dict)
+    """What data protection did to the messages in it; empty: it had nothing to do with them."""
+    guarded: bool = False
+    """The run's messages are under rules: not even digests of them leave."""
     spec: SpecView = NO_SPEC
     """The spec as it may leave."""
 
@@ -109,7 +113,7 @@ def bundle_entries(
         "policy_audit.json": _policy_audit(facts),
         "environment.json": _environment(facts.process, redactor),
         "runtime_config.txt": _config(facts.config, redactor),
-        _snapshot_name(facts.model): _snapshot(facts.snapshot, redactor),
+        _snapshot_name(facts.model): _snapshot(facts, redactor),
         "tuning.json": _maybe_json(tuning_view(facts.snapshot, redactor)),
         "events.jsonl": b"".join(to_line(_event(each, redactor)) for each in facts.events),
         **facts.extra,
@@ -152,6 +156,7 @@ def manifest_of(facts: BundleFacts, left_out: Mapping[str, str]) -> Manifest:
             "left_out": [{"name": name, "reason": why} for name, why in sorted(absent.items())],
             "spec_sha256": _digest(facts.documents.spec_kv),
             "spec_withheld": list(facts.spec.withheld),
+            **({"redacted": dict(facts.redacted)} if facts.redacted else {}),
         }
         content["manifest_sha256"] = hashlib.sha256(to_json(content)).hexdigest()
         return BundleFile(MANIFEST, to_json(content), "public")
@@ -276,5 +281,7 @@ def _snapshot_name(model: str) -> str:
     return SINGLE_RING if model == "single_ring" else LANES
 
 
-def _snapshot(document: bytes, redactor: Redactor) -> bytes:
-    return to_json(snapshot_view(document, redactor)) if document else b""
+def _snapshot(facts: BundleFacts, redactor: Redactor) -> bytes:
+    if not facts.snapshot:
+        return b""
+    return to_json(snapshot_view(facts.snapshot, redactor, guarded=facts.guarded))

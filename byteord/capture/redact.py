@@ -49,13 +49,13 @@ class Redactor:
 
     def __init__(self, key: bytes, adapters: AdapterCatalogue) -> None:
         """Keep the key; `adapters` tells which options have a closed list of values."""
-        self._key = key
+        self.key = key
         self._adapters = adapters
         self.tokens: dict[str, str] = {}
 
     def token(self, value: str) -> str:
         """Return the token of a value."""
-        digest = hmac.new(self._key, value.encode("utf-8", "surrogateescape"), hashlib.sha256)
+        digest = hmac.new(self.key, value.encode("utf-8", "surrogateescape"), hashlib.sha256)
         token = f"redacted:{digest.hexdigest()[:TOKEN_HEX]}"
         self.tokens[token] = value
         return token
