@@ -54,7 +54,8 @@ class GraphShape:
 
     def deployment(self, cpus: tuple[int, int], count: int) -> str:
         """Return the deployment; `count` messages from each source, 0: endless."""
-        made = f'kind = "generator"\nsize = {PAYLOAD_BYTES}\ncount = {count}\nat_once = {self.at_once}\n'
+        made = f'kind = "generator"\nsize = {PAYLOAD_BYTES}\ncount = {count}\n'
+        made += f"at_once = {self.at_once}\n"
         adapters = "".join(f"[adapters.{name}]\n{made}" for name in self.sources)
         adapters += "".join(f'[adapters.{name}]\nkind = "discard"\n' for name in self.sinks)
         knobs = {"wait": "backoff", "fuse": self.fuse, "cpus": list(cpus), "batch": BATCH}
