@@ -47,14 +47,16 @@ typedef struct byteor_tape_record {
     uint8_t pad1[16];
 } byteor_tape_record;
 
-enum byteor_tape_state { BYTEOR_TAPE_OK = 0, BYTEOR_TAPE_DISK_FULL = 1, BYTEOR_TAPE_FAILED = 2 };
+/* UNSYNCED: a write or a sync failed. What was to be on the disk may not be, and nothing more is kept. */
+enum byteor_tape_state { BYTEOR_TAPE_OK = 0, BYTEOR_TAPE_DISK_FULL = 1, BYTEOR_TAPE_FAILED = 2, BYTEOR_TAPE_UNSYNCED = 3 };
 
 typedef struct byteor_tape_page {
     uint64_t refused; /* the unit's: messages that found no room; for eyes, the positions are exact */
     uint8_t pad0[56];
     uint32_t selector; /* the recorder's from here on: the record in force */
     uint32_t state;    /* enum byteor_tape_state */
-    uint8_t pad1[56];
+    uint32_t error_number; /* with BYTEOR_TAPE_UNSYNCED */
+    uint8_t pad1[52];
     byteor_tape_record record[2];
 } byteor_tape_page;
 
