@@ -133,10 +133,13 @@ def _deployment(directory: str) -> bytes:
 
 
 def _live(directory: str, name: str) -> LiveEgress | None:
+    """Return what left an egress; None where it was not recorded, or must not be known."""
     path = os.path.join(directory, "out", f"{name}.json")
     if not os.path.exists(path):
         return None
     raw = _json(path)
+    if "withheld" in raw:
+        return None
     place = os.path.join(directory, "out", name)
     try:
         marks = tuple((int(count), str(digest)) for count, digest in raw.get("checkpoints") or ())

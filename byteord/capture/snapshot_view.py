@@ -82,21 +82,26 @@ _RUN_WORDS = frozenset(
         "clock",
     ]
 )
+_DIGESTS = frozenset(["message_sha256"])
 _CONDITIONS = frozenset(["Ready", "Tuned", "WorkerRestarted", "Adopted", "ShimSilent"])
 """Conditions whose message is made of the product's own words and names of the spec."""
 
 
-def snapshot_view(document: bytes, redactor: Redactor) -> dict[str, Any]:
-    """Return a snapshot without configuration, paths, people, and what quotes a payload."""
+def snapshot_view(document: bytes, redactor: Redactor, *, guarded: bool = False) -> dict[str, Any]:
+    """Return a snapshot without configuration, paths, people, and what quotes a payload.
+
+    `guarded`: not even digests of messages, from which short fields could be guessed.
+    """
     snapshot = json.loads(document)
     plan, run, regions = (snapshot.get(name) or {} for name in ("plan", "run", "regions"))
     view = _View(redactor)
+    words = _RUN_WORDS - _DIGESTS if guarded else _RUN_WORDS
     shown: dict[str, Any] = {
         key: value for key, value in snapshot.items() if isinstance(value, int)
     }
     shown["plan"] = view.walk(plan, _PLAN_WORDS, "")
-    shown["run"] = view.walk(_run(run, redactor), _RUN_WORDS, "")
-    shown["regions"] = view.walk(_regions(regions, redactor), _RUN_WORDS, "") or None
+    shown["run"] = view.walk(_run(run, redactor), words, "")
+    shown["regions"] = view.walk(_regions(regions, redactor), words, "") or None
     return shown
 
 
@@ -185,7 +190,7 @@ def _role(role: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     said["errors"] = [_without_words(each, "text", redactor) for each in role.get("errors") or ()]
     if role.get("samples"):
         said["samples"] = {
-            reason: {"sha256": _Kept(hashlib.sha256(str(sample).encode()).hexdigest())}
+            reason: {"message_sha256": hashlib.sha256(str(sample).encode()).hexdigest()}
             for reason, sample in role["samples"].items()
         }
     return said

@@ -141,6 +141,13 @@ def _of_input(source: Recorded, surveys: Mapping[str, Survey], wanted: Range) ->
                 f"{where}: {survey.chosen_missing:,} messages are missing, the first is {first:,}"
             )
             found.append(Reason("gap", text))
+    if isinstance(redacted := source.facts.get("redacted"), Mapping):
+        text = (
+            f"data protection took fields out of the messages when the bundle was made: "
+            f"{redacted.get('changed')} of {redacted.get('messages')} were changed, "
+            f"{redacted.get('withheld')} are empty"
+        )
+        found.append(Reason("redacted", text))
     if not wanted.begins_at_the_start:
         found.append(
             Reason("partial_range", "what stages remember of the messages before is not there")

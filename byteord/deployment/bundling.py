@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from byteord.spec.canonical import FlatDocument, put_array
+from byteord.spec.config import inferred
 from byteord.spec.findings import Collector, shown
+from byteord.spec.model import Scalar
 from byteord.spec.schema import Key
 
 TRIGGERS = ("failure", "stall", "watchdog")
@@ -54,6 +56,8 @@ class Bundling:
     code: bool = False
     payload: bool = False
     config: tuple[str, ...] = ()
+    redact: tuple[tuple[str, Scalar], ...] = ()
+    """Rules for messages, as `dataguard_redact` is configured."""
     on: tuple[str, ...] = ("failure",)
     when: tuple[str, ...] = ()
     stall_s: int = 30
@@ -116,6 +120,14 @@ BUNDLE_KEYS: tuple[Key, ...] = (
         default=_DEFAULT.config,
     ),
     Key(
+        "bundle.redact",
+        "config",
+        "Data protection for what is shown and taken of messages (bundles, `tap`, replays): rules "
+        "as `dataguard_redact` is configured, with the schemas of `[dataguard]`; besides those of "
+        "the run's own `dataguard_redact` and `dataguard_fused` stages, which always count.",
+        default_text="empty",
+    ),
+    Key(
         "bundle.on",
         "strings",
         "What makes a bundle by itself: `failure` (the run fails), `stall` (messages wait and "
@@ -162,7 +174,8 @@ BUNDLE_KEYS: tuple[Key, ...] = (
 def bundling_of(typed: Mapping[str, Any]) -> Bundling:
     """Return the table of a valid typed document."""
     arrays = {key: tuple(typed[key] or ()) for key in ("config", "on", "when")}
-    return Bundling(**{**typed, **arrays})
+    redact = tuple(sorted(inferred(typed["redact"] or {}).items()))
+    return Bundling(**{**typed, **arrays, "redact": redact})
 
 
 def check_bundling(typed: Mapping[str, Any], found: Collector) -> None:
@@ -254,7 +267,9 @@ def put_bundling(flat: FlatDocument, bundling: Bundling) -> None:
         return
     for key in Bundling.__slots__:
         value = getattr(bundling, key)
-        if isinstance(value, tuple):
+        if key == "redact":
+            flat.update({f"bundle.redact.{name}": each for name, each in bundling.redact})
+        elif isinstance(value, tuple):
             put_array(flat, f"bundle.{key}", value)
         else:
             flat[f"bundle.{key}"] = value
@@ -265,10 +280,18 @@ def bundling_from_flat(flat: Mapping[str, Any]) -> Bundling:
     values: dict[str, Any] = {}
     for key in Bundling.__slots__:
         default = getattr(_DEFAULT, key)
-        if isinstance(default, tuple):
+        if key == "redact":
+            values[key] = tuple(sorted(_below(flat, "bundle.redact.").items()))
+        elif isinstance(default, tuple):
             rows = [value for path, value in flat.items() if path.startswith(f"bundle.{key}.")]
             there = rows or f"bundle.{key}" in flat or "bundle.code" in flat
             values[key] = tuple(map(str, rows)) if there else default
         else:
             values[key] = flat.get(f"bundle.{key}", default)
     return Bundling(**values)
+
+
+def _below(flat: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {
+        key.removeprefix(prefix): value for key, value in flat.items() if key.startswith(prefix)
+    }

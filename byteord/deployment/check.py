@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from byteord.deployment import graph_rules
@@ -49,15 +50,17 @@ from byteord.deployment.profiles import check_priority, resolve
 from byteord.errors import ByteorError
 from byteord.spec import kv
 from byteord.spec.canonical import FlatDocument, put_array
+from byteord.spec.config import settle
 from byteord.spec.document import KEY_PATTERN, NESTING_MAX, Bare, Document, Source, read
 from byteord.spec.findings import Collector, Finding, Path, Severity, shown
 from byteord.spec.lanegraph.draft import Draft
-from byteord.spec.model import EndpointKind
+from byteord.spec.model import EndpointKind, Stage, StageCatalogue
 from byteord.spec.nearest import did_you_mean
 from byteord.spec.rules import check_version
 from byteord.spec.schema import Reader
 from byteord.spec.secrets import check_secrets
 
+REDACTS = "dataguard_redact"
 _STRICTNESS = {Environment.DEV: 0, Environment.STAGING: 1, Environment.PROD: 2}
 _EFFECTS_STRICTNESS = {each: level for level, each in enumerate(SideEffects)}
 
@@ -163,6 +166,37 @@ class DeploymentCheck:
                 seen=shown(asked),
                 wanted=f'"{floor}", the policy of this daemon, or stricter',
                 fix="delete the key, or send the run to a daemon that allows it",
+            )
+
+    def read_redact(self, stages: StageCatalogue, payload_max: int) -> None:
+        """Check the rules for what is shown of messages as those of a stage."""
+        raw = self.typed["bundle"]["redact"] if self.typed else None
+        if self.typed is None or not raw:
+            return
+        info = stages.info(REDACTS)
+        self.typed["bundle"]["redact"] = settle(
+            raw,
+            info.keys if info else (),
+            lambda config: stages.check(REDACTS, config, payload_max),
+            ("bundle", "redact"),
+            self.found,
+        )
+
+    def check_redact(self, files: DocumentFiles, payload_max: int) -> None:
+        """Check that those rules fit the schemas; `hash` goes by a key of each bundle."""
+        redact = self.typed["bundle"]["redact"] if self.typed else None
+        if not redact or self.has_errors:
+            return
+        dataguard = replace(self.dataguard(), hash_key="secret:bundle")
+        for problem in files.misfits(
+            Stage("bundle", REDACTS, config=redact), dataguard, payload_max
+        ):
+            self.found.add(
+                problem.code,
+                ("bundle", "redact", *problem.key.split(".")),
+                seen=problem.seen,
+                wanted=problem.wanted,
+                fix=problem.fix,
             )
 
     def read_files(self, files: DocumentFiles) -> None:

@@ -97,7 +97,8 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
         "tuning.fuse",
         "string",
         "Whether adjacent native roles share a worker that calls them in turn; `auto` does so when "
-        "busy roles outnumber the CPUs.",
+        "busy roles outnumber the CPUs, and in a LaneGraph leaves at least as many threads as half "
+        "of the CPUs.",
         default=str(_TUNING.fuse),
         choices=tuple(str(item) for item in Fuse),
     ),

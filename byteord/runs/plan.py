@@ -21,7 +21,7 @@ from byteord.deployment.confinement import (
     effect_free,
     settle_processes,
 )
-from byteord.deployment.fusion import busy_roles, staff, unite
+from byteord.deployment.fusion import busy_roles, staff, take_turns, unite
 from byteord.deployment.lane_plan import lay_out, rehearsed_journals, with_stage
 from byteord.deployment.model import (
     CLIENT,
@@ -181,7 +181,9 @@ def _place_graph(
     fuse = _fuses(tuning.fuse, busy_roles(layout.roles), len(host.cpus_allowed), notes)
     roles = tuple(_reporting(role) for role in confine_roles(layout.roles, deployment))
     units = unite(roles, layout.lanes, deployment, fuse=fuse, notes=notes)
-    workers = staff(units, roles, deployment.groups, single_process=single_process)
+    most = _threads_max(tuning.fuse, len(host.cpus_allowed)) if fuse else 0
+    turns = take_turns(units, roles, layout.lanes, deployment.groups, threads_max=most)
+    workers = staff(units, roles, deployment.groups, single_process=single_process, threads=turns)
     roles = settle_processes(workers, units, roles, deployment, notes)
     return _Placed(layout.rings, roles, units, workers, tuple(notes), lanes=layout.lanes)
 
@@ -288,6 +290,14 @@ def _fuses(fuse: Fuse, busy: int, cpus: int, notes: list[str]) -> bool:
         notes.append(f"fuse = auto: {busy} busy roles, {cpus} allowed CPUs: {verdict}")
         return crowded
     return fuse is Fuse.ALWAYS
+
+
+def _threads_max(fuse: Fuse, cpus: int) -> int:
+    """Return how many threads fused native roles may have at least before some share one.
+
+    Hand-overs cost more than calls in turn, but heavy stages want CPUs: `auto` leaves them half.
+    """
+    return 1 if fuse is Fuse.ALWAYS else max(cpus // 2, 1)
 
 
 def _workers(

@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from byteord._cext import control
@@ -387,22 +387,26 @@ class Worker:
         self._run_thread(units)
 
     def _run_thread(self, units: tuple[int, ...]) -> None:
-        for failure in self.host.run(list(units)):
-            self.failed = True
-            payload = failure["payload"]
-            digest = hashlib.sha256(payload).digest() if payload is not None else b""
-            if self._may_restart():
-                self.control.note(
-                    failure["role"], failure["failure"], failure["sequence"], failure["text"]
-                )
-            else:
-                self.control.fail(
-                    failure["role"],
-                    failure["failure"],
-                    failure["sequence"],
-                    digest,
-                    failure["text"],
-                )
+        """Run a thread's units. One that fails is recorded at once, and the others go on.
+
+        Where it is to be tried again all of them end, so that the worker can be restarted.
+        """
+        while left := self.host.unfinished(units):
+            failures = self.host.run(left)
+            for failure in failures:
+                self._note_failure(failure)
+            if failures and self._may_restart():
+                return
+
+    def _note_failure(self, failure: Mapping[str, Any]) -> None:
+        self.failed = True
+        role, reason = failure["role"], failure["failure"]
+        sequence, text, payload = failure["sequence"], failure["text"], failure["payload"]
+        if self._may_restart():
+            self.control.note(role, reason, sequence, text)
+            return
+        digest = hashlib.sha256(payload).digest() if payload is not None else b""
+        self.control.fail(role, reason, sequence, digest, text)
 
 
 def prepare_process(plan: RunPlan, worker: WorkerPlan) -> Outcome:
