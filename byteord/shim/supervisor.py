@@ -89,7 +89,7 @@ class Supervisor:
             control_fd=self.control_fd,
             ring_fds=self.ring_fds,
             condition=self._condition,
-            received=lambda role: int(self.control.role(role)["received"]),
+            control=self.control,
         )
 
     # --- life -------------------------------------------------------------------------------------
