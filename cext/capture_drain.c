@@ -4,7 +4,7 @@
 #include "guard_sha256.h"
 #include "sha256_blocks.h"
 
-#define SHOWN_BYTES 131072u          /* the record follows what was dealt with this closely */
+#define SHOWN_BYTES 524288u          /* the record follows what was dealt with this closely, or an eighth of the tape */
 #define RETRY_NS ((uint64_t)50000000u) /* between tries to write to a disk without room */
 
 static void lose(byteor_drain *d, uint64_t messages, int disk) {
@@ -216,7 +216,7 @@ int byteor_drain_step(byteor_drain *d, uint64_t budget, uint64_t unix_ns) {
         outcome = head ? take_head(d, head, &short_ones, unix_ns) : BYTEOR_DRAINED_NONSENSE;
         if (outcome != BYTEOR_DRAINED_SOME) break;
         d->work.tail += head->bytes;
-        if (d->work.tail - d->shown_tail < SHOWN_BYTES) continue;
+        if (d->work.tail - d->shown_tail < SHOWN_BYTES && d->work.tail - d->shown_tail < d->tape.bytes / 8u) continue;
         digest_gathered(&d->work, &short_ones);
         show(d);
     }
