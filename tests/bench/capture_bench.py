@@ -1,9 +1,10 @@
 """What recording costs a run: generator, a native stage, discard; and the examples on the market.
 
-`python -m tests.bench.capture_bench [DIRECTORY [ROUNDS]]` prints a table; the directory decides which
-disk is written to: one beneath /dev/shm is a disk that keeps up. With and without alternate in every
-round, the ratio is formed inside the round; the disk's own sequential speed stands beside it. The
-examples read records of the market, again and again, from memory. Needs nothing but the package.
+`python -m tests.bench.capture_bench [DIRECTORY [ROUNDS]]` prints a table; the directory decides
+which disk is written to: one beneath /dev/shm is a disk that keeps up. With and without alternate
+in every round, the ratio is formed inside the round; the disk's own sequential speed stands beside
+it. The examples read records of the market, again and again, from memory. Needs nothing but the
+package.
 """
 
 from __future__ import annotations
