@@ -109,7 +109,9 @@ def failure_fields(failure: FailureView, prepared: Prepared) -> dict[str, Any]:
     }
     if failure.sequence is not None:
         fields["sequence"] = failure.sequence + prepared.job.sequence_base
-    if failure.reason.startswith("STAGE_") and not prepared.viewer.allowed:
+    if prepared.viewer.guarded:
+        fields["message_sha256"] = ""
+    if failure.reason.startswith("STAGE_") and not prepared.viewer.quotes:
         kind = _EXCEPTION.match(failure.message)
         ours = failure.message.startswith("ACTION_LIMIT") or "ACTION_LIMIT" in failure.message
         fields["message"] = failure.message if ours else (kind[1] if kind else "")
