@@ -266,7 +266,9 @@ def _untouched(authority: Authority, spec: AnySpec) -> Authority:
         write_dirs=("/",),
         listen=("*:*", "unix:/"),
         connect=("*:*", "unix:/"),
-        url_prefixes=tuple(key.module for key in actions if key.kind == "http_post"),
+        url_prefixes=tuple(
+            key.module.partition("?")[0] for key in actions if key.kind == "http_post"
+        ),
         exec_allowed=tuple(key.module for key in actions if key.kind == "exec"),
     )
 

@@ -275,7 +275,9 @@ class LiveRun:
 
     def effects(self) -> EffectsView | None:
         """Return what it does outside, counted; None when it has no effects."""
-        return effects_view(self.plan, self.lease, self.read()) if self.plan.effects else None
+        if not self.plan.effects:
+            return None
+        return self._told()[2].effects(effects_view(self.plan, self.lease, self.read()))
 
     def tuning(self) -> Report:
         """Return what its shim read back of its workers' tuning, now or last."""
@@ -452,7 +454,7 @@ class LiveRun:
             or dict(status.code_digests if status else {}),
             revision=self.revision,
             principal=self.facts.principal,
-            effects=effects_view(self.plan, self.lease, read),
+            effects=words.effects(effects_view(self.plan, self.lease, read)),
             capture=capture_view(self.plan, read),
         )
 

@@ -12,10 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from byteord.deployment.plan import RolePlan, RunPlan
-from byteord.runs.view import ConditionView, FailureView, RoleView
-from byteord.spec.stage_key import StageKeyError, parse_key
+from byteord.runs.view import ConditionView, EffectsView, FailureView, RoleView
+from byteord.spec.stage_key import (
+    WITHHELD,
+    StageKeyError,
+    parse_key,
+    shown_key,
+    shown_target,
+)
 
-WITHHELD = "[withheld]"
 HIDDEN_CHARS_MIN = 6
 """A shorter value stands in too many words to be hidden in them."""
 _EXCEPTION = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{1,60}(?=:)")
@@ -24,6 +29,11 @@ _PLAIN_VARIABLES = frozenset(
     ["HOME", "LANG", "LOGNAME", "OLDPWD", "PATH", "PWD", "SHELL", "TERM", "TMPDIR", "USER"]
 )
 _TAIL = "SHIM_DIED"
+"""A failure that ends with the last words of the processes of a run."""
+_NO_MESSAGE = frozenset(
+    ["START_FAILED", "WORKER_DIED", "STAGE_HUNG", "REGION_LOST", "TUNING_DEGRADED"]
+)
+"""Words that are byteor's, or those of code that has seen no message yet."""
 
 
 class Words:
@@ -40,7 +50,8 @@ class Words:
         """Return a failure as it may be told."""
         if failure is None or not (failure.role in self._own or failure.reason == _TAIL):
             return failure
-        return replace(failure, message=self.told(failure.message))
+        stage = shown_key(failure.stage)
+        return replace(failure, stage=stage, message=self.told(failure.message, failure.reason))
 
     def conditions(
         self, conditions: Iterable[ConditionView], failure: FailureView | None
@@ -59,11 +70,21 @@ class Words:
         """Return roles with their errors as they may be told."""
         return tuple(self._role(each) for each in roles)
 
+    def effects(self, effects: EffectsView | None) -> EffectsView | None:
+        """Return effects without what may be a credential in their targets."""
+        if effects is None:
+            return None
+        rows = tuple(
+            replace(each, target=shown_target(each.capability, each.target))
+            for each in effects.effects
+        )
+        return replace(effects, effects=rows)
+
     def _role(self, role: RoleView) -> RoleView:
-        if role.name not in self._own or not role.errors:
+        if role.name not in self._own:
             return role
-        errors = tuple(replace(each, text=self.told(each.text)) for each in role.errors)
-        return replace(role, errors=errors)
+        errors = tuple(replace(each, text=self.told(each.text, each.code)) for each in role.errors)
+        return replace(role, stage=shown_key(role.stage), errors=errors)
 
     def role_errors(self, role: Mapping[str, object]) -> dict[str, object]:
         """Return a role as its region tells it, with its errors as they may be told."""
@@ -72,12 +93,15 @@ class Words:
             return dict(role)
         return {
             **role,
-            "errors": [{**each, "text": self.told(str(each["text"]))} for each in errors],
+            "stage": shown_key(str(role.get("stage", ""))),
+            "errors": [
+                {**each, "text": self.told(str(each["text"]), str(each["code"]))} for each in errors
+            ],
         }
 
-    def told(self, text: str) -> str:
-        """Return words of a stage as they may be told."""
-        if self._open:
+    def told(self, text: str, code: str) -> str:
+        """Return words of a stage as they may be told; `code` is the error's."""
+        if self._open or code in _NO_MESSAGE:
             for value in self._hidden:
                 text = text.replace(value, WITHHELD)
             return text
