@@ -90,6 +90,9 @@ typedef struct byteor_graph {
     uint64_t state_changed;  /* bit m: member m has written its inactive state */
     uint32_t changed;        /* something is to be committed */
     uint32_t no_room;        /* some role waits for slower consumers */
+    uint32_t timed;          /* the clock is read after each role; else its messages are charged the end of the turn */
+    uint32_t clocked;        /* this turn has read the clock */
+    uint32_t took;           /* most messages that a role was done with in this pass */
     uint32_t entry_max, entry_count;
     byteor_entry *entry;
     uint8_t *staging; /* entry_max slots outside any ring, of the widest kind */

@@ -114,6 +114,7 @@ enum byteor_journal_sync { BYTEOR_SYNC_NONE = 0, BYTEOR_SYNC_INTERVAL = 1, BYTEO
 
 #define BYTEOR_JOURNAL_SEGMENTS_MAX 4096u
 #define BYTEOR_JOURNAL_STRETCH (256u << 10) /* pages are made ready this many bytes at a time */
+#define BYTEOR_JOURNAL_BEHIND 64u /* full segments that wait for their sync */
 #define BYTEOR_JOURNAL_SEEN 1024u /* bounds the batch of a reader */
 
 /* The writer, in its worker. `segments` are the ids that are there, oldest first. */
@@ -124,6 +125,11 @@ typedef struct byteor_journal_writer {
     uint8_t *map;
     uint64_t segment, segment_bytes, offset;
     uint64_t ready; /* pages below it are in memory and mapped */
+    uint8_t *stage; /* a stretch of memory: frames are written from there by byteor_journal_put; NULL: they go into the map */
+    uint32_t staged; /* bytes in it, which lie before `offset` */
+    uint32_t unwritten; /* what was staged could not be written */
+    uint32_t behind_count;
+    int behind[BYTEOR_JOURNAL_BEHIND]; /* of a staged one with an interval: who keeps to the interval takes and syncs them */
     uint64_t base; /* sequence of the run's first frame */
     uint64_t retention_bytes, retention_ns, sync_interval_ns, synced_ns;
     uint64_t retention_frames; /* this many stay at least, in segments that are full; 0: no bound */
@@ -152,6 +158,9 @@ typedef struct byteor_journal_reader {
 int byteor_journal_resume(byteor_journal_writer *w, uint64_t segment, uint64_t offset);
 /* Append one frame; a full segment is followed by the next. -1 with the error noted: nothing more can be written. */
 int byteor_journal_append(byteor_journal_writer *w, uint64_t sequence, uint64_t rx_sequence, const byteor_slot *slot, uint64_t unix_ns);
+/* Of a staged writer: hand what is staged to the kernel, and with every_batch have it synced. -1 with the error noted and
+ * `unsure`: nothing may follow what was staged, which is lost if it is `unwritten`, and else may be. */
+int byteor_journal_put(byteor_journal_writer *w);
 /* Before the commit: as durable as the policy wants. -1 with the error noted: never tried again. */
 int byteor_journal_flush(byteor_journal_writer *w, uint64_t now_ns);
 /* After the commit: let the oldest segments go. */

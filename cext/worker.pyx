@@ -64,7 +64,8 @@ ROLE_KINDS = {"ingress": 1, "stage": 2, "egress": 3, "bridge": 4, "router": 5, "
 WAITS = {"spin": 0, "backoff": 1, "park": 2}
 FAILURES = (
     "", "STAGE_FAILED", "STAGE_KEPT_VIEWS", "STAGE_NONSENSE", "ADAPTER_FAILED",
-    "STAGE_HUNG", "WORKER_DIED", "START_FAILED", "REGION_LOST", "TUNING_DEGRADED",
+    "STAGE_HUNG", "WORKER_DIED", "START_FAILED", "REGION_LOST", "TUNING_DEGRADED", "DRAIN_TIMEOUT",
+    "CAPTURE_FAILED",
 )
 
 _UNKNOWN = (

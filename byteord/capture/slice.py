@@ -213,6 +213,9 @@ def _add_segments(
         found.left_out[f"{PREFIX}/{place} before frame {sequence}"] = (
             f"the bundle would be larger than {wanted.bytes_max:,} bytes with it"
         )
+    first = segments[0].first
+    if sequence == segments[0].id and first is not None and place.startswith("in/"):
+        _say_gone(found, place, first, wanted, following - sequence)
     damaged = []
     entries: list[Entry] = []
     for segment in segments[index:]:
@@ -238,6 +241,15 @@ def _add_segments(
         "oldest_kept": segments[0].id,
         "damaged": damaged,
     }
+
+
+def _say_gone(found: Slice, place: str, first: _Head, wanted: SliceWanted, kept: int) -> None:
+    """Say so where older messages were wanted than the capture still has."""
+    enough = wanted.last_ns or (wanted.last_messages and kept >= wanted.last_messages)
+    if not enough and first.rx_sequence > (wanted.from_sequence or 0):
+        found.left_out[f"{PREFIX}/{place} before position {first.rx_sequence}"] = (
+            "the capture does not keep it any more"
+        )
 
 
 def _add_guarded(

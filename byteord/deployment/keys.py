@@ -12,6 +12,7 @@ from byteord.deployment.capture import (
     ON_FULL,
     OUTPUTS,
     SEGMENT_BYTES_MIN,
+    SYNCS,
     Capture,
 )
 from byteord.deployment.model import (
@@ -400,6 +401,24 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
         "be kept, and the gap is recorded exactly; `wait` makes the run wait.",
         default=_CAPTURE.on_full,
         choices=ON_FULL,
+    ),
+    Key(
+        "capture.sync",
+        "string",
+        "When what was recorded is put on the disk: `none` leaves that to the kernel; `interval` "
+        "syncs beside the recording; `every_batch` syncs whatever is written before more is taken "
+        "from the run. After a sync that failed nothing more is kept of that stream, and it is "
+        'said; with `on_full = "wait"` the run ends.',
+        default=_CAPTURE.sync,
+        choices=SYNCS,
+    ),
+    Key(
+        "capture.sync_interval_ms",
+        "integer",
+        'With `sync = "interval"`: milliseconds from one sync to the next.',
+        default_text=str(_CAPTURE.sync_interval_ms),
+        minimum=1,
+        maximum=3_600_000,
     ),
     Key(
         "capture.segment_bytes",

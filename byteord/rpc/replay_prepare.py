@@ -18,7 +18,7 @@ from byteord.capture.shown import Viewer
 from byteord.capture.verdict import Conditions, marks_of
 from byteord.deployment import validate as validation
 from byteord.deployment.model import Authority, Deployment
-from byteord.errors import DataError, DeniedError, InvalidArgumentError, NotFoundError
+from byteord.errors import DeniedError, InvalidArgumentError, NotFoundError
 from byteord.regions.segments import Survey
 from byteord.rpc.control import Control, refuse
 from byteord.rpc.replay_bundle import check_withheld, code_place, stand_in
@@ -243,13 +243,6 @@ def _spec_source(wanted: ReplayWanted, recorded: Recorded) -> Source:
         raise InvalidArgumentError(
             "spec: seen none; a journal does not carry the spec that reads it: give one (--spec)",
             reason="INVALID_ARGUMENT",
-        )
-    seen = hashlib.sha256(recorded.spec_kv).hexdigest()
-    if seen != recorded.facts.get("spec_sha256"):
-        raise DataError(
-            f"spec.kv of the capture: seen SHA-256 {seen}; wanted "
-            f"{recorded.facts.get('spec_sha256')}: it was changed",
-            reason="CAPTURE_DAMAGED",
         )
     return Source("spec.kv", recorded.spec_kv, "kv")
 

@@ -60,6 +60,8 @@ def with_capture(plan: RunPlan, capture: Capture) -> RunPlan:
         tape_slots=tape_slots(capture),
         hash_seed=secrets.randbelow(1 << 32),
         tapes=tapes_of(plan),
+        sync=capture.sync,
+        sync_interval_ms=capture.sync_interval_ms,
     )
     return replace(plan, capture=recorded)
 
@@ -117,6 +119,7 @@ def describe_capture(
         "sample_every": capture.sample_every,
         "outputs": capture.outputs,
         "on_full": capture.on_full,
+        "sync": capture.sync,
         "ingresses": names("in"),
         "egresses": names("out"),
         "choosers": names("choices"),

@@ -37,6 +37,7 @@ from byteord.runs.describe import (
     role_views,
     snapshot_json,
     told,
+    without_processes,
     worker_views,
 )
 from byteord.runs.documents import load_documents
@@ -432,6 +433,10 @@ class LiveRun:
             each for each in self._conditions if each.type not in {other.type for other in theirs}
         )
         words = self._told()[2]
+        workers = () if light else worker_views(self.plan, status, read, self.tuning())
+        roles = () if light else words.roles(role_views(self.plan, read))
+        if state.terminal:
+            workers, roles = without_processes(workers, roles)
         return RunView(
             id=self.id,
             name=self.name,
@@ -444,8 +449,8 @@ class LiveRun:
             first_message_ns=elapsed_ns(read, "first_message_ns"),
             ready_ns=elapsed_ns(read, "ready_ns"),
             single_process=self.plan.mode == "single_process",
-            workers=() if light else worker_views(self.plan, status, read, self.tuning()),
-            roles=() if light else words.roles(role_views(self.plan, read)),
+            workers=workers,
+            roles=roles,
             lanes=() if light else lane_views(read),
             holds=() if light else hold_views(read),
             shim_pid=self.process.pid if self.process else self._seen_pid,

@@ -276,7 +276,9 @@ class RunManager:
         view = self._current(run)
         if view.failure is not None and view.failure.reason.startswith("DRAIN"):
             raise DeadlineError(
-                view.failure.message, reason="DRAIN_TIMEOUT", details={"run": run.id}
+                f"the run {run.id} ({run.name}): {view.failure.message}; it was aborted",
+                reason="DRAIN_TIMEOUT",
+                details={"run": run.id},
             )
         return view
 

@@ -263,7 +263,7 @@ class StreamView:
     name: str
     """Of the endpoint or role."""
     state: str = "ok"
-    """`ok`, `disk_full` or `failed`."""
+    """`ok`, `disk_full`, `failed` or `unsynced`."""
     seen: int = 0
     kept: int = 0
     bytes: int = 0

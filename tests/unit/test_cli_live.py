@@ -23,7 +23,7 @@ def run(received: int, *, full: bool = False) -> dict[str, Any]:
             {"name": "a", "received": received, "published": received, "dropped": 0} | role,
             {"name": "b", "received": 1, "published": 1, "dropped": 0} | role,
         ],
-        "holds": [{"role": "a", "message": held}] if full else [],
+        "holds": [{"role": "a", "by": "b", "message": held}] if full else [],
         "lanes": [
             {
                 "name": 'l"',

@@ -133,3 +133,26 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     found = slice_of(str(top), SliceWanted(), LEAVING)
     assert messages(found) == expected(0)
     assert not any("linked" in entry.name for entry in found.entries)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (SliceWanted(), True),
+        (SliceWanted(from_sequence=5), True),
+        (SliceWanted(from_sequence=70), False),
+        (SliceWanted(last_messages=10), False),
+        (SliceWanted(last_messages=1000), True),
+    ],
+)
+def test_what_retention_took_is_missing_by_name(
+    tmp_path: Path, wanted: SliceWanted, *, told: bool
+) -> None:
+    """Who wants older messages than there are is told from where on they are there."""
+    directory = capture(tmp_path / "r")
+    first, second, *_ = sorted((directory / "in" / "in").glob("*.seg"))
+    first.unlink()
+    found = slice_of(str(directory), wanted, LEAVING)
+    name = f"capture/in/in before position {int(second.stem)}"
+    assert (name in found.left_out) is told
+    assert messages(found)[-1] == expected(99)[0]
