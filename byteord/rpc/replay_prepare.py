@@ -6,7 +6,6 @@ the event loop. Nothing runs yet.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
