@@ -115,6 +115,8 @@ enum byteor_journal_sync { BYTEOR_SYNC_NONE = 0, BYTEOR_SYNC_INTERVAL = 1, BYTEO
 #define BYTEOR_JOURNAL_SEGMENTS_MAX 4096u
 #define BYTEOR_JOURNAL_STRETCH (256u << 10) /* pages are made ready this many bytes at a time */
 #define BYTEOR_JOURNAL_BEHIND 64u /* full segments that wait for their sync */
+#define BYTEOR_JOURNAL_STAGE (2u << 20)
+#define BYTEOR_JOURNAL_BLOCK 4096u /* of files and memory, for writes past the page cache */
 #define BYTEOR_JOURNAL_SEEN 1024u /* bounds the batch of a reader */
 
 /* The writer, in its worker. `segments` are the ids that are there, oldest first. */
@@ -125,8 +127,10 @@ typedef struct byteor_journal_writer {
     uint8_t *map;
     uint64_t segment, segment_bytes, offset;
     uint64_t ready; /* pages below it are in memory and mapped */
-    uint8_t *stage; /* a stretch of memory: frames are written from there by byteor_journal_put; NULL: they go into the map */
-    uint32_t staged; /* bytes in it, which lie before `offset` */
+    uint8_t *stage; /* BYTEOR_JOURNAL_STAGE bytes of whole blocks, what lies from `stage_at` on; NULL: frames go into the map */
+    uint64_t stage_at; /* offset in the segment, of a block */
+    uint32_t staged; /* bytes before `offset` that byteor_journal_put is to write */
+    int direct_fd; /* of the segment, past the page cache; -1: not there */
     uint32_t unwritten; /* what was staged could not be written */
     uint32_t behind_count;
     int behind[BYTEOR_JOURNAL_BEHIND]; /* of a staged one with an interval: who keeps to the interval takes and syncs them */
