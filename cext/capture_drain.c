@@ -4,7 +4,8 @@
 #include "guard_sha256.h"
 #include "sha256_blocks.h"
 
-#define SHOWN_BYTES 131072u          /* the record follows what was dealt with this closely */
+#define SHOWN_BYTES 524288u          /* the record follows what was dealt with this closely, or an eighth of the tape */
+#define AHEAD_BYTES 1024u
 #define RETRY_NS ((uint64_t)50000000u) /* between tries to write to a disk without room */
 
 static void lose(byteor_drain *d, uint64_t messages, int disk) {
@@ -154,6 +155,7 @@ static int take(byteor_drain *d, const byteor_tape_head *head, gathered *g, uint
     for (uint32_t i = 0; i < head->count; i++) {
         const byteor_slot *slot = (const byteor_slot *)(const void *)at;
         uint64_t position = head->first + i;
+        __builtin_prefetch(at + AHEAD_BYTES); /* it was written past the caches */
         if (end - at < (ptrdiff_t)BYTEOR_SLOT_HEADER_BYTES || end - at < (ptrdiff_t)(BYTEOR_SLOT_HEADER_BYTES + slot->length)) return BYTEOR_DRAINED_NONSENSE;
         at += (BYTEOR_SLOT_HEADER_BYTES + slot->length + 15u) & ~15u;
         if (position < work->next) continue; /* it came before */
@@ -216,7 +218,7 @@ int byteor_drain_step(byteor_drain *d, uint64_t budget, uint64_t unix_ns) {
         outcome = head ? take_head(d, head, &short_ones, unix_ns) : BYTEOR_DRAINED_NONSENSE;
         if (outcome != BYTEOR_DRAINED_SOME) break;
         d->work.tail += head->bytes;
-        if (d->work.tail - d->shown_tail < SHOWN_BYTES) continue;
+        if (d->work.tail - d->shown_tail < SHOWN_BYTES && d->work.tail - d->shown_tail < d->tape.bytes / 8u) continue;
         digest_gathered(&d->work, &short_ones);
         show(d);
     }

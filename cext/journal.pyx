@@ -8,13 +8,14 @@ Owns no format: that is `journal.h`. It has no loop over messages but for readin
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint64_t, uintptr_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from journal cimport (
     BYTEOR_JOURNAL_SEEN,
+    BYTEOR_JOURNAL_BLOCK,
     BYTEOR_JOURNAL_SEGMENTS_MAX,
-    BYTEOR_JOURNAL_STRETCH,
+    BYTEOR_JOURNAL_STAGE,
     BYTEOR_JOURNAL_VERSION,
     byteor_journal_at,
     byteor_journal_base,
@@ -33,6 +34,11 @@ from journal cimport (
 )
 
 import os
+
+
+cdef extern from "<stdlib.h>" nogil:
+    void *aligned_alloc(size_t alignment, size_t size)
+
 
 VERSION = BYTEOR_JOURNAL_VERSION
 SEGMENTS_MAX = BYTEOR_JOURNAL_SEGMENTS_MAX
@@ -67,9 +73,9 @@ cdef class JournalWriter:
         self.writer = <byteor_journal_writer *> calloc(1, sizeof(byteor_journal_writer))
         if self.writer == NULL:
             raise MemoryError
-        self.writer.fd = self.writer.directory_fd = -1
+        self.writer.fd = self.writer.direct_fd = self.writer.directory_fd = -1
         if staged:
-            self.writer.stage = <uint8_t *> malloc(BYTEOR_JOURNAL_STRETCH)
+            self.writer.stage = <uint8_t *> aligned_alloc(BYTEOR_JOURNAL_BLOCK, BYTEOR_JOURNAL_STAGE)
             if self.writer.stage == NULL:
                 raise MemoryError
         _copy_path(self.writer.directory, sizeof(self.writer.directory), directory)

@@ -24,6 +24,7 @@
 #define NAME_BYTES 32
 #define NOT_SYNCED "fdatasync failed; what it was for may be lost, so nothing more is written and it is not tried again"
 #define ZERO_BYTES 65536u
+#define DIRECT_BYTES 131072u /* from here on a piece is written past the page cache */
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
@@ -59,8 +60,9 @@ static int no_room(byteor_journal_writer *w) {
 static void let_go(byteor_journal_writer *w) {
     if (w->map) munmap(w->map, w->segment_bytes);
     if (w->fd >= 0) close(w->fd);
+    if (w->stage && w->direct_fd >= 0) close(w->direct_fd);
     w->map = NULL;
-    w->fd = -1;
+    w->fd = w->direct_fd = -1;
     w->staged = 0;
 }
 
@@ -77,22 +79,44 @@ static int end_segment(byteor_journal_writer *w) {
     return 0;
 }
 
-int byteor_journal_put(byteor_journal_writer *w) {
-    uint64_t at = w->offset - w->staged;
-    const uint8_t *from = w->stage;
-    while (w->staged) {
-        ssize_t wrote = pwrite(w->fd, from, w->staged, (off_t)at);
+static int write_all(int fd, const uint8_t *from, uint64_t bytes, uint64_t at) {
+    while (bytes) {
+        ssize_t wrote = pwrite(fd, from, bytes, (off_t)at);
         if (wrote < 0 && errno == EINTR) continue;
-        if (wrote <= 0) {
-            w->offset = at;
-            w->staged = 0;
-            w->unwritten = 1;
-            return sync_failed(w, "it cannot be written; what was to be in it is lost, so nothing more is written");
-        }
+        if (wrote <= 0) return -1;
         from += wrote;
         at += (uint64_t)wrote;
-        w->staged -= (uint32_t)wrote;
+        bytes -= (uint64_t)wrote;
     }
+    return 0;
+}
+
+/* Much is written past the page cache: that takes little CPU, and the disk as fast as it is. Little would have it write all
+ * the time. A block that is not full yet goes with zeros behind, and again when it is. */
+static int write_staged(byteor_journal_writer *w) {
+    uint64_t begin = w->offset - w->staged, from = begin / BYTEOR_JOURNAL_BLOCK * BYTEOR_JOURNAL_BLOCK;
+    uint64_t upto = (w->offset + BYTEOR_JOURNAL_BLOCK - 1u) / BYTEOR_JOURNAL_BLOCK * BYTEOR_JOURNAL_BLOCK;
+    if (w->direct_fd >= 0 && w->staged >= DIRECT_BYTES) {
+        memset(w->stage + (w->offset - w->stage_at), 0, upto - w->offset);
+        if (write_all(w->direct_fd, w->stage + (from - w->stage_at), upto - from, from) == 0) return 0;
+        if (errno != EINVAL) return -1;
+        close(w->direct_fd); /* this file wants other blocks */
+        w->direct_fd = -1;
+    }
+    return write_all(w->fd, w->stage + (begin - w->stage_at), w->staged, begin);
+}
+
+int byteor_journal_put(byteor_journal_writer *w) {
+    if (w->staged && write_staged(w) != 0) {
+        w->offset -= w->staged;
+        w->staged = 0;
+        w->unwritten = 1;
+        return sync_failed(w, "it cannot be written; what was to be in it is lost, so nothing more is written");
+    }
+    w->staged = 0;
+    uint64_t block = w->offset / BYTEOR_JOURNAL_BLOCK * BYTEOR_JOURNAL_BLOCK; /* begun, and to be written again */
+    if (block != w->stage_at) memmove(w->stage, w->stage + (block - w->stage_at), w->offset - block);
+    w->stage_at = block;
     if (w->sync == BYTEOR_SYNC_EVERY_BATCH && w->dirty && fdatasync(w->fd) != 0) return sync_failed(w, NOT_SYNCED);
     if (w->sync == BYTEOR_SYNC_EVERY_BATCH) w->dirty = 0;
     return 0;
@@ -103,7 +127,11 @@ static int map_segment(byteor_journal_writer *w, const char *name, int flags) {
     if (w->fd < 0) return failed(w, "segment cannot be opened");
     /* Space first: the first touch of a page that the disk has no room for kills by SIGBUS. */
     if (fallocate(w->fd, 0, 0, (off_t)w->segment_bytes) != 0) return no_room(w);
-    if (w->stage) return 0;
+    if (w->stage) {
+        int whole = w->segment_bytes % BYTEOR_JOURNAL_BLOCK == 0;
+        w->direct_fd = whole ? openat(w->directory_fd, name, O_WRONLY | O_DIRECT | O_NOFOLLOW | O_CLOEXEC) : -1;
+        return 0;
+    }
     void *map = mmap(NULL, w->segment_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
     if (map == MAP_FAILED) return failed(w, "segment cannot be mapped");
     w->map = map;
@@ -150,6 +178,7 @@ static int make_segment(byteor_journal_writer *w, uint64_t segment, uint64_t uni
     w->offset = sizeof header;
     if (w->stage) {
         memcpy(w->stage, &header, sizeof header);
+        w->stage_at = 0;
         w->staged = sizeof header;
         if (byteor_journal_put(w) != 0) return -1;
     } else {
@@ -205,7 +234,11 @@ int byteor_journal_resume(byteor_journal_writer *w, uint64_t segment, uint64_t o
     w->offset = offset;
     if (w->stage) {
         int cut = ftruncate(w->fd, (off_t)offset) == 0 && fallocate(w->fd, 0, 0, (off_t)w->segment_bytes) == 0;
-        return cut ? 0 : failed(w, "what lies behind its last frame cannot be cut");
+        if (!cut) return failed(w, "what lies behind its last frame cannot be cut");
+        w->stage_at = offset / BYTEOR_JOURNAL_BLOCK * BYTEOR_JOURNAL_BLOCK;
+        ssize_t begun = (ssize_t)(offset - w->stage_at);
+        if (pread(w->fd, w->stage, (size_t)begun, (off_t)w->stage_at) != begun) return failed(w, "its last block cannot be read");
+        return 0;
     }
     memset(w->map + offset, 0, w->segment_bytes - offset);
     w->ready = w->segment_bytes;
@@ -218,8 +251,9 @@ static uint8_t *frame_place(byteor_journal_writer *w, uint64_t bytes) {
         if (w->offset + bytes > w->ready && make_ready(w, w->offset + bytes) != 0) return NULL;
         return w->map + w->offset;
     }
-    if (w->staged + bytes > BYTEOR_JOURNAL_STRETCH && byteor_journal_put(w) != 0) return NULL;
-    uint8_t *place = w->stage + w->staged;
+    uint64_t used = w->offset - w->stage_at + BYTEOR_JOURNAL_BLOCK; /* one for what pads the last */
+    if (used + bytes > BYTEOR_JOURNAL_STAGE && byteor_journal_put(w) != 0) return NULL;
+    uint8_t *place = w->stage + (w->offset - w->stage_at);
     memset(place + bytes - sizeof(uint64_t), 0, sizeof(uint64_t)); /* what pads it */
     w->staged += (uint32_t)bytes;
     return place;
@@ -235,10 +269,19 @@ int byteor_journal_append(byteor_journal_writer *w, uint64_t sequence, uint64_t 
     byteor_journal_frame frame = {.length = slot->length + 1u, .type = slot->type, .sequence = sequence,
                                   .rx_sequence = rx_sequence, .time_ns = slot->time_ns, .unix_ns = unix_ns};
     const uint8_t *payload = (const uint8_t *)slot + BYTEOR_SLOT_HEADER_BYTES;
-    frame.crc32c = byteor_journal_crc(&frame, payload, slot->length, w->segment);
+    frame.crc32c = byteor_journal_crc_filled(&frame, payload, slot->length, w->segment);
     memcpy(place + sizeof frame, payload, slot->length);
     BYTEOR_KILL_POINT(28);
-    memcpy(place, &frame, sizeof frame);
+    byteor_journal_frame *made = (byteor_journal_frame *)(void *)place; /* by field, for the same reason */
+    made->length = frame.length;
+    made->type = frame.type;
+    memset(made->pad, 0, sizeof made->pad);
+    made->sequence = sequence;
+    made->rx_sequence = rx_sequence;
+    made->time_ns = slot->time_ns;
+    made->unix_ns = unix_ns;
+    made->reserved = 0;
+    made->crc32c = frame.crc32c;
     w->offset += bytes;
     w->last_unix_ns[w->segments - 1] = unix_ns;
     w->dirty = 1;

@@ -224,6 +224,12 @@ def verify(app: App, path: str) -> int:
     from byteorctl.bundle.archive import read_bundle
     from byteorctl.bundle.check import notes_of, problems_of, read_manifest
 
+    if os.path.exists(os.path.join(path, "capture.json")):
+        raise CliError(
+            f"bundle {path}: seen the capture of a run; wanted a bundle: `byteorctl replay {path} "
+            "--check` reads a capture through",
+            Exit.DATA,
+        )
     opened = read_bundle(path)
     problems = problems_of(opened)
     number = len(opened.digests)

@@ -14,11 +14,11 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from byteord.capture.recorded import CAPTURE, Recorded
+from byteord.capture.files import to_json
+from byteord.capture.recorded import CAPTURE, MANIFEST, Recorded
 from byteord.errors import DataError, DeniedError
 from byteord.spec.document import Source
 
-MANIFEST = "manifest.json"
 CODE = "code"
 _PLACES = ("", "capture")
 _TABLES = ("failure", "limits")
@@ -137,10 +137,19 @@ def _check(bundle: str) -> None:
 def _rows(path: str) -> dict[str, tuple[int, str]]:
     try:
         with open(path, "rb") as file:
-            raw = json.loads(file.read(_MANIFEST_BYTES_MAX))
+            data = file.read(_MANIFEST_BYTES_MAX)
+        raw = json.loads(data)
+        if not _is_untouched(raw, data):
+            raise _damaged(MANIFEST, "changed: its SHA-256 is not the one that it tells")
         return {str(row["name"]): (int(row["bytes"]), str(row["sha256"])) for row in raw["files"]}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(MANIFEST, f"no manifest ({type(error).__name__})") from error
+
+
+def _is_untouched(manifest: Mapping[str, Any], data: bytes) -> bool:
+    bare = {key: value for key, value in manifest.items() if key != "manifest_sha256"}
+    told = manifest.get("manifest_sha256")
+    return to_json(manifest) == data and hashlib.sha256(to_json(bare)).hexdigest() == told
 
 
 def _files(top: str, beneath: str) -> Iterator[str]:

@@ -15,12 +15,15 @@ import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from byteord.capture.divergence import Step, first_to_differ, last_hand, steps_of
+from byteord.capture.recorded import Recorded
 from byteord.capture.replay_audit import replay_audit
 from byteord.capture.verdict import Egress, Reason, Verdict, egress_of, overall, reasons_of
-from byteord.errors import ByteorError, WrongStateError
+from byteord.errors import ByteorError, DataError, WrongStateError
+from byteord.regions.captures_check import check_capture
 from byteord.rpc import replay_result as results
 from byteord.rpc.control import Control
 from byteord.rpc.replay_audits import ReplayAudits
@@ -117,6 +120,7 @@ class Replays:
                 prepare, self._control, wanted, directory, asked.facts, sees=sees
             )
             if wanted.validate_only:
+                await asyncio.to_thread(_check_whole, prepared.recorded)
                 await self._manager.check(self._admission(asked, prepared, prepared.job))
                 yield ReplayDone(
                     {"verdict": "", "selected": prepared.selected, "mode": _mode(asked)}
@@ -405,6 +409,17 @@ class Replays:
             },
         )
         return document
+
+
+def _check_whole(recorded: Recorded) -> None:
+    """Read a capture through, every frame, count and digest; DataError says all that is wrong."""
+    if recorded.kind != "capture" or recorded.in_bundle:
+        return
+    if problems := check_capture(Path(recorded.directory)):
+        raise DataError(
+            "; ".join([*problems[:10], "get the capture again from where it was recorded"]),
+            reason="CAPTURE_DAMAGED",
+        )
 
 
 def _steps_of(done: _Pass) -> list[Step]:
