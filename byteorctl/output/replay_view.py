@@ -11,6 +11,7 @@ from byteorctl.output.screen import Screen
 
 NS_PER_S = 1_000_000_000
 NOT_SHOWN = "(not shown; sha256:{})"
+WITHHELD = "(withheld; it fits no schema of the data protection rules)"
 
 
 def show_replay(screen: Screen, result: Plain, decode: Decoder) -> None:
@@ -152,5 +153,7 @@ def _payload(payload: Plain | None, decode: Decoder) -> str:
         return ""
     if payload["shown"] == "digest":
         return f"{count(payload['length'])} bytes {NOT_SHOWN.format(payload['sha256'])}"
+    if payload["shown"] == "withheld":
+        return WITHHELD
     text = decode(bytes.fromhex(payload["hex"]))
     return f"{text} (redacted)" if payload["shown"] == "redacted" else text or "(empty)"
