@@ -269,10 +269,19 @@ int byteor_journal_append(byteor_journal_writer *w, uint64_t sequence, uint64_t 
     byteor_journal_frame frame = {.length = slot->length + 1u, .type = slot->type, .sequence = sequence,
                                   .rx_sequence = rx_sequence, .time_ns = slot->time_ns, .unix_ns = unix_ns};
     const uint8_t *payload = (const uint8_t *)slot + BYTEOR_SLOT_HEADER_BYTES;
-    frame.crc32c = byteor_journal_crc(&frame, payload, slot->length, w->segment);
+    frame.crc32c = byteor_journal_crc_filled(&frame, payload, slot->length, w->segment);
     memcpy(place + sizeof frame, payload, slot->length);
     BYTEOR_KILL_POINT(28);
-    memcpy(place, &frame, sizeof frame);
+    byteor_journal_frame *made = (byteor_journal_frame *)(void *)place; /* by field, for the same reason */
+    made->length = frame.length;
+    made->type = frame.type;
+    memset(made->pad, 0, sizeof made->pad);
+    made->sequence = sequence;
+    made->rx_sequence = rx_sequence;
+    made->time_ns = slot->time_ns;
+    made->unix_ns = unix_ns;
+    made->reserved = 0;
+    made->crc32c = frame.crc32c;
     w->offset += bytes;
     w->last_unix_ns[w->segments - 1] = unix_ns;
     w->dirty = 1;
