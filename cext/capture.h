@@ -240,7 +240,7 @@ static inline void byteor_tape_messages(byteor_tape *t, const byteor_ring *ring,
         slots += (uint64_t)now * ring->slot_bytes;
         count -= now;
     }
-    BYTEOR_KILL_POINT(27);
+    BYTEOR_KILL_POINT(31);
 }
 
 /* --- choices ---------------------------------------------------------------------------------------------------- */
@@ -317,7 +317,7 @@ static inline void byteor_capture_show(byteor_capture *c) {
         byteor_tape *t = &c->tape[i];
         if (byteor_load_relaxed64(&t->ring->producer->cursor) == t->next) continue;
         byteor_store_release64(&t->ring->producer->cursor, t->next); /* partner: the recorder's acquire load */
-        BYTEOR_KILL_POINT(28);
+        BYTEOR_KILL_POINT(32);
     }
 }
 
