@@ -18,7 +18,7 @@ def show_replay(screen: Screen, result: Plain, decode: Decoder) -> None:
     """Draw what a replay came to."""
     screen.fields(
         [
-            ("replay", f"{result['replay_id']}: {words(result)}"),
+            ("replay", ": ".join(filter(None, (result["replay_id"], words(result))))),
             ("mode", result["mode"]),
             ("input", _input(result)),
             ("speed", speed(result)),
@@ -49,6 +49,8 @@ def speed(result: Plain) -> str:
 
 def _input(result: Plain) -> str:
     replayed, selected = int(result["replayed"]), int(result["selected"])
+    if not result["verdict"]:
+        return f"{count(selected)} messages"
     of = "" if replayed == selected else f" of {count(selected)}"
     return f"{count(replayed)}{of} messages"
 

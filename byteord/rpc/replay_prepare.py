@@ -291,10 +291,23 @@ def _surveys(
             reason="INVALID_ARGUMENT",
         )
     each_max = bytes_max // len(names)
-    return {
+    found = {
         name: inputs[name].survey(wanted.range, by_rx=recorded.by_rx, bytes_max=each_max)
         for name in names
     }
+    if not wanted.range.whole and not any(each.chosen or each.limited for each in found.values()):
+        there = ", ".join(f"{name} {_extent(each)}" for name, each in found.items())
+        raise NotFoundError(
+            f"range: it selects no message; wanted one of what is there: {there}",
+            reason="NO_SEQUENCE",
+        )
+    return found
+
+
+def _extent(survey: Survey) -> str:
+    if not survey.frames:
+        return "(nothing)"
+    return f"from {survey.first:,} to {survey.last:,}"
 
 
 def _fed(wanted: ReplayWanted, names: list[str]) -> str:
