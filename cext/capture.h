@@ -242,7 +242,7 @@ static inline void byteor_tape_messages(byteor_tape *t, const byteor_ring *ring,
         slots += (uint64_t)now * ring->slot_bytes;
         count -= now;
     }
-    BYTEOR_KILL_POINT(27);
+    BYTEOR_KILL_POINT(31);
 }
 
 /* The same of messages that are about to be published to a client: from `position` on, which may go over the ring's end. */
@@ -335,7 +335,7 @@ static inline void byteor_capture_show(byteor_capture *c) {
         byteor_tape *t = &c->tape[i];
         if (byteor_load_relaxed64(&t->ring->producer->cursor) == t->next) continue;
         byteor_store_release64(&t->ring->producer->cursor, t->next); /* partner: the recorder's acquire load */
-        BYTEOR_KILL_POINT(28);
+        BYTEOR_KILL_POINT(32);
     }
 }
 

@@ -43,7 +43,7 @@ from byteord.rpc.doctor import Doctor
 from byteord.rpc.replays import Replays
 from byteord.rpc.requests import Request, RequestStore, check_request_id
 from byteord.runs.admission import new_run_id
-from byteord.runs.describe import without_payloads
+from byteord.runs.describe import shown_snapshot
 from byteord.runs.tap import follow
 
 Context = Any
@@ -212,8 +212,8 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
     ) -> AsyncIterator[runs_pb.SnapshotRunResponse]:
         """Stream the state of a run's regions."""
         snapshot = await self._manager.snapshot(request.run_id)
-        if not self._who.sees_payloads(context.peer()):
-            snapshot = await asyncio.to_thread(without_payloads, snapshot)
+        sees = self._who.sees_payloads(context.peer())
+        snapshot = await asyncio.to_thread(shown_snapshot, snapshot, sees=sees)
         for chunk in streams.snapshot_chunks(snapshot):
             yield chunk
 

@@ -30,11 +30,25 @@ from byteord.runs.view import (
     StreamView,
     WorkerView,
 )
-from byteord.runs.words import Words
+from byteord.runs.words import Words, shown_role
+from byteord.spec.stage_key import shown_target
 from byteord.tuning.monitor import Report
 
 SNAPSHOT_VERSION = 1
 _SHA256 = "sha256:"
+_HOST_KEYS = (
+    "actions_dir",
+    "ca_text",
+    "code_dirs",
+    "code_store",
+    "exec_allowed",
+    "read_dirs",
+    "schemas",
+    "secrets_dir",
+    "url_prefixes",
+    "write_dirs",
+)
+"""Of a plan: where the daemon lets things lie, and what lies there."""
 ROLE_OVER = frozenset({"ended", "failed", "stopped"})
 UNSEEN_EXIT = "unknown: its shim died first"
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -344,15 +358,29 @@ def _told_of(role: Mapping[str, Any], words: Words, payloads: Payloads) -> dict[
     return {**shown, "samples": told}
 
 
-def without_payloads(snapshot: bytes) -> bytes:
-    """Return a snapshot for somebody who may see no payload: samples as digests."""
+def shown_snapshot(snapshot: bytes, *, sees: bool) -> bytes:
+    """Return a snapshot as people see it: without free values of the spec and the host's own.
+
+    `sees` False: for somebody who may see no payload: samples as digests.
+    """
     document = json.loads(snapshot)
+    plan = document.get("plan") or {}
+    plan["roles"] = [shown_role(role) for role in plan.get("roles") or ()]
+    for key in _HOST_KEYS:
+        plan.pop(key, None)
+    for effect in plan.get("effects") or ():
+        effect["target"] = shown_target(str(effect["capability"]), str(effect["target"]))
+    if not sees:
+        _hide_samples(document)
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _hide_samples(document: dict[str, Any]) -> None:
     for role in (document.get("regions") or {}).get("roles") or ():
         role["samples"] = {
             reason: sample if sample.startswith(_SHA256) else _digest(bytes.fromhex(sample))
             for reason, sample in (role.get("samples") or {}).items()
         }
-    return json.dumps(document, separators=(",", ":")).encode()
 
 
 def _digest(sample: bytes) -> str:

@@ -7,9 +7,11 @@ are told; in `dev` its words are, without free values of the spec and of the env
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from byteord.deployment.plan import RolePlan, RunPlan
 from byteord.runs.view import ConditionView, EffectsView, FailureView, RoleView
@@ -110,6 +112,15 @@ class Words:
         return f"{name}: {WITHHELD}{place[0] if place else ''}"
 
 
+def shown_role(role: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a planned role without free values: configuration of code that is not byteor's."""
+    stage = str(role.get("stage", ""))
+    if not _is_own(stage):
+        return dict(role)
+    config = dict.fromkeys(role.get("config") or {}, WITHHELD)
+    return {**role, "stage": shown_key(stage), "config": config}
+
+
 def _is_own(stage: str) -> bool:
     """Tell whether a stage runs code that is not byteor's: a user's, or a program."""
     try:
@@ -142,4 +153,5 @@ def _forms(values: Iterable[str]) -> Iterator[str]:
         if len(value) >= HIDDEN_CHARS_MIN:
             yield value
             yield repr(value)[1:-1]
+            yield json.dumps(value)[1:-1]
             yield repr(value.encode("utf-8", "surrogateescape"))[2:-1]
