@@ -270,8 +270,9 @@ static inline uint64_t byteor_stage_whole(const byteor_unit_runtime *u, uint32_t
     const byteor_graph_member *gm = &g->member[m];
     if (!u->member[m].calls.exact) return 0;
     uint64_t whole = byteor_least(byteor_calls_left(&u->member[m].calls), byteor_least(u->max_batch, g->entry_max));
-    for (uint32_t k = 0; k < gm->rx_count; k++) whole = byteor_least(whole, g->rx[gm->rx_first + k].ring->capacity);
-    return whole;
+    uint64_t held = 0; /* a call may have had messages of all inputs, such as the stripes of several producers */
+    for (uint32_t k = 0; k < gm->rx_count; k++) held += g->rx[gm->rx_first + k].ring->capacity;
+    return byteor_least(whole, held);
 }
 
 /* Whether a call has room for `whole` messages; outputs that are directed themselves make their own. */
