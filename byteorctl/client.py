@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -277,9 +278,13 @@ class Client:
         request = runs_pb2.WatchRunsRequest(run_id=run_id, after_revision=after_revision)
         return self._stream("WatchRuns", self._stub.WatchRuns(request), to_plain)
 
-    def tap_lane(self, run_id: str, lane: str, *, contains: bytes, limit: int) -> Stream[TapBatch]:
-        """Return messages of a lane as they pass."""
+    def tap_lane(
+        self, run_id: str, lane: str, *, contains: bytes, limit: int, timeout_s: float | None
+    ) -> Stream[TapBatch]:
+        """Return messages of a lane as they pass; None: for as long as it lasts."""
         request = runs_pb2.TapLaneRequest(run_id=run_id, lane=lane, contains=contains, limit=limit)
+        if timeout_s is not None:
+            request.timeout.FromTimedelta(timedelta(seconds=timeout_s))
         return self._stream("TapLane", self._stub.TapLane(request), _tap_batch)
 
     def take_output(self, run_id: str) -> Stream[OutputChunk]:
@@ -454,7 +459,7 @@ def _tap_batch(answer: runs_pb2.TapLaneResponse) -> TapBatch:
         TappedMessage(each.sequence, each.stripe, each.time_ns, each.type, each.payload)
         for each in answer.messages
     )
-    return TapBatch(messages, answer.missed, answer.filtered, answer.digests)
+    return TapBatch(messages, answer.missed, answer.filtered, answer.digests, answer.timed_out)
 
 
 def _replay_event(answer: replays_pb2.ReplayResponse) -> ReplayEvent:

@@ -48,6 +48,7 @@ class TapBatch:
     missed: int
     filtered: int
     digests: bool
+    timed_out: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

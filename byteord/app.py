@@ -22,6 +22,7 @@ from structlog.typing import FilteringBoundLogger
 from byteord.adapters.catalogue import CATALOGUE as ADAPTERS
 from byteord.capture.store import BundleStore
 from byteord.deployment.config import Config
+from byteord.deployment.config_flat import flat_config
 from byteord.deployment.model import HostFacts
 from byteord.errors import ByteorError
 from byteord.policy.governor import Governor
@@ -38,14 +39,16 @@ from byteord.rpc.requests import RequestStore
 from byteord.rpc.server import ApiServer
 from byteord.rpc.servicer import ControlServicer
 from byteord.runs.effect_views import governance_sample
-from byteord.runs.events import EventLog
+from byteord.runs.events import EventLog, Kept
 from byteord.runs.host import read_host
+from byteord.runs.live import LiveRun
 from byteord.runs.manager import RunManager, RunSettings
 from byteord.runs.observed import Observed
 from byteord.runs.shims import ShimReserve
+from byteord.runs.state import RunState
 from byteord.stages.catalogue import CATALOGUE as STAGES
 from byteord.telemetry.calls import GrpcCalls
-from byteord.telemetry.exporter import Collector, Exporter
+from byteord.telemetry.exporter import Collector, Ended, Exporter
 from byteord.telemetry.lag import LoopWatch
 from byteord.telemetry.log import bridge_library_logs, make_logger
 from byteord.telemetry.systemd import Notifier
@@ -88,7 +91,9 @@ class Daemon:
         self._stop = asyncio.Event()
         self._why = ""
         self._calls = GrpcCalls()
-        self._events = EventLog()
+        self._kept = _kept(config, private=parent_fd >= 0)
+        self._events = EventLog(self._kept)
+        self._observed = _observed(config.look) if config.look is not None else None
         self._collector: Collector | None = None
         self._auto: AutoBundles | None = None
 
@@ -97,7 +102,12 @@ class Daemon:
         self._listen_for_reasons()
         governor = self._make_governor()
         sources = BundleSources(
-            governor, metrics=self._metrics, doctor=lambda: doctor, look=self._config.look
+            governor,
+            metrics=self._metrics,
+            ended=_last_metrics,
+            doctor=lambda: doctor,
+            kept=self._kept,
+            look=self._config.look.paths if self._config.look is not None else None,
         )
         manager = self._make_manager(governor, sources)
         requests = self._make_requests()
@@ -147,7 +157,7 @@ class Daemon:
         """Collect metrics until `stack` is left, and serve them; return where, empty: nowhere."""
         collector = Collector(
             version=byteor_version(),
-            runs=manager.live_runs,
+            runs=manager.live_runs if self._observed is None else self._observed.left,
             calls=self._calls,
             watches=lambda: manager.watches,
             doctor=lambda: doctor.last,
@@ -175,13 +185,13 @@ class Daemon:
         return LocalDoor(access.grants(), governor, renewed=access.renewed)
 
     def _make_manager(self, governor: Governor, sources: BundleSources) -> RunManager:
-        bound, look = self._parent_fd >= 0, self._config.look
+        bound = self._parent_fd >= 0
         settings = RunSettings(
             authority=self._config.authority,
             regions_root=self._config.paths.regions,
-            state_dir=None if bound else os.path.join(self._config.paths.state, "runs"),
+            state_dir=None if bound else _beside(self._config, "runs"),
             bound=bound,
-            observed=Observed(look.regions, os.path.join(look.state, "runs")) if look else None,
+            observed=self._observed,
             shims=self._shims,
         )
         return RunManager(
@@ -205,6 +215,7 @@ class Daemon:
             BundleStore(directory, self._config.bundles),
             events=self._events.of,
             process=sources.process,
+            config=flat_config(self._config.look or self._config),
             extras=sources.extras(),
         )
 
@@ -278,3 +289,28 @@ class Daemon:
     def _say_stopping(self) -> None:
         self._notifier.stopping(f"stopping: {self._why}")
         self._log.info("daemon.stopping", reason=self._why, runs=self._config.on_stop)
+
+
+def _last_metrics(run: LiveRun, state: RunState) -> str:
+    """Return the metrics of a run that has ended, from its regions."""
+    ended = Ended(run.id, run.name, state, run.directory)
+    with contextlib.closing(
+        Collector(version=byteor_version(), runs=lambda: [ended], calls=GrpcCalls())
+    ) as collector:
+        return collector.text()
+
+
+def _beside(config: Config, name: str) -> str:
+    """Return a directory of what survives a restart."""
+    return os.path.join(config.paths.state, name)
+
+
+def _observed(config: Config) -> Observed:
+    return Observed(config.paths.regions, _beside(config, "runs"))
+
+
+def _kept(config: Config, *, private: bool) -> Kept | None:
+    """Return where events and last metrics of runs are kept; None: nowhere."""
+    if config.look is not None:
+        return Kept(_beside(config.look, "kept"), look=True)
+    return None if private else Kept(_beside(config, "kept"))

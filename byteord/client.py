@@ -30,7 +30,7 @@ from typing import Any, Generic, TypeVar
 from byteord._cext import region
 from byteord._cext.batch import Batch, BatchError
 from byteord._cext.client import ClosedError, Consumer, Publisher
-from byteord._cext.client_shards import ShardConsumer, ShardPublisher
+from byteord._cext.client_shards import ShardConsumer, ShardPublisher, StripeConsumer
 from byteord.deployment.plan import RolePlan, RunPlan
 from byteord.deployment.ports import progress_wanted
 from byteord.errors import DeniedError, NotFoundError, RegionError, UnavailableError
@@ -48,6 +48,7 @@ __all__ = [
     "Session",
     "ShardConsumer",
     "ShardPublisher",
+    "StripeConsumer",
     "attach",
     "create_ring",
     "open_ring",
@@ -58,7 +59,9 @@ KEEPER_BYTE = 1 << 32
 KEPT_S_MAX, KEPT_LOOK_S = 2.0, 0.0005
 
 _FLOCK = struct.Struct("hhqqi4x")
-Handle = TypeVar("Handle", bound=Publisher | Consumer | ShardPublisher | ShardConsumer)
+Handle = TypeVar(
+    "Handle", bound=Publisher | Consumer | ShardPublisher | ShardConsumer | StripeConsumer
+)
 
 
 class Session(Generic[Handle]):
@@ -144,7 +147,8 @@ def attach(
     """Play the `client` endpoint of a run.
 
     A Session around a Publisher (ingress) or a Consumer (egress); of a run with several shards a
-    ShardPublisher, which spreads by the run's shard key, or a ShardConsumer, which joins in order.
+    ShardPublisher, which spreads by the run's shard key, or a ShardConsumer, which joins in order;
+    of a lane with several producers a StripeConsumer, which keeps the order of each of them.
 
     `run` is a run's id or its region directory; `wait` is `spin` or `backoff`. With `spec_sha256`
     the run must be of that spec. NotFoundError, DeniedError (`SPEC_MISMATCH`,
@@ -183,7 +187,8 @@ def _client_role(plan: RunPlan, endpoint: str) -> RolePlan:
 def client_places(plan: RunPlan, role: RolePlan) -> list[tuple[int, int, int]]:
     """Return where a client may play a role: (ring, gating cell, byte to lock).
 
-    Of a SingleRing with several shards it plays it in all of them at once.
+    Of a SingleRing with several shards it plays it in all of them at once; so does a consumer of a
+    lane with several producers.
     """
     if plan.model != "lane_graph":
         byte = 0 if role.kind == "ingress" else 1 + role.cell
@@ -197,16 +202,13 @@ def client_places(plan: RunPlan, role: RolePlan) -> list[tuple[int, int, int]]:
 
 
 def _session(directory: Path, plan: RunPlan, role: RolePlan, wait: str) -> Session[Any]:
-    """Take the first place that is free; of an ingress with several publishers any will do."""
+    """Take the first place that is free; of an ingress with several publishers any will do.
+
+    An egress, and any end of a SingleRing, is played in all its rings at once.
+    """
     places = client_places(plan, role)
-    if plan.model != "lane_graph":
+    if plan.model != "lane_graph" or role.kind == "egress":
         return _session_at(directory, plan, role, wait, *places)
-    if role.kind == "egress" and len(places) != 1:
-        message = (
-            f"endpoint {role.name} of run {plan.run_id}: its lane has {len(places)} rings, a "
-            "client consumes one; put a merge before it"
-        )
-        raise DeniedError(message, reason="ENDPOINT_STRIPED")
     for place in places[:-1]:
         with contextlib.suppress(UnavailableError, ClosedError):
             return _session_at(directory, plan, role, wait, place)
@@ -276,7 +278,8 @@ def handle_at(
         return Publisher(ring_fds[0], control_fd, drops=drops, **common)
     depends = role.depends if plan.model != "lane_graph" else role.rx[0].depends
     if sharded:
-        return ShardConsumer(ring_fds, control_fd, cell=cell, depends=depends, **common)
+        several = StripeConsumer if plan.model == "lane_graph" else ShardConsumer
+        return several(ring_fds, control_fd, cell=cell, depends=depends, **common)
     return Consumer(ring_fds[0], control_fd, cell=cell, depends=depends, **common)
 
 

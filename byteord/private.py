@@ -33,7 +33,7 @@ def make_private(arguments: argparse.Namespace) -> Iterator[Config]:
     _check(directory, arguments.parent_fd)
     if arguments.allow_effects:
         check_effects_allowed(SYSTEM_FILE)
-    look = load(arguments.config).paths if arguments.look else None
+    look = load(arguments.config) if arguments.look else None
     parent = os.getppid()
     prefix = f"byteor-private-{os.geteuid()}-"
     sweep(prefix)

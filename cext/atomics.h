@@ -23,6 +23,12 @@ static inline int byteor_compare_exchange32(uint32_t *address, uint32_t expected
     return __atomic_compare_exchange_n(address, &expected, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
+/* For counts of several writers that order nothing else. `expected` becomes what was seen. */
+static inline int byteor_compare_exchange_relaxed64(uint64_t *address, uint64_t *expected, uint64_t value) {
+    return __atomic_compare_exchange_n(address, expected, value, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+static inline void byteor_subtract_relaxed64(uint64_t *address, uint64_t value) { __atomic_fetch_sub(address, value, __ATOMIC_RELAXED); }
+
 /* Add to a counter that has one writer: readers elsewhere see whole values. */
 static inline void byteor_count(uint64_t *counter, uint64_t amount) {
     __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + amount, __ATOMIC_RELAXED);

@@ -10,6 +10,7 @@ cdef extern from "capture_drain.h" nogil:
         BYTEOR_TAPE_PAGE
         BYTEOR_TAPE_OK
         BYTEOR_TAPE_FAILED
+        BYTEOR_TAPE_UNSYNCED
     ctypedef struct byteor_tape_record:
         uint64_t tail
         uint64_t next "next"
@@ -23,6 +24,7 @@ cdef extern from "capture_drain.h" nogil:
         uint64_t refused
         uint32_t selector
         uint32_t state
+        uint32_t error_number
         byteor_tape_record record[2]
     ctypedef struct byteor_tape:
         byteor_tape_page *page
@@ -53,9 +55,11 @@ cdef extern from "capture_drain.h" nogil:
         uint32_t digests
         uint32_t choices
         uint32_t waits
+        uint32_t unkept
     void byteor_tape_view(byteor_tape *t, byteor_ring *ring)
     void byteor_drain_open(byteor_drain *d)
     int byteor_drain_step(byteor_drain *d, uint64_t budget, uint64_t unix_ns)
+    void byteor_drain_fail(byteor_drain *d, int error_number)
     void byteor_drain_digest(const byteor_drain *d, uint8_t *out)
     void byteor_drain_give_up(byteor_drain *d, uint64_t end)
     void byteor_drain_end(byteor_drain *d, uint64_t end)

@@ -13,12 +13,15 @@ from libc.string cimport memset
 
 from capture cimport (
     BYTEOR_TAPE_FAILED,
+    BYTEOR_TAPE_OK,
     BYTEOR_TAPE_PAGE,
+    BYTEOR_TAPE_UNSYNCED,
     BYTEOR_TAPES_MAX,
     byteor_capture,
     byteor_drain,
     byteor_drain_digest,
     byteor_drain_end,
+    byteor_drain_fail,
     byteor_drain_give_up,
     byteor_drain_open,
     byteor_drain_step,
@@ -45,7 +48,7 @@ from layout cimport (
 
 KINDS = {"in": 1, "follow": 2, "out": 3, "choices": 4, "lane": 5}
 CHOICES = {1: "take", 2: "route", 3: "keep", 4: "drop", 5: "batch", 6: "miss"}
-STATES = ("ok", "disk_full", "failed")
+STATES = ("ok", "disk_full", "failed", "unsynced")
 NOTHING, SOME, CHECKPOINT, WAITS, NONSENSE = range(5)
 _EVERY = 2**64 - 1
 
@@ -103,7 +106,8 @@ cdef _stats(byteor_ring *ring, byteor_tape *tape):
     cdef uint64_t tail = byteor_load_relaxed64(&record.tail)
     cdef uint64_t head = byteor_load_acquire64(&ring.producer.cursor)
     return {
-        "state": STATES[state if state < 3 else 2],
+        "state": STATES[state if state < 4 else 2],
+        "error_number": byteor_load_relaxed32(&page.error_number),
         "seen": byteor_load_relaxed64(&record.next),
         "kept": byteor_load_relaxed64(&record.kept),
         "bytes": byteor_load_relaxed64(&record.bytes),
@@ -170,7 +174,8 @@ cdef class Drain:
         self.drain.choices = choices
         self.drain.waits = waits
         self.drain.checkpoint_at = _EVERY
-        byteor_store_relaxed32(&self.drain.tape.page.state, 0)
+        if byteor_load_relaxed32(&self.drain.tape.page.state) != BYTEOR_TAPE_UNSYNCED:
+            byteor_store_relaxed32(&self.drain.tape.page.state, BYTEOR_TAPE_OK)
         byteor_drain_open(&self.drain)
 
     def __dealloc__(self):
@@ -182,6 +187,15 @@ cdef class Drain:
         with nogil:
             outcome = byteor_drain_step(&self.drain, budget, unix_ns)
         return outcome
+
+    def fail(self, int error_number):
+        """A sync of its journal failed: nothing more is kept."""
+        byteor_drain_fail(&self.drain, error_number)
+
+    @property
+    def failed(self):
+        """A write or a sync of its journal has failed."""
+        return bool(self.drain.unkept)
 
     def stop_at(self, uint64_t digested):
         """Have `step` return CHECKPOINT when so many messages are in the digest."""

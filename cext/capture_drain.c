@@ -4,12 +4,40 @@
 #include "guard_sha256.h"
 #include "sha256_blocks.h"
 
-#define SHOWN_BYTES 65536u           /* the record follows what was dealt with this closely */
+#define SHOWN_BYTES 524288u          /* the record follows what was dealt with this closely, or an eighth of the tape */
+#define AHEAD_BYTES 1024u
 #define RETRY_NS ((uint64_t)50000000u) /* between tries to write to a disk without room */
+
+static void lose(byteor_drain *d, uint64_t messages, int disk) {
+    d->work.lost += messages;
+    if (disk) d->work.lost_disk += messages;
+    if (!d->gap_open) d->work.gaps++;
+    d->gap_open = 1;
+}
 
 /* --- the record ------------------------------------------------------------------------------------------------- */
 
+void byteor_drain_fail(byteor_drain *d, int error_number) {
+    d->unkept = 1;
+    byteor_store_relaxed32(&d->tape.page->error_number, (uint32_t)error_number);
+    byteor_store_release32(&d->tape.page->state, BYTEOR_TAPE_UNSYNCED);
+}
+
+/* What was staged and could not be written is lost like what is behind it; what was written and not synced may be. */
+static void put_failed(byteor_drain *d) {
+    byteor_tape_record *work = &d->work;
+    if (d->writer->unwritten) {
+        if (work->kept != d->put_kept) lose(d, work->kept - d->put_kept, 1);
+        work->kept = d->put_kept;
+        work->bytes = d->put_bytes;
+    }
+    byteor_drain_fail(d, d->writer->error_number);
+}
+
 static void show(byteor_drain *d) {
+    if (d->writer && !d->unkept && byteor_journal_put(d->writer) != 0) put_failed(d);
+    d->put_kept = d->work.kept;
+    d->put_bytes = d->work.bytes;
     byteor_tape_page *page = d->tape.page;
     uint32_t inactive = 1u - (byteor_load_relaxed32(&page->selector) & 1u);
     page->record[inactive] = d->work;
@@ -26,6 +54,7 @@ void byteor_drain_open(byteor_drain *d) {
     if (d->work.hashed == 0 && d->work.hash_bytes == 0) sha256_start(d->work.hash);
     d->ahead = d->sequence > d->work.kept ? d->sequence - d->work.kept : 0;
     d->work.kept = d->sequence;
+    d->unkept = byteor_load_relaxed32(&page->state) == BYTEOR_TAPE_UNSYNCED;
     show(d);
 }
 
@@ -83,23 +112,21 @@ void byteor_drain_digest(const byteor_drain *d, uint8_t out[32]) {
 
 /* --- messages --------------------------------------------------------------------------------------------------- */
 
-static void lose(byteor_drain *d, uint64_t messages, int disk) {
-    d->work.lost += messages;
-    if (disk) d->work.lost_disk += messages;
-    if (!d->gap_open) d->work.gaps++;
-    d->gap_open = 1;
-}
-
 /* One frame into the journal; 0, or -1 when it must not be lost and cannot be written. `messages`: that are lost with it. */
 static int keep(byteor_drain *d, const byteor_slot *slot, uint64_t position, uint64_t messages, uint64_t unix_ns) {
     byteor_journal_writer *w = d->writer;
-    if (unix_ns < d->retry_unix_ns) {
-        if (d->waits) return -1;
+    if (d->unkept || unix_ns < d->retry_unix_ns) {
+        if (d->waits && !d->unkept) return -1;
         lose(d, messages, 1);
         return 0;
     }
     w->error_number = 0;
     if (byteor_journal_append(w, d->sequence, position, slot, unix_ns) != 0) {
+        if (w->unsure) {
+            put_failed(d);
+            lose(d, messages, 1);
+            return 0;
+        }
         d->retry_unix_ns = unix_ns + RETRY_NS;
         byteor_store_relaxed32(&d->tape.page->state, BYTEOR_TAPE_DISK_FULL);
         if (d->waits) return -1;
@@ -128,6 +155,7 @@ static int take(byteor_drain *d, const byteor_tape_head *head, gathered *g, uint
     for (uint32_t i = 0; i < head->count; i++) {
         const byteor_slot *slot = (const byteor_slot *)(const void *)at;
         uint64_t position = head->first + i;
+        __builtin_prefetch(at + AHEAD_BYTES); /* it was written past the caches */
         if (end - at < (ptrdiff_t)BYTEOR_SLOT_HEADER_BYTES || end - at < (ptrdiff_t)(BYTEOR_SLOT_HEADER_BYTES + slot->length)) return BYTEOR_DRAINED_NONSENSE;
         at += (BYTEOR_SLOT_HEADER_BYTES + slot->length + 15u) & ~15u;
         if (position < work->next) continue; /* it came before */
@@ -190,13 +218,13 @@ int byteor_drain_step(byteor_drain *d, uint64_t budget, uint64_t unix_ns) {
         outcome = head ? take_head(d, head, &short_ones, unix_ns) : BYTEOR_DRAINED_NONSENSE;
         if (outcome != BYTEOR_DRAINED_SOME) break;
         d->work.tail += head->bytes;
-        if (d->work.tail - d->shown_tail < SHOWN_BYTES) continue;
+        if (d->work.tail - d->shown_tail < SHOWN_BYTES && d->work.tail - d->shown_tail < d->tape.bytes / 8u) continue;
         digest_gathered(&d->work, &short_ones);
         show(d);
     }
     digest_gathered(&d->work, &short_ones);
     if (outcome != BYTEOR_DRAINED_NOTHING) show(d);
-    if (d->writer && d->writer->segments > 1) byteor_journal_retain(d->writer, unix_ns);
+    if (d->writer && !d->unkept && d->writer->segments > 1) byteor_journal_retain(d->writer, unix_ns);
     if (outcome == BYTEOR_DRAINED_NONSENSE) byteor_store_relaxed32(&d->tape.page->state, BYTEOR_TAPE_FAILED);
     return outcome;
 }

@@ -29,6 +29,8 @@ typedef struct byteor_drain {
     uint32_t digests;
     uint32_t choices; /* what lies on the tape is choices: one frame for what is behind a head */
     uint32_t waits;
+    uint32_t unkept; /* a write or a sync failed: what comes is lost to the journal */
+    uint64_t put_kept, put_bytes; /* of the record, when all that was kept was handed to the kernel */
     uint64_t ahead;   /* frames that the journal has and the record does not know */
     uint32_t gap_open; /* the last message was lost */
     uint64_t shown_tail;
@@ -38,6 +40,8 @@ typedef struct byteor_drain {
 void byteor_drain_open(byteor_drain *d);
 /* Deal with about `budget` bytes of what is there. */
 int byteor_drain_step(byteor_drain *d, uint64_t budget, uint64_t unix_ns);
+/* A write or a sync of its journal failed: it is never tried again, and nothing more is kept. */
+void byteor_drain_fail(byteor_drain *d, int error_number);
 /* SHA-256 of what is in the digest so far. */
 void byteor_drain_digest(const byteor_drain *d, uint8_t out[32]);
 /* Everything on the tape is given up, counted up to position `end` of the stream. */

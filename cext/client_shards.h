@@ -1,5 +1,6 @@
 /* client_shards.h: a process of the user's own at an end of a run with several rings: it spreads by key as the ingress of
- * a run does, and joins in ingress-time order as its egress does. */
+ * a run does, and joins in ingress-time order as its egress does; of a lane with several producers it visits the rings in
+ * turn. */
 #ifndef BYTEOR_CLIENT_SHARDS_H
 #define BYTEOR_CLIENT_SHARDS_H
 
@@ -11,6 +12,8 @@ typedef struct byteor_shards {
     uint32_t count;
     uint64_t key_offset, key_length;
     uint64_t time_last;
+    uint32_t in_turn; /* a consumer that goes by no time: what comes from several producers has an order in each ring alone */
+    uint32_t place;   /* the ring to look at first then */
 } byteor_shards;
 
 static inline uint32_t byteor_shards_ring(const byteor_shards *s, const void *data, uint64_t bytes) {
@@ -83,8 +86,19 @@ static inline int byteor_shards_head(byteor_client *c, uint64_t *time) {
     return 0;
 }
 
+/* The first ring from the place on that has a message; -1: none has, or all have ended. */
+static inline int byteor_shards_turn(byteor_shards *s) {
+    for (uint32_t k = 0; k < s->count; k++) {
+        uint32_t r = (s->place + k) % s->count;
+        uint64_t time;
+        if (byteor_shards_head(&s->client[r], &time)) return (int)r;
+    }
+    return -1;
+}
+
 /* The ring whose next message is the earliest of all, for certain; -1: not known yet, or all have ended. */
 static inline int byteor_shards_next(byteor_shards *s) {
+    if (s->in_turn) return byteor_shards_turn(s);
     uint64_t least_time = UINT64_MAX;
     int least = -1;
     for (uint32_t r = 0; r < s->count; r++) {

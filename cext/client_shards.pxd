@@ -13,6 +13,8 @@ cdef extern from "client_shards.h" nogil:
         uint64_t key_offset
         uint64_t key_length
         uint64_t time_last
+        uint32_t in_turn
+        uint32_t place
     uint32_t byteor_shards_ring(const byteor_shards *s, const void *data, uint64_t size)
     void byteor_shards_resume(byteor_shards *s)
     void byteor_shards_publish(byteor_shards *s, uint32_t r, const void *data, uint32_t size)

@@ -1,9 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 # cython: cdivision=True, auto_pickle=False, autotestdict=False
-"""ShardPublisher and ShardConsumer: any Python process as an end of a run with several rings.
+"""ShardPublisher, ShardConsumer, StripeConsumer: any Python process as an end of a run with several rings.
 
-Spreads by the run's shard key and joins in ingress-time order, as a run's own ingress and egress do. The GIL is
-released only while rings are empty or full. Locks, paths and plans are the business of `byteord.client`.
+Spreads by the run's shard key and joins in ingress-time order, as a run's own ingress and egress do, or visits the
+rings of several producers in turn. The GIL is released only while rings are empty or full. Locks, paths and plans are
+the business of `byteord.client`.
 """
 
 cimport cython
@@ -27,8 +28,10 @@ from client_ring cimport (
     _sized_role,
     _sized_unit,
     byteor_client,
+    byteor_client_available,
     byteor_client_release,
     byteor_client_room,
+    byteor_list_take,
     byteor_load_acquire32,
     byteor_load_acquire64,
     byteor_map,
@@ -268,11 +271,10 @@ cdef class ShardPublisher(_Shards):
         return bool(self.ended)
 
 
-@cython.final
-cdef class ShardConsumer(_Shards):
-    """The last consumer of all rings of a run with several shards, in ingress-time order.
+cdef class _Reader(_Shards):
+    """The last consumer of all rings of its role. One at a time.
 
-    As `Consumer`, without `batch`: neighbours in time lie in different rings.
+    As `Consumer`, without `batch`: neighbours lie in different rings.
     """
 
     def __init__(self, *args, int cell, depends=(), **kwargs):
@@ -295,7 +297,7 @@ cdef class ShardConsumer(_Shards):
 
     @property
     def ended(self):
-        """The producer has ended and everything was consumed."""
+        """All producers have ended and everything was consumed."""
         return bool(byteor_shards_ended(&self.s))
 
     cdef bytes next(self):
@@ -312,6 +314,7 @@ cdef class ShardConsumer(_Shards):
         if slot.flags & BYTEOR_SLOT_END:
             c.ended = 1
         byteor_client_release(c, c.position + 1, 1)
+        self.s.place = (<uint32_t> ring + 1) % self.s.count
         return data
 
     def take(self, timeout_s=None):
@@ -323,6 +326,18 @@ cdef class ShardConsumer(_Shards):
             if data is not None or self.ended or not self.wait_for(-1, deadline):
                 return data
 
+    def __iter__(self):
+        """Yield messages as bytes until the end of input."""
+        while not self.ended:
+            yield from self.take_many(256)
+            if self.commanded() and byteor_shards_next(&self.s) < 0:
+                return
+
+
+@cython.final
+cdef class ShardConsumer(_Reader):
+    """The last consumer of all rings of a run with several shards, in ingress-time order."""
+
     def take_many(self, Py_ssize_t most, timeout_s=None):
         """Return up to `most` messages that are at hand as a list of bytes; waits for the first as `take` does."""
         cdef list found = []
@@ -332,9 +347,42 @@ cdef class ShardConsumer(_Shards):
             data = self.next() if len(found) < most else None
         return found
 
-    def __iter__(self):
-        """Yield messages as bytes until the end of input."""
-        while not self.ended:
-            yield from self.take_many(256)
-            if self.commanded() and byteor_shards_next(&self.s) < 0:
-                return
+
+@cython.final
+cdef class StripeConsumer(_Reader):
+    """The consumer of a lane with several producers: in the order of each of them, visiting them in turn."""
+
+    def __init__(self, *args, **kwargs):
+        """Continue where a predecessor had released, in each ring."""
+        super().__init__(*args, **kwargs)
+        self.s.in_turn = 1
+
+    def take_many(self, Py_ssize_t most, timeout_s=None):
+        """Return up to `most` messages that are at hand as a list of bytes; waits for the first as `take` does."""
+        cdef list found = []
+        cdef uint64_t deadline = _deadline(timeout_s)
+        self.believe()
+        while most > 0 and not found and not self.ended:
+            if byteor_shards_next(&self.s) < 0 and not self.wait_for(-1, deadline):
+                break
+            self.sweep(found, most)
+        return found
+
+    cdef int sweep(self, list found, Py_ssize_t most) except -1:
+        """Take what each ring has at hand, `most` in all; the next sweep begins behind the last one that gave."""
+        cdef uint32_t k, ring, first = self.s.place
+        cdef uint64_t count, live = 0
+        cdef byteor_client *c
+        for k in range(self.s.count):
+            ring = (first + k) % self.s.count
+            c = &self.s.client[ring]
+            if len(found) >= most or c.ended:
+                continue
+            count = byteor_client_available(c, <uint64_t> (most - len(found)))
+            if count == 0:
+                continue
+            taken = byteor_list_take(c, count, &live)
+            byteor_client_release(c, c.position + count, live)
+            found.extend(taken)
+            self.s.place = (ring + 1) % self.s.count
+        return 0

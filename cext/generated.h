@@ -50,11 +50,14 @@ static inline void byteor_make_counter(uint8_t *into, size_t bytes, const uint8_
         memcpy(into, &sequence, bytes);
         return;
     }
-    memcpy(into, &sequence, 8);
     size_t at = 8;
-    if (bytes >= 16) {
-        memcpy(into + 8, filler + 8, 8);
+    if (bytes >= 16) { /* in one store: whoever reads it soon reads that much at once */
+        uint64_t both[2] = {sequence};
+        memcpy(&both[1], filler + 8, 8);
+        memcpy(into, both, sizeof both);
         at = 16;
+    } else {
+        memcpy(into, &sequence, 8);
     }
     for (; bytes - at >= 16; at += 16) {
         memcpy(into + at, filler + (at & (BYTEOR_FILLER_BYTES - 16u)), 16);

@@ -39,6 +39,7 @@ typedef struct byteor_rx_port {
     uint64_t position;  /* this turn: next sequence to look at */
     uint64_t progress;  /* as read before this turn looked at the ring */
     uint64_t noted;     /* missed messages that are among the choices */
+    byteor_losses lost; /* in a replay: what it missed; it does not miss anything by itself then */
 } byteor_rx_port;
 
 typedef struct byteor_tx_port {
@@ -89,6 +90,9 @@ typedef struct byteor_graph {
     uint64_t state_changed;  /* bit m: member m has written its inactive state */
     uint32_t changed;        /* something is to be committed */
     uint32_t no_room;        /* some role waits for slower consumers */
+    uint32_t timed;          /* the clock is read after each role; else its messages are charged the end of the turn */
+    uint32_t clocked;        /* this turn has read the clock */
+    uint32_t took;           /* most messages that a role was done with in this pass */
     uint32_t entry_max, entry_count;
     byteor_entry *entry;
     uint8_t *staging; /* entry_max slots outside any ring, of the widest kind */
@@ -168,10 +172,29 @@ static inline void byteor_slot_end(byteor_slot *slot, uint64_t time_ns) {
 #else
 static inline void byteor_words_copy(void *to, const void *from, uint32_t bytes) { memcpy(to, from, bytes); }
 
+#define BYTEOR_COPY_INLINE_MAX 256u /* for longer ones a call of memcpy costs little */
+
+/* Exactly `length` bytes: 16 at a time, the last 16 over what is there already. For short messages a call costs more than
+ * the copy. The fence keeps the compiler from making that call. */
+static inline void byteor_payload_copy(uint8_t *to, const uint8_t *from, uint32_t length) {
+    if (length - 16u > BYTEOR_COPY_INLINE_MAX - 16u) {
+        memcpy(to, from, length);
+        return;
+    }
+    for (uint32_t at = 0; at + 16u < length; at += 16u) {
+        memcpy(to + at, from + at, 16);
+        byteor_fence_signal();
+    }
+    memcpy(to + length - 16u, from + length - 16u, 16);
+}
+
 /* Everything of a message but the stamp, which belongs to the ring. */
 static inline void byteor_slot_write(byteor_slot *to, const byteor_slot *from, uint32_t length) {
-    byteor_slot_copy(to, from, length);
+    to->length = (uint16_t)length;
+    to->type = from->type;
     to->flags = 0;
+    to->time_ns = from->time_ns;
+    byteor_payload_copy(byteor_payload(to), (const uint8_t *)from + BYTEOR_SLOT_HEADER_BYTES, length);
 }
 
 static inline void byteor_slot_end(byteor_slot *slot, uint64_t time_ns) { byteor_end_slot(slot, time_ns); }

@@ -22,6 +22,11 @@ cdef extern from "graph_build.h" nogil:
     ctypedef struct byteor_script:
         const byteor_choice *list
         uint64_t count
+    ctypedef struct byteor_lost:
+        uint64_t first
+    ctypedef struct byteor_losses:
+        const byteor_lost *list
+        uint64_t count
     ctypedef struct byteor_rx_port:
         byteor_ring *ring
         byteor_journal_reader *journal
@@ -31,6 +36,7 @@ cdef extern from "graph_build.h" nogil:
         uint32_t monotone
         uint32_t depends_count
         uint32_t depends[8]
+        byteor_losses lost
     ctypedef struct byteor_tx_port:
         byteor_ring *ring
         byteor_journal_writer *journal

@@ -21,6 +21,7 @@ from graph cimport (
     byteor_graph_new,
     byteor_journal_reader,
     byteor_journal_writer,
+    byteor_lost,
     byteor_ring,
     byteor_rx_port,
     byteor_script,
@@ -80,6 +81,10 @@ cdef class Graph:
         port.depends_count = len(source["depends"])
         for index, cell in enumerate(source["depends"]):
             port.depends[<size_t> index] = cell
+        if source["lost"]:
+            self.keep.append(source["lost"])
+            port.lost.list = <const byteor_lost *> <const char *> <bytes> source["lost"]
+            port.lost.count = len(source["lost"]) // 16
         return 0
 
     cdef int _add_tx(self, byteor_tx_port *port, source) except -1:

@@ -24,13 +24,6 @@ static inline void byteor_graph_log_undo(byteor_unit_runtime *u, uint64_t mark) 
     byteor_store_relaxed64(&u->unit->undo.log_used, used < mark ? mark : used);
 }
 
-/* Into the inactive array. Before a call that may commit by itself, too: the shared poll does when it passes over input
- * that gave no message. */
-static inline void byteor_words_store(byteor_unit_runtime *u) {
-    byteor_graph *g = u->graph;
-    memcpy(g->shared[1u - (u->unit->selector & 1u)], g->word, g->word_count * sizeof(uint64_t));
-}
-
 static inline void byteor_graph_show_port(byteor_graph *g, byteor_tx_port *port) {
     byteor_ring_producer *producer = port->ring->producer;
     uint64_t position = *byteor_tx_word(g, port, BYTEOR_TX_POSITION);
@@ -116,7 +109,6 @@ static inline void byteor_graph_publish(byteor_unit_runtime *u) {
     byteor_graph_show(u);
     (void)byteor_graph_show_progress(g);
     byteor_wake(u);
-    byteor_graph_show_counters(u);
     for (uint32_t t = 0; g->journals && t < g->tx_count; t++)
         if (g->tx[t].journal) byteor_journal_retain(g->tx[t].journal, g->unix_ns);
 }
@@ -182,6 +174,10 @@ static inline void byteor_graph_recover(byteor_unit_runtime *u) {
     u->work = u->unit->record[u->unit->selector & 1u];
     u->unit->record[1u - (u->unit->selector & 1u)] = u->work; /* a commit writes only what this unit changes */
     memcpy(g->word, g->shared[u->unit->selector & 1u], g->word_count * sizeof(uint64_t));
+    u->word = g->word;
+    u->words[0] = g->shared[0];
+    u->words[1] = g->shared[1];
+    u->word_count = g->word_count;
     if (u->undo_log_bytes && u->unit->undo.valid_for == u->work.commits + 1) byteor_graph_log_undo(u, 0);
     for (uint32_t m = 0; m < u->member_count; m++) {
         const byteor_graph_member *gm = &g->member[m];

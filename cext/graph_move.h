@@ -49,17 +49,14 @@ static inline uint64_t byteor_route_limit(byteor_unit_runtime *u, const byteor_g
     return u->max_batch;
 }
 
-static inline void byteor_move_account(byteor_unit_runtime *u, uint32_t m, uint32_t count, uint64_t began) {
-    byteor_role *role = u->member[m].role;
-    uint64_t now = byteor_now_ns(u->clock);
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t time = u->graph->entry[i].slot->time_ns;
-        byteor_histogram_add(&role->latency, now > time ? now - time : 0, 1);
+/* Whether every output takes all that is at hand, once there is room: nothing to be decided for each message. */
+static inline int byteor_route_plain(const byteor_graph *g, const byteor_graph_member *gm) {
+    if (gm->route != BYTEOR_ROUTE_BROADCAST) return 0;
+    for (uint32_t t = 0; t < gm->tx_count; t++) {
+        const byteor_tx_port *port = &g->tx[gm->tx_first + t];
+        if (port->drops || port->journal || port->script.count) return 0;
     }
-    byteor_histogram_add(&role->service, now - began, 1);
-    byteor_count(&role->batches, 1);
-    u->turn_began_ns = began;
-    u->turn_ended_ns = now;
+    return 1;
 }
 
 static inline int byteor_move_end(byteor_unit_runtime *u, uint32_t m) {
@@ -77,17 +74,22 @@ static inline int byteor_move_end(byteor_unit_runtime *u, uint32_t m) {
 static inline int byteor_move_turn(byteor_unit_runtime *u, uint32_t m) {
     byteor_graph *g = u->graph;
     byteor_graph_member *gm = &g->member[m];
-    uint64_t limit = byteor_route_limit(u, gm), began = byteor_now_ns(u->clock);
+    uint64_t limit = byteor_route_limit(u, gm);
     uint32_t done = 0;
     byteor_gather(u, m, limit ? limit : 1);
     if (g->entry_count == 0) return byteor_inputs_ended(u, m) ? byteor_move_end(u, m) : 0;
+    (void)byteor_graph_now(u);
+    if (limit && byteor_route_plain(g, gm)) {
+        for (uint32_t t = 0; t < gm->tx_count; t++) byteor_tx_put_all(g, &g->tx[gm->tx_first + t], g->entry_count);
+        done = g->entry_count;
+    }
     for (; limit && done < g->entry_count; done++) {
         g->rx_sequence = g->entry[done].next;
         if (!byteor_route_one(g, gm, g->entry[done].slot)) break;
     }
     if (done < g->entry_count) g->no_room = 1;
     if (done == 0) return 0;
-    byteor_move_account(u, m, done, began);
+    byteor_graph_note_entries(u, m, done);
     u->work.member[m].received += done;
     byteor_accept(u, m, 0, done);
     return 1;
@@ -120,7 +122,7 @@ static inline void byteor_source_progress(byteor_unit_runtime *u, uint64_t now) 
 static inline int byteor_ingress_turn(byteor_unit_runtime *u, uint32_t command, int *outcome) {
     byteor_graph *g = u->graph;
     byteor_tx_port *port = &g->tx[0];
-    uint64_t now = byteor_now_ns(u->clock), *position = byteor_tx_word(g, port, BYTEOR_TX_POSITION);
+    uint64_t now = byteor_graph_now(u), *position = byteor_tx_word(g, port, BYTEOR_TX_POSITION);
     if (u->source->common.status == BYTEOR_ADAPTER_ENDED || command == BYTEOR_COMMAND_DRAIN) return byteor_source_end(u, now);
     uint64_t room = byteor_tx_room(g, port, u->max_batch);
     if (!port->journal) room = byteor_least(room, byteor_ring_contiguous(port->ring, *position));
@@ -135,13 +137,13 @@ static inline int byteor_ingress_turn(byteor_unit_runtime *u, uint32_t command, 
     u->rings = staged ? &g->staging_ring : port->ring; /* the shared poll and write go by the geometry of rings[0] */
     u->work.position = *position;
     if (!staged) byteor_tx_claim(g, port, room);
-    byteor_words_store(u);
     uint8_t *slots = staged ? g->staging : (uint8_t *)byteor_tx_next(g, port);
-    int count = byteor_source_poll(u, slots, (uint32_t)room, now, outcome);
+    int count = byteor_source_take(u, slots, (uint32_t)room, (int)g->timed, outcome);
     if (count < 0) {
         if (*outcome == BYTEOR_DUTY_INPUT || *outcome == BYTEOR_DUTY_IDLE) byteor_source_progress(u, now);
         return *outcome == BYTEOR_DUTY_FAILED ? -1 : *outcome == BYTEOR_DUTY_WORKED;
     }
+    if ((uint32_t)count > g->took) g->took = (uint32_t)count;
     BYTEOR_KILL_POINT(21);
     if (port->journal)
         for (int i = 0; i < count; i++) byteor_tx_append(g, port, byteor_graph_staged(g, (uint32_t)i));
@@ -196,9 +198,11 @@ static inline int byteor_egress_turn(byteor_unit_runtime *u, uint32_t m, int *ou
         byteor_take_ends(u, m);
         return byteor_egress_finish(u, m, outcome);
     }
-    u->turn_began_ns = byteor_now_ns(u->clock);
+    (void)byteor_graph_now(u);
     uint8_t *slots = byteor_egress_slots(u, m, &count);
-    int done = byteor_sink_write(u, slots, count, u->work.egress_position);
+    u->all_live = (uint32_t)byteor_takes_in_order(g, &g->member[m]); /* what was dropped has been passed over */
+    byteor_graph_make_room(u, m, count);
+    int done = byteor_sink_take(u, slots, count, u->work.egress_position, byteor_graph_times(g, count));
     if (done < 0) {
         *outcome = BYTEOR_DUTY_FAILED;
         return -1;

@@ -45,19 +45,29 @@ static inline int byteor_rx_at_end(const byteor_graph *g, const byteor_rx_port *
     return byteor_ring_slot(port->ring, position)->length == 0;
 }
 
-static inline void byteor_rx_open(byteor_graph *g, byteor_rx_port *port) {
-    port->position = *byteor_rx_word(g, port, BYTEOR_RX_POSITION);
-    if (!g->wants_progress) return;
-    port->progress = port->from != BYTEOR_NO_PORT ? g->tx[port->from].progress
-                                                  : byteor_load_acquire64(&port->ring->producer->progress_ns); /* before any look at the ring */
-}
-
 /* Move over something that is no message; at the begin of a port's batch only, so that position and count agree. */
 static inline void byteor_rx_pass(byteor_graph *g, byteor_rx_port *port, uint32_t count_word, uint64_t count) {
     port->position += count;
     *byteor_rx_word(g, port, BYTEOR_RX_POSITION) = port->position;
     if (count_word) *byteor_rx_word(g, port, count_word) += count;
     g->changed = 1;
+}
+
+/* What an input missed once is missed again, as soon as it comes and whatever its role waits for: whoever fills the ring
+ * was not held up by it then. */
+static inline void byteor_rx_pass_lost(byteor_graph *g, byteor_rx_port *port) {
+    if (byteor_losses_ahead(&port->lost, port->position, 1)) return;
+    uint64_t count = byteor_rx_ready(g, port, port->position, byteor_losses_here(&port->lost, port->position));
+    count = byteor_least(count, byteor_rx_end(g, port) - port->position); /* after the look: see byteor_rx_end */
+    if (count) byteor_rx_pass(g, port, BYTEOR_RX_MISSED, count);
+}
+
+static inline void byteor_rx_open(byteor_graph *g, byteor_rx_port *port) {
+    port->position = *byteor_rx_word(g, port, BYTEOR_RX_POSITION);
+    if (g->wants_progress)
+        port->progress = port->from != BYTEOR_NO_PORT ? g->tx[port->from].progress
+                                                      : byteor_load_acquire64(&port->ring->producer->progress_ns); /* before any look at the ring */
+    if (port->lost.count) byteor_rx_pass_lost(g, port);
 }
 
 static inline int byteor_rx_nonsense(const byteor_slot *slot, uint32_t payload_max, int is_end) {
@@ -135,7 +145,31 @@ static inline void byteor_rx_take_journal(byteor_graph *g, byteor_rx_port *port,
     }
 }
 
+/* As many of `count` messages before the end as are plain ones, without a look at anything else. */
+static inline uint64_t byteor_rx_take_plain(byteor_graph *g, byteor_rx_port *port, uint64_t count) {
+    const byteor_ring *ring = port->ring;
+    const uint64_t first = port->position, payload_max = ring->payload_max, slot_bytes = ring->slot_bytes;
+    const uint32_t number = (uint32_t)(port - g->rx);
+    byteor_entry *entry = &g->entry[g->entry_count];
+    uint64_t position = first, rest = count;
+    while (rest) {
+        const uint64_t end = position + byteor_least(rest, byteor_ring_contiguous(ring, position)), begin = position;
+        uint8_t *at = (uint8_t *)byteor_ring_slot(ring, position);
+        for (; position != end; at += slot_bytes, entry++) {
+            byteor_slot *slot = (byteor_slot *)(void *)at;
+            if (slot->length > payload_max || slot->flags) break;
+            *entry = (byteor_entry){slot, number, ++position};
+        }
+        rest -= position - begin;
+        if (position != end) break;
+    }
+    port->position = position;
+    g->entry_count += (uint32_t)(position - first);
+    return position - first;
+}
+
 static inline void byteor_rx_take(byteor_graph *g, byteor_rx_port *port, uint64_t limit) {
+    if (port->lost.count) limit = byteor_losses_ahead(&port->lost, port->position, limit);
     if (limit == 0) return;
     if (port->journal) {
         byteor_rx_take_journal(g, port, limit);
@@ -149,7 +183,7 @@ static inline void byteor_rx_take(byteor_graph *g, byteor_rx_port *port, uint64_
     uint64_t count = byteor_rx_ready(g, port, port->position, limit);
     if (count == 0) return;
     uint64_t to_end = byteor_rx_end(g, port) - port->position; /* after the look: see byteor_rx_end */
-    for (uint64_t i = 0; i < count && i <= to_end; i++) {
+    for (uint64_t i = byteor_rx_take_plain(g, port, byteor_least(count, to_end)); i < count && i <= to_end; i++) {
         byteor_slot *slot = byteor_ring_slot(port->ring, port->position);
         if (i == to_end && slot->length == 0) return;
         if (port->depends_count && (slot->flags & BYTEOR_SLOT_DROPPED)) { /* by a stage in place */
@@ -192,6 +226,8 @@ static inline int byteor_rx_head_journal(byteor_graph *g, byteor_rx_port *port, 
             *time = port->monotone ? port->progress : UINT64_MAX;
             return 0;
         }
+        *time = 0;
+        if (port->lost.count && !byteor_losses_ahead(&port->lost, port->position, 1)) return 0; /* passed at the begin of the next batch */
         int found = byteor_rx_frame(g, port, *slot, &word, &gone);
         *time = found > 0 ? (*slot)->time_ns : 0;
         if (found > 0) return 1;
@@ -313,6 +349,11 @@ static inline void byteor_record_lane(byteor_graph *g, byteor_tape *t, uint32_t 
     }
 }
 
+/* Whether what member m takes comes in time order. */
+static inline int byteor_takes_in_order(const byteor_graph *g, const byteor_graph_member *gm) {
+    return gm->rx_count == 1 && g->rx[gm->rx_first].monotone;
+}
+
 /* The first `count` messages at hand are dealt with. */
 static inline void byteor_accept(byteor_unit_runtime *u, uint32_t m, uint32_t first, uint32_t count) {
     byteor_graph *g = u->graph;
@@ -321,7 +362,11 @@ static inline void byteor_accept(byteor_unit_runtime *u, uint32_t m, uint32_t fi
     if (gm->picks) byteor_note_picks(g, gm, first, count);
     byteor_script_advance(&g->member[m].take, count);
     if (gm->lane) byteor_record_lane(g, gm->lane, first, count);
-    for (uint32_t i = first; i < first + count; i++) *byteor_rx_word(g, &g->rx[g->entry[i].port], BYTEOR_RX_POSITION) = g->entry[i].next;
+    for (uint32_t i = gm->rx_count > 1 ? first : first + count - 1; i < first + count; i++) {
+        const byteor_entry *entry = &g->entry[i];
+        if (i + 1 < first + count && entry[1].port == entry->port) continue; /* the last one of a run says it all */
+        *byteor_rx_word(g, &g->rx[entry->port], BYTEOR_RX_POSITION) = entry->next;
+    }
     if (gm->rx_count > 1) g->word[gm->place_word] = (g->entry[first + count - 1].port - gm->rx_first + 1) % gm->rx_count;
     g->changed = 1;
 }
@@ -355,7 +400,7 @@ static inline uint64_t byteor_end_time(byteor_unit_runtime *u, uint32_t m) {
     uint64_t latest = 0;
     for (uint32_t k = 0; k < gm->rx_count; k++) {
         const byteor_rx_port *port = &g->rx[gm->rx_first + k];
-        uint64_t time = port->cell < 0 ? 0 : byteor_ring_slot(port->ring, byteor_rx_end(g, port))->time_ns;
+        uint64_t time = port->journal ? 0 : byteor_ring_slot(port->ring, byteor_rx_end(g, port))->time_ns; /* never overwritten */
         if (time > latest) latest = time;
     }
     return latest ? latest : byteor_now_ns(u->clock);

@@ -5,6 +5,7 @@
 
 #include "graph_commit.h"
 #include "graph_rx.h"
+#include "graph_time.h"
 #include "graph_tx.h"
 
 /* --- state ------------------------------------------------------------------------------------------------------ */
@@ -53,9 +54,11 @@ static inline int byteor_graph_emit(void *context, uint32_t index, const void *d
 }
 
 /* What a stage left behind: live messages, or -1 with the failure noted. */
-static inline int byteor_stage_check(byteor_unit_runtime *u, uint32_t m, const byteor_batch *batch, int is_end, uint64_t now) {
+static inline int byteor_stage_check(byteor_unit_runtime *u, uint32_t m, const byteor_batch *batch, int is_end) {
     const byteor_member *member = &u->member[m];
-    uint32_t left = byteor_account(&member->role->latency, batch->slots, batch->slot_bytes, batch->count, now);
+    const int keeps_all = member->builtin && !is_end && !(member->vtable->flags & BYTEOR_STAGE_DROPS);
+    const uint32_t in_order = keeps_all && byteor_takes_in_order(u->graph, &u->graph->member[m]);
+    const uint32_t left = byteor_graph_note(u, m, batch->slots, batch->slot_bytes, batch->count, in_order);
     if (left > batch->count) {
         byteor_unit_fail(u, m, BYTEOR_FAILURE_NONSENSE, batch->first_sequence + (UINT32_MAX - left), "it left a length that no slot can hold");
         return -1;
@@ -81,9 +84,7 @@ static inline void byteor_graph_trace(const byteor_graph *g, uint32_t role, cons
 static inline int byteor_stage_over(byteor_unit_runtime *u, uint32_t m, uint8_t *slots, uint32_t slot_bytes, uint32_t count, int is_end) {
     byteor_graph *g = u->graph;
     byteor_member *member = &u->member[m];
-    byteor_role *role = member->role;
-    uint64_t mark, now = byteor_now_ns(u->clock), sequence = u->work.member[m].received;
-    u->turn_began_ns = now;
+    uint64_t mark, now = byteor_graph_now(u), sequence = u->work.member[m].received;
     byteor_graph_log_open(u);
     mark = u->unit->undo.log_used;
     byteor_batch batch = {.abi = BYTEOR_STAGE_ABI, .count = count, .slot_bytes = slot_bytes,
@@ -97,15 +98,11 @@ static inline int byteor_stage_over(byteor_unit_runtime *u, uint32_t m, uint8_t 
     batch.state = byteor_member_state(u, m, &batch);
     batch.state_bytes = member->state_bytes;
     if (u->directed) batch.now_ns = byteor_calls_ns(&member->calls, now);
-    byteor_store_relaxed64(&role->busy_sequence, sequence);
-    byteor_store_relaxed64(&role->busy_since_ns, now);
     if (byteor_tracing) byteor_trace_batch(byteor_tracing, member->index, BYTEOR_TRACE_BEFORE, &batch);
-    int outcome = byteor_call_stage(member, &batch, is_end);
-    byteor_store_relaxed64(&role->busy_since_ns, 0);
+    int outcome = byteor_call_watched(member, &batch, is_end, now);
     BYTEOR_KILL_POINT(20);
     if (byteor_tracing && outcome == BYTEOR_STAGE_OK) byteor_graph_trace(g, member->index, &batch);
-    uint64_t after = byteor_now_ns(u->clock);
-    int live = outcome == BYTEOR_STAGE_OK ? byteor_stage_check(u, m, &batch, is_end, after) : byteor_stage_failed(u, m, &batch, outcome);
+    int live = outcome == BYTEOR_STAGE_OK ? byteor_stage_check(u, m, &batch, is_end) : byteor_stage_failed(u, m, &batch, outcome);
     if (live < 0) {
         if (g->member[m].large_state) byteor_graph_log_undo(u, mark);
         return -1;
@@ -113,9 +110,6 @@ static inline int byteor_stage_over(byteor_unit_runtime *u, uint32_t m, uint8_t 
     if (g->member[m].choices && !member->builtin) byteor_choose(g->member[m].choices, BYTEOR_CHOICE_BATCH, is_end ? 0 : count, now, 0);
     if (u->directed) byteor_calls_made(&member->calls, count, is_end);
     if (member->state_bytes && !g->member[m].large_state) g->state_changed |= (uint64_t)1 << m;
-    byteor_histogram_add(&role->service, after - now, 1);
-    byteor_count(&role->batches, 1);
-    u->turn_ended_ns = after;
     return live;
 }
 

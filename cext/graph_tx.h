@@ -62,6 +62,22 @@ static inline void byteor_tx_put(byteor_graph *g, byteor_tx_port *port, const by
     g->changed = 1;
 }
 
+/* Copy the first `count` messages at hand into the next slots, for which there is room; a port that writes a journal takes
+ * them one by one. */
+static inline void byteor_tx_put_all(byteor_graph *g, byteor_tx_port *port, uint32_t count) {
+    const byteor_ring *ring = port->ring;
+    uint64_t *position = byteor_tx_word(g, port, BYTEOR_TX_POSITION), next = *position;
+    byteor_ring_claim(ring, next + count);
+    for (uint32_t i = 0; i < count; i++) {
+        const byteor_slot *slot = g->entry[i].slot;
+        const uint32_t length = slot->length;
+        if (length > ring->payload_max) byteor_tx_lost(g, port, BYTEOR_TX_OVERSIZE);
+        else byteor_slot_write(byteor_ring_slot(ring, next++), slot, length);
+    }
+    *position = next;
+    g->changed = 1;
+}
+
 /* What was dropped once is dropped again, what was not waits for room. As byteor_tx_offer. */
 static inline int byteor_tx_directed(byteor_graph *g, byteor_tx_port *port, const byteor_slot *slot) {
     const byteor_choice *choice = byteor_script_now(&port->script);

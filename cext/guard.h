@@ -77,6 +77,7 @@ typedef struct guard_schema {
     uint32_t field_count;
     uint32_t row_bytes;
     uint64_t required_bits;
+    uint64_t excused_bits; /* fields that are checked no more: a rule acts on them, or did before */
     guard_field field[GUARD_FIELDS_MAX];
 } guard_schema;
 

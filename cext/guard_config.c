@@ -64,6 +64,12 @@ static void read_field(stage_config *from, guard_stage *self, uint32_t of, uint3
     field->offset = schema->row_bytes;
     schema->row_bytes += field->bytes;
     schema->required_bits |= field->required ? (uint64_t)1 << index : 0;
+    for (uint32_t i = 0; i < self->excused_count; i++) {
+        guard_slice name = {(const uint8_t *)field->name, field->name_bytes};
+        if (guard_same(name, self->excused[i], (uint32_t)strlen(self->excused[i]))) {
+            schema->excused_bits |= (uint64_t)1 << index;
+        }
+    }
     field->rule = GUARD_NONE;
     for (uint32_t i = 0; i < self->rule_count; i++) {
         guard_slice name = {(const uint8_t *)field->name, field->name_bytes};
@@ -130,6 +136,14 @@ static void read_all(stage_config *from, guard_stage *self) {
         }
         read_rule(from, self, self->rule_count);
     }
+    for (; self->mode & GUARD_SHOWS && self->excused_count < GUARD_EXCUSED_MAX;
+         self->excused_count++) {
+        name_key(key, "excused.%u", self->excused_count);
+        if (stage_config_text(from, key) == NULL) {
+            break;
+        }
+        (void)read_text(from, key, self->excused[self->excused_count], GUARD_NAME_MAX);
+    }
     for (; self->schema_count < GUARD_SCHEMAS_MAX; self->schema_count++) {
         if (stage_config_text(from, name_key(key, "schemas.%u.message_type", self->schema_count)) ==
             NULL) {
@@ -164,11 +178,15 @@ guard_stage *guard_create(const byteor_config *config, uint32_t mode, char *erro
     if (!from.failed) {
         return self;
     }
+    guard_free(self);
+    return NULL;
+}
+
+void guard_free(guard_stage *self) {
     if (self != NULL) {
         explicit_bzero(&self->key, sizeof self->key);
         free(self->scratch.data);
         free(self->out.data);
         free(self);
     }
-    return NULL;
 }

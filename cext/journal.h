@@ -66,6 +66,29 @@ static inline uint32_t byteor_journal_crc(const byteor_journal_frame *frame, con
     return byteor_crc32c(crc, &segment, sizeof segment);
 }
 
+/* The same of a frame that was just filled in, field by field: read in wider pieces than it was written in, it would have to
+ * wait until all that this process wrote before has left for its caches. */
+#if defined(__x86_64__) && defined(__GNUC__)
+__attribute__((target("sse4.2,pclmul"))) static inline uint32_t byteor_journal_crc_filled_pclmul(const byteor_journal_frame *frame, const void *payload,
+                                                                                                 uint32_t length, uint64_t segment) {
+    uint64_t wide = __builtin_ia32_crc32di(UINT32_MAX, (uint64_t)frame->length | (uint64_t)frame->type << 32);
+    wide = __builtin_ia32_crc32di(wide, frame->sequence);
+    wide = __builtin_ia32_crc32di(wide, frame->rx_sequence);
+    wide = __builtin_ia32_crc32di(wide, frame->time_ns);
+    wide = __builtin_ia32_crc32di(wide, frame->unix_ns);
+    wide = byteor_crc32c_raw_pclmul(__builtin_ia32_crc32si((uint32_t)wide, 0), payload, length);
+    return ~(uint32_t)__builtin_ia32_crc32di(wide, segment);
+}
+#endif
+
+static inline uint32_t byteor_journal_crc_filled(const byteor_journal_frame *frame, const void *payload, uint32_t length, uint64_t segment) {
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (__builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.2"))
+        return byteor_journal_crc_filled_pclmul(frame, payload, length, segment);
+#endif
+    return byteor_journal_crc(frame, payload, length, segment);
+}
+
 static inline uint32_t byteor_journal_header_crc(byteor_journal_header header) {
     header.header_crc32c = 0;
     return byteor_crc32c(0, &header, sizeof header);
@@ -114,6 +137,9 @@ enum byteor_journal_sync { BYTEOR_SYNC_NONE = 0, BYTEOR_SYNC_INTERVAL = 1, BYTEO
 
 #define BYTEOR_JOURNAL_SEGMENTS_MAX 4096u
 #define BYTEOR_JOURNAL_STRETCH (256u << 10) /* pages are made ready this many bytes at a time */
+#define BYTEOR_JOURNAL_BEHIND 64u /* full segments that wait for their sync */
+#define BYTEOR_JOURNAL_STAGE (2u << 20)
+#define BYTEOR_JOURNAL_BLOCK 4096u /* of files and memory, for writes past the page cache */
 #define BYTEOR_JOURNAL_SEEN 1024u /* bounds the batch of a reader */
 
 /* The writer, in its worker. `segments` are the ids that are there, oldest first. */
@@ -124,6 +150,13 @@ typedef struct byteor_journal_writer {
     uint8_t *map;
     uint64_t segment, segment_bytes, offset;
     uint64_t ready; /* pages below it are in memory and mapped */
+    uint8_t *stage; /* BYTEOR_JOURNAL_STAGE bytes of whole blocks, what lies from `stage_at` on; NULL: frames go into the map */
+    uint64_t stage_at; /* offset in the segment, of a block */
+    uint32_t staged; /* bytes before `offset` that byteor_journal_put is to write */
+    int direct_fd; /* of the segment, past the page cache; -1: not there */
+    uint32_t unwritten; /* what was staged could not be written */
+    uint32_t behind_count;
+    int behind[BYTEOR_JOURNAL_BEHIND]; /* of a staged one with an interval: who keeps to the interval takes and syncs them */
     uint64_t base; /* sequence of the run's first frame */
     uint64_t retention_bytes, retention_ns, sync_interval_ns, synced_ns;
     uint64_t retention_frames; /* this many stay at least, in segments that are full; 0: no bound */
@@ -152,6 +185,9 @@ typedef struct byteor_journal_reader {
 int byteor_journal_resume(byteor_journal_writer *w, uint64_t segment, uint64_t offset);
 /* Append one frame; a full segment is followed by the next. -1 with the error noted: nothing more can be written. */
 int byteor_journal_append(byteor_journal_writer *w, uint64_t sequence, uint64_t rx_sequence, const byteor_slot *slot, uint64_t unix_ns);
+/* Of a staged writer: hand what is staged to the kernel, and with every_batch have it synced. -1 with the error noted and
+ * `unsure`: nothing may follow what was staged, which is lost if it is `unwritten`, and else may be. */
+int byteor_journal_put(byteor_journal_writer *w);
 /* Before the commit: as durable as the policy wants. -1 with the error noted: never tried again. */
 int byteor_journal_flush(byteor_journal_writer *w, uint64_t now_ns);
 /* After the commit: let the oldest segments go. */

@@ -7,6 +7,8 @@ cdef extern from "graph.h" nogil:
         BYTEOR_JOURNAL_VERSION
         BYTEOR_JOURNAL_SEGMENTS_MAX
         BYTEOR_JOURNAL_SEEN
+        BYTEOR_JOURNAL_BLOCK
+        BYTEOR_JOURNAL_STAGE
     ctypedef struct byteor_ring:
         pass
     ctypedef struct byteor_journal_header:
@@ -46,6 +48,10 @@ cdef extern from "graph.h" nogil:
         uint32_t sync
         uint32_t durable
         uint32_t unsure
+        uint8_t *stage
+        int direct_fd
+        uint32_t behind_count
+        int behind[64]
         int error_number
         char error_text[640]
     ctypedef struct byteor_journal_reader:

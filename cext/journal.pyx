@@ -13,7 +13,9 @@ from libc.string cimport memcpy
 
 from journal cimport (
     BYTEOR_JOURNAL_SEEN,
+    BYTEOR_JOURNAL_BLOCK,
     BYTEOR_JOURNAL_SEGMENTS_MAX,
+    BYTEOR_JOURNAL_STAGE,
     BYTEOR_JOURNAL_VERSION,
     byteor_journal_at,
     byteor_journal_base,
@@ -32,6 +34,11 @@ from journal cimport (
 )
 
 import os
+
+
+cdef extern from "<stdlib.h>" nogil:
+    void *aligned_alloc(size_t alignment, size_t size)
+
 
 VERSION = BYTEOR_JOURNAL_VERSION
 SEGMENTS_MAX = BYTEOR_JOURNAL_SEGMENTS_MAX
@@ -55,17 +62,22 @@ cdef class JournalWriter:
 
     def __cinit__(self, str directory, *, segments, uint64_t base, uint64_t segment_bytes, uint64_t retention_bytes,
                   uint64_t retention_ns, str sync, uint64_t sync_interval_ns, bint durable,
-                  uint64_t retention_frames=0):
+                  uint64_t retention_frames=0, bint staged=False):
         """Hold the directory. `segments`: (id, time of its last frame) of those that are there, oldest first.
 
-        `base`: sequence of the first frame that this run writes.
+        `base`: sequence of the first frame that this run writes. `staged`: frames are handed to the kernel in pieces;
+        then with `sync = "interval"` the caller keeps to the interval, see `to_sync`.
         """
         if len(segments) >= BYTEOR_JOURNAL_SEGMENTS_MAX:
             raise ValueError(f"{directory}: {len(segments)} segments; a journal has fewer than {SEGMENTS_MAX}")
         self.writer = <byteor_journal_writer *> calloc(1, sizeof(byteor_journal_writer))
         if self.writer == NULL:
             raise MemoryError
-        self.writer.fd = self.writer.directory_fd = -1
+        self.writer.fd = self.writer.direct_fd = self.writer.directory_fd = -1
+        if staged:
+            self.writer.stage = <uint8_t *> aligned_alloc(BYTEOR_JOURNAL_BLOCK, BYTEOR_JOURNAL_STAGE)
+            if self.writer.stage == NULL:
+                raise MemoryError
         _copy_path(self.writer.directory, sizeof(self.writer.directory), directory)
         self.writer.directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.writer.segment_bytes = segment_bytes
@@ -90,6 +102,17 @@ cdef class JournalWriter:
         """Go on at `offset` of a segment; what lies behind it is cut. OSError."""
         if byteor_journal_resume(self.writer, segment, offset) != 0:
             raise OSError(self.writer.error_number, self.writer.error_text.decode("utf-8", "replace"))
+
+    def to_sync(self):
+        """Return descriptors of what may not be on the disk: full segments, the one being written, the directory last.
+
+        They are the caller's to sync, never twice, and to close. Not while a Drain steps.
+        """
+        if self.writer.fd < 0:
+            return []
+        full = [self.writer.behind[index] for index in range(self.writer.behind_count)]
+        self.writer.behind_count = 0
+        return [*full, os.dup(self.writer.fd), os.dup(self.writer.directory_fd)]
 
     @property
     def address(self):

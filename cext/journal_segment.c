@@ -3,7 +3,10 @@
  *
  * A stretch is made ready before its first frame: zeros are written to it and its pages mapped, in two calls. Touched page by
  * page the same memory costs four times as much, most of it for entering the kernel and for its filesystem. A reader maps a
- * stretch at once, too, which the writer had made ready before. */
+ * stretch at once, too, which the writer had made ready before.
+ *
+ * A staged writer does without the map: it hands whole pieces to the kernel, which costs it no page faults, but shows a
+ * frame only then. That suits who writes for the disk alone, and can do again what was not handed over. */
 #define _GNU_SOURCE
 #include "journal.h"
 #include "killpoint.h"
@@ -21,6 +24,7 @@
 #define NAME_BYTES 32
 #define NOT_SYNCED "fdatasync failed; what it was for may be lost, so nothing more is written and it is not tried again"
 #define ZERO_BYTES 65536u
+#define DIRECT_BYTES 131072u /* from here on a piece is written past the page cache */
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
@@ -56,8 +60,66 @@ static int no_room(byteor_journal_writer *w) {
 static void let_go(byteor_journal_writer *w) {
     if (w->map) munmap(w->map, w->segment_bytes);
     if (w->fd >= 0) close(w->fd);
+    if (w->stage && w->direct_fd >= 0) close(w->direct_fd);
     w->map = NULL;
-    w->fd = -1;
+    w->fd = w->direct_fd = -1;
+    w->staged = 0;
+}
+
+/* A segment is full: what of it is not on the disk yet is synced now, or by who keeps to the interval. */
+static int end_segment(byteor_journal_writer *w) {
+    if (w->fd < 0) return 0;
+    if (w->stage && byteor_journal_put(w) != 0) return -1;
+    int later = w->stage && w->sync == BYTEOR_SYNC_INTERVAL && w->behind_count < BYTEOR_JOURNAL_BEHIND;
+    if (!later && w->dirty && w->sync != BYTEOR_SYNC_NONE && fdatasync(w->fd) != 0) return sync_failed(w, NOT_SYNCED);
+    if (later) {
+        w->behind[w->behind_count++] = w->fd;
+        w->fd = -1;
+    }
+    return 0;
+}
+
+static int write_all(int fd, const uint8_t *from, uint64_t bytes, uint64_t at) {
+    while (bytes) {
+        ssize_t wrote = pwrite(fd, from, bytes, (off_t)at);
+        if (wrote < 0 && errno == EINTR) continue;
+        if (wrote <= 0) return -1;
+        from += wrote;
+        at += (uint64_t)wrote;
+        bytes -= (uint64_t)wrote;
+    }
+    return 0;
+}
+
+/* Much is written past the page cache: that takes little CPU, and the disk as fast as it is. Little would have it write all
+ * the time. A block that is not full yet goes with zeros behind, and again when it is. */
+static int write_staged(byteor_journal_writer *w) {
+    uint64_t begin = w->offset - w->staged, from = begin / BYTEOR_JOURNAL_BLOCK * BYTEOR_JOURNAL_BLOCK;
+    uint64_t upto = (w->offset + BYTEOR_JOURNAL_BLOCK - 1u) / BYTEOR_JOURNAL_BLOCK * BYTEOR_JOURNAL_BLOCK;
+    if (w->direct_fd >= 0 && w->staged >= DIRECT_BYTES) {
+        memset(w->stage + (w->offset - w->stage_at), 0, upto - w->offset);
+        if (write_all(w->direct_fd, w->stage + (from - w->stage_at), upto - from, from) == 0) return 0;
+        if (errno != EINVAL) return -1;
+        close(w->direct_fd); /* this file wants other blocks */
+        w->direct_fd = -1;
+    }
+    return write_all(w->fd, w->stage + (begin - w->stage_at), w->staged, begin);
+}
+
+int byteor_journal_put(byteor_journal_writer *w) {
+    if (w->staged && write_staged(w) != 0) {
+        w->offset -= w->staged;
+        w->staged = 0;
+        w->unwritten = 1;
+        return sync_failed(w, "it cannot be written; what was to be in it is lost, so nothing more is written");
+    }
+    w->staged = 0;
+    uint64_t block = w->offset / BYTEOR_JOURNAL_BLOCK * BYTEOR_JOURNAL_BLOCK; /* begun, and to be written again */
+    if (block != w->stage_at) memmove(w->stage, w->stage + (block - w->stage_at), w->offset - block);
+    w->stage_at = block;
+    if (w->sync == BYTEOR_SYNC_EVERY_BATCH && w->dirty && fdatasync(w->fd) != 0) return sync_failed(w, NOT_SYNCED);
+    if (w->sync == BYTEOR_SYNC_EVERY_BATCH) w->dirty = 0;
+    return 0;
 }
 
 static int map_segment(byteor_journal_writer *w, const char *name, int flags) {
@@ -65,6 +127,11 @@ static int map_segment(byteor_journal_writer *w, const char *name, int flags) {
     if (w->fd < 0) return failed(w, "segment cannot be opened");
     /* Space first: the first touch of a page that the disk has no room for kills by SIGBUS. */
     if (fallocate(w->fd, 0, 0, (off_t)w->segment_bytes) != 0) return no_room(w);
+    if (w->stage) {
+        int whole = w->segment_bytes % BYTEOR_JOURNAL_BLOCK == 0;
+        w->direct_fd = whole ? openat(w->directory_fd, name, O_WRONLY | O_DIRECT | O_NOFOLLOW | O_CLOEXEC) : -1;
+        return 0;
+    }
     void *map = mmap(NULL, w->segment_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
     if (map == MAP_FAILED) return failed(w, "segment cannot be mapped");
     w->map = map;
@@ -99,37 +166,52 @@ static int make_ready(byteor_journal_writer *w, uint64_t upto) {
     return 0;
 }
 
-static int begin_segment(byteor_journal_writer *w, uint64_t segment, uint64_t unix_ns) {
-    char name[NAME_BYTES], temporary[NAME_BYTES + 8];
+/* The file of a new segment with its header, under its name. */
+static int make_segment(byteor_journal_writer *w, uint64_t segment, uint64_t unix_ns, const char *temporary) {
+    char name[NAME_BYTES];
     segment_name(segment, name);
-    snprintf(temporary, sizeof temporary, ".%s.new", name);
+    if (map_segment(w, temporary, O_CREAT | O_EXCL) != 0) return -1;
+    byteor_journal_header header = {.version = BYTEOR_JOURNAL_VERSION, .segment = segment,
+                                    .segment_bytes = w->segment_bytes, .created_unix_ns = unix_ns};
+    memcpy(header.magic, BYTEOR_JOURNAL_MAGIC, sizeof header.magic);
+    header.header_crc32c = byteor_journal_header_crc(header);
+    w->offset = sizeof header;
+    if (w->stage) {
+        memcpy(w->stage, &header, sizeof header);
+        w->stage_at = 0;
+        w->staged = sizeof header;
+        if (byteor_journal_put(w) != 0) return -1;
+    } else {
+        if (make_ready(w, sizeof header) != 0) return -1;
+        memcpy(w->map, &header, sizeof header);
+    }
+    int synced = w->sync == BYTEOR_SYNC_EVERY_BATCH || (w->sync != BYTEOR_SYNC_NONE && !w->stage);
+    if (synced && fdatasync(w->fd) != 0) return sync_failed(w, "the new segment could not be synced");
+    BYTEOR_KILL_POINT(29);
+    if (renameat(w->directory_fd, temporary, w->directory_fd, name) != 0) return failed(w, "the new segment could not be named");
+    BYTEOR_KILL_POINT(30);
+    if (synced && fsync(w->directory_fd) != 0) return sync_failed(w, "the directory could not be synced");
+    return 0;
+}
+
+static int begin_segment(byteor_journal_writer *w, uint64_t segment, uint64_t unix_ns) {
+    char temporary[NAME_BYTES + 8];
+    snprintf(temporary, sizeof temporary, ".%020llu.seg.new", (unsigned long long)segment);
     let_go(w);
     if (w->segments == BYTEOR_JOURNAL_SEGMENTS_MAX) {
         errno = EMFILE;
         return failed(w, "too many segments; set retention_bytes or a larger segment_bytes");
     }
     (void)unlinkat(w->directory_fd, temporary, 0);
-    if (map_segment(w, temporary, O_CREAT | O_EXCL) != 0) {
+    if (make_segment(w, segment, unix_ns, temporary) != 0) {
         int kept = errno;
+        let_go(w);
         (void)unlinkat(w->directory_fd, temporary, 0);
         errno = kept;
         return -1;
     }
-    byteor_journal_header header = {.version = BYTEOR_JOURNAL_VERSION, .segment = segment,
-                                    .segment_bytes = w->segment_bytes, .created_unix_ns = unix_ns};
-    memcpy(header.magic, BYTEOR_JOURNAL_MAGIC, sizeof header.magic);
-    header.header_crc32c = byteor_journal_header_crc(header);
-    if (make_ready(w, sizeof header) != 0) return -1;
-    memcpy(w->map, &header, sizeof header);
-    int synced = w->sync != BYTEOR_SYNC_NONE;
-    if (synced && fdatasync(w->fd) != 0) return sync_failed(w, "the new segment could not be synced");
-    BYTEOR_KILL_POINT(29);
-    if (renameat(w->directory_fd, temporary, w->directory_fd, name) != 0) return failed(w, "the new segment could not be named");
-    BYTEOR_KILL_POINT(30);
-    if (synced && fsync(w->directory_fd) != 0) return sync_failed(w, "the directory could not be synced");
     while (w->segments && w->id[w->segments - 1] >= segment) w->segments--; /* of a batch that was not committed */
     w->segment = segment;
-    w->offset = sizeof header;
     w->id[w->segments] = segment;
     w->last_unix_ns[w->segments++] = unix_ns;
     return 0;
@@ -150,25 +232,56 @@ int byteor_journal_resume(byteor_journal_writer *w, uint64_t segment, uint64_t o
     }
     w->segment = segment;
     w->offset = offset;
+    if (w->stage) {
+        int cut = ftruncate(w->fd, (off_t)offset) == 0 && fallocate(w->fd, 0, 0, (off_t)w->segment_bytes) == 0;
+        if (!cut) return failed(w, "what lies behind its last frame cannot be cut");
+        w->stage_at = offset / BYTEOR_JOURNAL_BLOCK * BYTEOR_JOURNAL_BLOCK;
+        ssize_t begun = (ssize_t)(offset - w->stage_at);
+        if (pread(w->fd, w->stage, (size_t)begun, (off_t)w->stage_at) != begun) return failed(w, "its last block cannot be read");
+        return 0;
+    }
     memset(w->map + offset, 0, w->segment_bytes - offset);
     w->ready = w->segment_bytes;
     return 0;
 }
 
+/* Where a frame of `bytes` can be laid, in the map or in the stage; NULL with the error noted. */
+static uint8_t *frame_place(byteor_journal_writer *w, uint64_t bytes) {
+    if (w->stage == NULL) {
+        if (w->offset + bytes > w->ready && make_ready(w, w->offset + bytes) != 0) return NULL;
+        return w->map + w->offset;
+    }
+    uint64_t used = w->offset - w->stage_at + BYTEOR_JOURNAL_BLOCK; /* one for what pads the last */
+    if (used + bytes > BYTEOR_JOURNAL_STAGE && byteor_journal_put(w) != 0) return NULL;
+    uint8_t *place = w->stage + (w->offset - w->stage_at);
+    memset(place + bytes - sizeof(uint64_t), 0, sizeof(uint64_t)); /* what pads it */
+    w->staged += (uint32_t)bytes;
+    return place;
+}
+
 int byteor_journal_append(byteor_journal_writer *w, uint64_t sequence, uint64_t rx_sequence, const byteor_slot *slot, uint64_t unix_ns) {
     uint64_t bytes = byteor_journal_frame_bytes(slot->length);
-    if (w->map == NULL || w->segment_bytes - w->offset < bytes) {
-        if (w->map && w->dirty && w->sync != BYTEOR_SYNC_NONE && fdatasync(w->fd) != 0) return sync_failed(w, NOT_SYNCED);
-        if (begin_segment(w, sequence, unix_ns) != 0) return -1;
+    if (w->fd < 0 || w->segment_bytes - w->offset < bytes) {
+        if (end_segment(w) != 0 || begin_segment(w, sequence, unix_ns) != 0) return -1;
     }
-    if (w->offset + bytes > w->ready && make_ready(w, w->offset + bytes) != 0) return -1;
+    uint8_t *place = frame_place(w, bytes);
+    if (place == NULL) return -1;
     byteor_journal_frame frame = {.length = slot->length + 1u, .type = slot->type, .sequence = sequence,
                                   .rx_sequence = rx_sequence, .time_ns = slot->time_ns, .unix_ns = unix_ns};
     const uint8_t *payload = (const uint8_t *)slot + BYTEOR_SLOT_HEADER_BYTES;
-    frame.crc32c = byteor_journal_crc(&frame, payload, slot->length, w->segment);
-    memcpy(w->map + w->offset + sizeof frame, payload, slot->length);
+    frame.crc32c = byteor_journal_crc_filled(&frame, payload, slot->length, w->segment);
+    memcpy(place + sizeof frame, payload, slot->length);
     BYTEOR_KILL_POINT(28);
-    memcpy(w->map + w->offset, &frame, sizeof frame);
+    byteor_journal_frame *made = (byteor_journal_frame *)(void *)place; /* by field, for the same reason */
+    made->length = frame.length;
+    made->type = frame.type;
+    memset(made->pad, 0, sizeof made->pad);
+    made->sequence = sequence;
+    made->rx_sequence = rx_sequence;
+    made->time_ns = slot->time_ns;
+    made->unix_ns = unix_ns;
+    made->reserved = 0;
+    made->crc32c = frame.crc32c;
     w->offset += bytes;
     w->last_unix_ns[w->segments - 1] = unix_ns;
     w->dirty = 1;
@@ -202,8 +315,11 @@ void byteor_journal_retain(byteor_journal_writer *w, uint64_t unix_ns) {
 
 void byteor_journal_close(byteor_journal_writer *w) {
     let_go(w);
+    while (w->behind_count) close(w->behind[--w->behind_count]);
     if (w->directory_fd >= 0) close(w->directory_fd);
     w->directory_fd = -1;
+    free(w->stage);
+    w->stage = NULL;
 }
 
 /* --- reading ---------------------------------------------------------------------------------------------------- */

@@ -122,7 +122,9 @@ enum byteor_failure {
     BYTEOR_FAILURE_DEATH = 6,    /* recorded by the shim */
     BYTEOR_FAILURE_START = 7,    /* a role could not be loaded or opened */
     BYTEOR_FAILURE_REGION = 8,   /* a page of a region was gone when it was touched */
-    BYTEOR_FAILURE_TUNING = 9    /* recorded by the shim: the run must not begin on this host as it is */
+    BYTEOR_FAILURE_TUNING = 9,   /* recorded by the shim: the run must not begin on this host as it is */
+    BYTEOR_FAILURE_DRAIN = 10,   /* recorded by the shim: it did not drain in time */
+    BYTEOR_FAILURE_CAPTURE = 11  /* recorded by the shim: what must be recorded cannot be */
 };
 
 /* Line 0 is written by the daemon and the shim, line 1 by the first role that fails, line 2 by the egress. */

@@ -61,7 +61,8 @@ ERRORS = {
 STATES = ("none", "starting", "running", "idle", "blocked", "ended", "failed", "stopped")
 FAILURES = (
     "", "STAGE_FAILED", "STAGE_KEPT_VIEWS", "STAGE_NONSENSE", "ADAPTER_FAILED",
-    "STAGE_HUNG", "WORKER_DIED", "START_FAILED", "REGION_LOST", "TUNING_DEGRADED",
+    "STAGE_HUNG", "WORKER_DIED", "START_FAILED", "REGION_LOST", "TUNING_DEGRADED", "DRAIN_TIMEOUT",
+    "CAPTURE_FAILED",
 )
 KINDS = ("", "ingress", "stage", "egress", "bridge", "router", "merge")
 REJECTS = ("oversize", "malformed", "truncated", "filtered", "corrupt", "kernel")

@@ -75,6 +75,14 @@ cdef extern from "rolling.h" nogil:
     void byteor_rolling_digest(const byteor_rolling *, uint8_t *)
 
 
+cdef extern from "action_budget.h" nogil:
+    ctypedef struct byteor_action_budget:
+        uint64_t used
+        uint64_t spent
+
+    uint64_t byteor_action_take(byteor_action_budget *, uint64_t, uint64_t)
+
+
 cdef extern from "sink_digest.h" nogil:
     enum: BYTEOR_DIGEST_AREA_VERSION
 
@@ -101,6 +109,8 @@ cdef extern from "sink_digest.h" nogil:
 
     ctypedef struct byteor_digest_sink:
         byteor_sink base
+        byteor_action_budget *budget
+        uint64_t actions_max
         byteor_frames expected
         uint8_t compares
         uint8_t stops
@@ -293,11 +303,14 @@ cdef class DigestSink:
     cdef Segments expected
     cdef object area
     cdef object inner
+    cdef object budget
 
-    def __cinit__(self, area not None, *, inner=None, Segments expected=None, bint stops=False):
+    def __cinit__(self, area not None, *, inner=None, budget=None, uint64_t actions_max=0, Segments expected=None,
+                  bint stops=False):
         """Work in `area`, a writable mapping made by `area_bytes`.
 
-        `inner`: a handle of the sink that messages go on to. `expected`: every message that left live.
+        `inner`: a handle of the sink that messages go on to, each an action of `budget`, of which there are
+        `actions_max`. `expected`: every message that left live.
         """
         cdef uint8_t[::1] data = area
         cdef uintptr_t onward = inner.address if inner is not None else 0
@@ -309,6 +322,10 @@ cdef class DigestSink:
             raise MemoryError
         byteor_digest_sink_start(self.sink, <byteor_digest_area *> &data[0], <byteor_sink *> onward)
         self.sink.stops = stops
+        if budget is not None:
+            self.budget = budget
+            self.sink.budget = _budget(budget)
+            self.sink.actions_max = actions_max
         if expected is not None:
             self.sink.compares = 1
             byteor_frames_begin(&self.sink.expected, expected.view, expected.count)
@@ -320,6 +337,18 @@ cdef class DigestSink:
     def address(self):
         """Address of the native object."""
         return <uintptr_t> self.sink
+
+
+cdef byteor_action_budget *_budget(area) except NULL:
+    cdef uint8_t[::1] data = area
+    if <size_t> data.shape[0] < sizeof(byteor_action_budget):
+        raise ValueError(f"{data.shape[0]} bytes: too short for a budget of actions")
+    return <byteor_action_budget *> &data[0]
+
+
+def take_action(area, uint64_t most):
+    """Take one attempt of a budget, a writable mapping; False when none is left, which is noted there."""
+    return byteor_action_take(_budget(area), most, 1) == 1
 
 
 def area_bytes(marks):

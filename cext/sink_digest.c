@@ -3,6 +3,7 @@
 
 #include <time.h>
 
+static const char byteor_digest_spent[] = "ACTION_LIMIT: the replay has attempted as many actions as it may";
 static const char byteor_digest_stop[] = "REPLAY_DIVERGED: what leaves here differs from what left live";
 
 /* Note message `index` of this egress, if it is the first one that differs. */
@@ -67,11 +68,31 @@ static uint64_t byteor_digest_now_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* How many of the first `count` slots are messages. */
+static uint64_t byteor_digest_messages(const byteor_batch *batch, uint32_t count) {
+    uint64_t messages = 0;
+    for (uint32_t i = 0; i < count; i++) messages += (uint64_t)byteor_digest_is_message(byteor_slot_at(batch, i));
+    return messages;
+}
+
+/* Let out as many messages as the budget allows; returns how many slots are done. */
+static int byteor_digest_pass_on(byteor_digest_sink *self, const byteor_batch *batch) {
+    if (self->budget == NULL) return self->inner->write(self->inner, batch);
+    byteor_batch part = *batch;
+    const uint64_t wanted = byteor_digest_messages(batch, batch->count);
+    const uint64_t taken = byteor_action_take(self->budget, self->actions_max, wanted);
+    while (byteor_digest_messages(&part, part.count) > taken) part.count--;
+    if (part.count == 0 && batch->count) return byteor_adapter_fail(&self->inner->common, 0, byteor_digest_spent);
+    const int done = self->inner->write(self->inner, &part);
+    byteor_action_return(self->budget, taken - byteor_digest_messages(batch, (uint32_t)done));
+    return done;
+}
+
 static int byteor_digest_write(byteor_sink *base, const byteor_batch *batch) {
     byteor_digest_sink *self = (byteor_digest_sink *)(void *)base;
     byteor_adapter_common *common = &base->common;
     if (self->stops && self->area->diverged) return byteor_adapter_fail(common, 0, byteor_digest_stop);
-    const int done = self->inner ? self->inner->write(self->inner, batch) : (int)batch->count;
+    const int done = self->inner ? byteor_digest_pass_on(self, batch) : (int)batch->count;
     common->status = BYTEOR_ADAPTER_READY;
     if (self->inner) byteor_digest_mirror(self);
     if (self->area->first_ns == 0) self->area->first_ns = byteor_digest_now_ns();

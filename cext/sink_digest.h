@@ -5,6 +5,7 @@
 #ifndef BYTEOR_SINK_DIGEST_H
 #define BYTEOR_SINK_DIGEST_H
 
+#include "action_budget.h"
 #include "adapter.h"
 #include "frames.h"
 #include "rolling.h"
@@ -42,6 +43,8 @@ typedef struct byteor_digest_sink {
     byteor_sink base;
     byteor_digest_area *area;
     byteor_sink *inner;   /* may be NULL */
+    byteor_action_budget *budget; /* of what `inner` lets out, a message each; may be NULL */
+    uint64_t actions_max;
     byteor_frames expected;
     uint8_t compares;     /* `expected` is every message that left live */
     uint8_t stops;        /* at the first difference */

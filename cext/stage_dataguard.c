@@ -34,6 +34,7 @@ typedef struct guard_verdict {
     const char *text;
 } guard_verdict;
 
+static const char guard_no_schema[] = "the registry has no schema for the message's type";
 static const guard_verdict guard_ok = {COUNT_ACCEPTED, NULL};
 
 static inline guard_verdict guard_bad(uint32_t count, const char *text) {
@@ -100,7 +101,7 @@ static guard_verdict guard_find_schema(const guard_stage *self, const guard_mess
     }
     return known ? guard_bad(COUNT_INCOMPATIBLE,
                              "the registry takes no such version of the message's schema")
-                 : guard_bad(COUNT_MISSING, "the registry has no schema for the message's type");
+                 : guard_bad(COUNT_MISSING, guard_no_schema);
 }
 
 static uint32_t guard_rule_of(const guard_stage *self, guard_slice key) {
@@ -171,7 +172,7 @@ static int guard_is_header(const guard_stage *self, guard_slice key) {
 
 static guard_verdict guard_check(const guard_stage *self, const guard_schema *schema,
                                  const guard_message *message, uint64_t present) {
-    if ((schema->required_bits & ~present) != 0) {
+    if ((schema->required_bits & ~present & ~schema->excused_bits) != 0) {
         return guard_bad(COUNT_REJECTED, "a field that the schema requires is missing");
     }
     for (uint32_t i = 0; i < message->count; i++) {
@@ -180,7 +181,8 @@ static guard_verdict guard_check(const guard_stage *self, const guard_schema *sc
             if (!schema->additional && !guard_is_header(self, pair->key)) {
                 return guard_bad(COUNT_REJECTED, "a field that the schema does not have");
             }
-        } else if (!guard_type_fits(&schema->field[pair->field], &pair->value)) {
+        } else if (!(schema->excused_bits >> pair->field & 1) &&
+                   !guard_type_fits(&schema->field[pair->field], &pair->value)) {
             return guard_bad(COUNT_REJECTED, "a field is not of the type that the schema says");
         }
     }
@@ -303,6 +305,24 @@ static guard_verdict guard_one(guard_stage *self, guard_slice payload, guard_rep
     return verdict;
 }
 
+enum guard_passing guard_pass(guard_stage *self, guard_slice payload, guard_slice *left) {
+    guard_report report;
+    memset(&report, 0, sizeof report);
+    guard_verdict verdict = guard_one(self, payload, &report);
+    *left = payload;
+    if (self->out.used > 0) {
+        left->data = self->out.data;
+        left->bytes = self->out.used;
+    }
+    if (verdict.text == NULL) {
+        return GUARD_PASSED;
+    }
+    if (verdict.text == guard_no_schema) {
+        return GUARD_UNKNOWN;
+    }
+    return verdict.count == COUNT_DECODE ? GUARD_UNREADABLE : GUARD_REFUSED;
+}
+
 static void guard_count_bad(uint64_t *counts, uint32_t what) {
     counts[COUNT_SEEN]++;
     counts[COUNT_REJECTED]++;
@@ -385,11 +405,7 @@ static void guard_declare(const void *instance, byteor_stage_vtable *vtable) {
 }
 
 static void guard_destroy(void *instance) {
-    guard_stage *self = instance;
-    explicit_bzero(&self->key, sizeof self->key);
-    free(self->scratch.data);
-    free(self->out.data);
-    free(self);
+    guard_free(instance);
 }
 
 #define GUARD_BUILTIN(suffix, what)                                                              \

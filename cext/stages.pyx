@@ -22,10 +22,8 @@ cdef extern from "crc32c.h" nogil:
 
 
 cdef extern from "stage_handle.h" nogil:
-    const uint32_t BYTEOR_STAGE_ABI
-    const uint32_t BYTEOR_SLOT_HEADER_BYTES
-    const uint8_t BYTEOR_SLOT_DROPPED
-    const uint8_t BYTEOR_SLOT_END
+    const uint32_t BYTEOR_STAGE_ABI, BYTEOR_CONFIG_SEED, BYTEOR_SLOT_HEADER_BYTES
+    const uint8_t BYTEOR_SLOT_DROPPED, BYTEOR_SLOT_END
     const int BYTEOR_STAGE_OK
 
     ctypedef struct byteor_slot:
@@ -58,7 +56,8 @@ cdef extern from "stage_handle.h" nogil:
     ctypedef struct byteor_config:
         const byteor_config_item *items
         size_t count
-        uint32_t payload_max
+        uint32_t payload_max, features
+        uint64_t seed
 
     ctypedef struct byteor_stage_vtable:
         uint32_t abi
@@ -181,7 +180,7 @@ cdef _refused(str what, const char *error):
     return StageError(text, reason="STAGE_CONFIG_INVALID")
 
 
-cdef _create(StageHandle handle, dict config, uint32_t payload_max, str what):
+cdef _create(StageHandle handle, dict config, uint32_t payload_max, str what, uint64_t seed=0):
     """Fill `state_bytes` and the instance from the vtable, with `config` in native form."""
     cdef byteor_config native
     cdef char[512] error
@@ -201,6 +200,7 @@ cdef _create(StageHandle handle, dict config, uint32_t payload_max, str what):
         native.items = items
         native.count = len(texts)
         native.payload_max = payload_max
+        native.features, native.seed = BYTEOR_CONFIG_SEED, seed
         handle.state_bytes = 0
         if vtable.state_bytes != NULL:
             handle.state_bytes = vtable.state_bytes(&native, error, sizeof(error) - 1)
@@ -248,7 +248,7 @@ def open_builtin(str name, dict config, uint32_t payload_max) -> StageHandle:
 
 
 def open_library(
-    str path, str symbol, dict config, uint32_t payload_max, *, str shown="", int fd=-1
+    str path, str symbol, dict config, uint32_t payload_max, *, uint64_t seed=0, str shown="", int fd=-1
 ) -> StageHandle:
     """Open a stage of a shared library: the `byteor_stage_vtable` exported as `symbol`.
 
@@ -284,7 +284,7 @@ def open_library(
             f"`{symbol}` of {what} lacks create or process: both are wanted",
             reason="STAGE_ABI_MISMATCH")
     handle.opened.vtable = vtable[0]
-    _create(handle, config, payload_max, f"stage `{symbol}` of {what}")
+    _create(handle, config, payload_max, f"stage `{symbol}` of {what}", seed)
     return handle
 
 

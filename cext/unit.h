@@ -133,6 +133,9 @@ typedef struct byteor_unit_runtime {
     byteor_wait wait;
     byteor_pending pending[BYTEOR_MEMBERS_MAX];
     struct byteor_graph *graph; /* of a unit of a LaneGraph: graph.h */
+    const uint64_t *word;       /* its private words, and both arrays in the control region; no words: none of one */
+    uint64_t *words[2];
+    uint32_t word_count;
     byteor_capture *capture;    /* NULL: the run is not recorded */
 } byteor_unit_runtime;
 
@@ -236,6 +239,11 @@ static inline void byteor_undo_apply(byteor_unit_runtime *u) {
 static inline void byteor_record_words(uint64_t *to, const uint64_t *from, uint32_t words) {
     for (uint32_t w = 0; w < words; w++)
         if (to[w] != from[w]) byteor_store_relaxed64(&to[w], from[w]); /* a store costs more than to look */
+}
+
+/* Of a LaneGraph: the words go with the record, into the inactive array. */
+static inline void byteor_words_store(byteor_unit_runtime *u) {
+    if (u->word_count) byteor_record_words(u->words[1u - (u->unit->selector & 1u)], u->word, u->word_count);
 }
 
 static inline void byteor_adapter_record_store(byteor_adapter_record *record, const byteor_adapter_common *common, uint64_t *rejects) {

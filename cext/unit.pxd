@@ -9,22 +9,7 @@ cdef extern from "unit_graph.h" nogil:
         BYTEOR_REJECT_MAX
         BYTEOR_STATE_DOUBLE_BYTES_MAX
         BYTEOR_STAGE_DROPS
-        BYTEOR_COMMAND_FINISH
-        BYTEOR_COMMAND_STOP
-        BYTEOR_DUTY_IDLE
-        BYTEOR_DUTY_WORKED
-        BYTEOR_DUTY_NO_ROOM
-        BYTEOR_DUTY_INPUT
-        BYTEOR_DUTY_OUTPUT
-        BYTEOR_DUTY_ENDED
-        BYTEOR_DUTY_FAILED
         BYTEOR_STATE_RUNNING
-        BYTEOR_STATE_IDLE
-        BYTEOR_STATE_BLOCKED
-        BYTEOR_STATE_ENDED
-        BYTEOR_STATE_STOPPED
-        BYTEOR_WAIT_SPINS
-        BYTEOR_PARK_NS_MAX
         BYTEOR_UNIT_RING
         BYTEOR_UNIT_GRAPH
         BYTEOR_RUN_MEMBARRIER
@@ -172,30 +157,16 @@ cdef extern from "unit_graph.h" nogil:
     uint64_t byteor_load_relaxed64(const uint64_t *address)
     void byteor_store_relaxed64(uint64_t *address, uint64_t value)
     void byteor_store_release32(uint32_t *address, uint32_t value)
-    int byteor_any_duty(byteor_unit_runtime *u, uint32_t command)
     void byteor_any_recover(byteor_unit_runtime *u)
     void byteor_wait_reset(byteor_wait *wait)
-    uint32_t byteor_wait_spins(const byteor_wait *wait)
-    int byteor_wait_yielded(const byteor_wait *wait)
-    int byteor_wait_turn(byteor_wait *wait, int fd, int16_t events)
-    void byteor_park_announce(byteor_wait *wait)
-    void byteor_park(byteor_wait *wait, uint64_t bound_ns)
-    void byteor_unpark(byteor_wait *wait)
     int byteor_membarrier_register()
     byteor_slot *byteor_ring_slot(const byteor_ring *ring, uint64_t sequence)
     uint8_t *byteor_payload(byteor_slot *slot)
 
-cdef extern from "jitter.h" nogil:
-    enum:
-        BYTEOR_IDLE_ASKS
-        BYTEOR_IDLE_SLEEPS
-        BYTEOR_IDLE_SPINS
-    const uint64_t BYTEOR_NO_TRAIL
-    ctypedef struct byteor_gap_watch:
-        byteor_histogram *gaps
-        uint64_t last_ns
-    void byteor_gap_worked(byteor_gap_watch *watch, uint64_t began, uint64_t ended)
-    void byteor_gap_idle(byteor_gap_watch *watch, uint32_t idle_turns, int did, const byteor_clock *clock)
+cdef extern from "unit_loop.h" nogil:
+    void byteor_loop_state(byteor_unit_runtime *u, uint32_t state)
+    void byteor_loop_beat(byteor_unit_runtime *u, uint64_t now)
+    void byteor_loop_run(byteor_unit_runtime **units, uint32_t count)
 
 cdef extern from "layout.h" nogil:
     ctypedef struct _sized_unit "byteor_unit":

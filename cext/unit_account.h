@@ -115,14 +115,16 @@ static inline uint32_t byteor_keep_ages(byteor_pending *pending, const uint8_t *
     return live;
 }
 
-/* The ages of a batch that member `m` was done with at `after`, 0 for a batch that ends with the turn. */
-static inline uint32_t byteor_note_batch(byteor_unit_runtime *u, uint32_t m, const uint8_t *slots, uint32_t count, uint64_t before, uint64_t after) {
+/* The ages of a batch that member `m` was done with at `after`, 0 for a batch that ends with the turn. `in_order`: its
+ * messages are all live, and each is younger than the one before it. */
+static inline uint32_t byteor_note_slots(byteor_unit_runtime *u, uint32_t m, const uint8_t *slots, uint32_t slot_bytes, uint32_t count, uint32_t in_order,
+                                         uint64_t before, uint64_t after) {
     byteor_role *role = u->member[m].role;
     byteor_pending *pending = &u->pending[m];
-    uint32_t slot_bytes = u->rings[0].slot_bytes, live = count;
+    uint32_t live = count;
     pending->batches++;
     if (count > BYTEOR_SMALL_BATCH) {
-        if (u->all_live) byteor_account_ordered(&role->latency, slots, slot_bytes, count, after);
+        if (in_order) byteor_account_ordered(&role->latency, slots, slot_bytes, count, after);
         else live = byteor_account(&role->latency, slots, slot_bytes, count, after);
     } else {
         live = byteor_keep_ages(pending, slots, slot_bytes, count);
@@ -134,6 +136,11 @@ static inline uint32_t byteor_note_batch(byteor_unit_runtime *u, uint32_t m, con
         pending->service_ns = after - before;
     }
     return live;
+}
+
+/* The same for slots of the unit's ring. */
+static inline uint32_t byteor_note_batch(byteor_unit_runtime *u, uint32_t m, const uint8_t *slots, uint32_t count, uint64_t before, uint64_t after) {
+    return byteor_note_slots(u, m, slots, u->rings[0].slot_bytes, count, u->all_live, before, after);
 }
 
 static inline void byteor_pending_mark(byteor_unit_runtime *u) {

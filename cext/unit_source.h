@@ -49,8 +49,10 @@ static inline int byteor_source_outcome(byteor_unit_runtime *u) {
 static inline int byteor_source_gave_none(byteor_unit_runtime *u, int count, uint32_t room) {
     if (count < 0 || (uint32_t)count > room)
         return byteor_unit_fail(u, 0, BYTEOR_FAILURE_NONSENSE, u->work.position, "the adapter gave a number of messages that cannot be");
-    if (u->source->common.position[0] != u->unit->record[u->unit->selector & 1u].source.position[0])
+    if (u->source->common.position[0] != u->unit->record[u->unit->selector & 1u].source.position[0]) {
+        byteor_words_store(u);
         byteor_commit(u); /* it passed over input that gave no message */
+    }
     return byteor_source_outcome(u);
 }
 

@@ -74,15 +74,17 @@ static inline void byteor_park(byteor_wait *wait, uint64_t bound_ns) {
     byteor_exchange32(wait->doorbell, 0);
 }
 
-/* Sleep until `fd` is ready or the bound has passed; fd -1: only the bound. */
-static inline void byteor_sleep(int fd, short events, uint64_t bound_ns) {
+/* Sleep until one of `count` descriptors is ready or the bound has passed; none: only the bound. */
+static inline void byteor_sleep_on(struct pollfd *watched, uint32_t count, uint64_t bound_ns) {
     struct timespec bound = {.tv_sec = (time_t)(bound_ns / 1000000000u), .tv_nsec = (long)(bound_ns % 1000000000u)};
-    if (fd < 0) {
-        nanosleep(&bound, NULL);
-        return;
-    }
+    if (count == 0) nanosleep(&bound, NULL);
+    else syscall(SYS_ppoll, watched, count, &bound, NULL, 0);
+}
+
+/* The same for one; fd -1: only the bound. */
+static inline void byteor_sleep(int fd, short events, uint64_t bound_ns) {
     struct pollfd watched = {.fd = fd, .events = events, .revents = 0};
-    syscall(SYS_ppoll, &watched, 1, &bound, NULL, 0);
+    byteor_sleep_on(&watched, fd >= 0, bound_ns);
 }
 
 /* Idle turns before the first yield. */
@@ -111,8 +113,9 @@ static inline void byteor_yield(byteor_wait *wait) {
     wait->idle_turns = byteor_wait_spins(wait) + 1; /* this was the first yield still */
 }
 
-/* One idle turn. Returns 1 when the caller should park (announce, look again, park); else it has waited already. */
-static inline int byteor_wait_turn(byteor_wait *wait, int fd, short events) {
+/* One idle turn of a thread that waits for `count` descriptors as well. Returns 1 when the caller should park (announce,
+ * look again, park); else it has waited already. */
+static inline int byteor_wait_turn_on(byteor_wait *wait, struct pollfd *watched, uint32_t count) {
     wait->idle_turns++;
     if (wait->kind == BYTEOR_WAIT_SPIN) {
         byteor_pause();
@@ -126,11 +129,17 @@ static inline int byteor_wait_turn(byteor_wait *wait, int fd, short events) {
         byteor_yield(wait);
         return 0;
     }
-    if (wait->kind == BYTEOR_WAIT_PARK && wait->doorbell && fd < 0) return 1;
-    byteor_sleep(fd, events, wait->sleep_ns);
+    if (wait->kind == BYTEOR_WAIT_PARK && wait->doorbell && count == 0) return 1;
+    byteor_sleep_on(watched, count, wait->sleep_ns);
     if (wait->sleep_ns < wait->sleep_ns_max) wait->sleep_ns *= 2;
     if (wait->sleep_ns > wait->sleep_ns_max) wait->sleep_ns = wait->sleep_ns_max;
     return 0;
+}
+
+/* The same for one descriptor; fd -1: none. */
+static inline int byteor_wait_turn(byteor_wait *wait, int fd, short events) {
+    struct pollfd watched = {.fd = fd, .events = events, .revents = 0};
+    return byteor_wait_turn_on(wait, &watched, fd >= 0);
 }
 
 #endif

@@ -2,50 +2,40 @@
 # cython: cdivision=True, auto_pickle=False, autotestdict=False
 """The worker's loop: units of roles over mapped rings, from first batch to last.
 
-Owns the process-private runtime of units. The loop itself holds no Python, allocates nothing, takes no lock and makes a
-system call only when it has nothing to do; what a batch means stands in `unit_duty.h`.
+Owns the process-private runtime of units. The loop is `unit_loop.h`; what a batch means stands in `unit_duty.h`.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport int16_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport strlen
 
 from unit cimport (
     BYTEOR_CELLS_MAX,
-    BYTEOR_COMMAND_FINISH,
-    BYTEOR_COMMAND_STOP,
-    BYTEOR_DUTY_ENDED,
-    BYTEOR_DUTY_FAILED,
-    BYTEOR_DUTY_IDLE,
-    BYTEOR_DUTY_INPUT,
-    BYTEOR_DUTY_NO_ROOM,
-    BYTEOR_DUTY_OUTPUT,
-    BYTEOR_DUTY_WORKED,
-    BYTEOR_IDLE_ASKS,
-    BYTEOR_IDLE_SLEEPS,
-    BYTEOR_IDLE_SPINS,
     BYTEOR_MEMBERS_MAX,
-    BYTEOR_NO_TRAIL,
-    BYTEOR_PARK_NS_MAX,
     BYTEOR_REGION_CONTROL,
     BYTEOR_REGION_RING,
     BYTEOR_RUN_MEMBARRIER,
-    BYTEOR_STATE_BLOCKED, BYTEOR_STATE_DOUBLE_BYTES_MAX, BYTEOR_STATE_ENDED,
-    BYTEOR_STATE_IDLE, BYTEOR_STATE_RUNNING, BYTEOR_STATE_STOPPED,
+    BYTEOR_STATE_DOUBLE_BYTES_MAX,
+    BYTEOR_STATE_RUNNING,
     BYTEOR_UNIT_GRAPH,
     BYTEOR_UNIT_RING,
-    BYTEOR_WAIT_SPINS,
     _sized_role,
     _sized_unit,
-    byteor_any_duty,
     byteor_any_recover,
-    byteor_capture, byteor_choice, byteor_graph, byteor_fault_enter, byteor_fault_leave, byteor_gap_idle,
-    byteor_gap_watch, byteor_gap_worked, byteor_load_acquire32, byteor_load_relaxed64, byteor_map,
-    byteor_membarrier_register, byteor_member, byteor_now_ns,
-    byteor_park,
-    byteor_park_announce,
+    byteor_capture,
+    byteor_choice,
+    byteor_fault_enter,
+    byteor_fault_leave,
+    byteor_graph,
+    byteor_loop_beat,
+    byteor_loop_run,
+    byteor_loop_state,
+    byteor_map,
+    byteor_membarrier_register,
+    byteor_member,
+    byteor_now_ns,
     byteor_payload,
     byteor_region_header,
     byteor_region_open,
@@ -59,13 +49,11 @@ from unit cimport (
     byteor_slot,
     byteor_source,
     byteor_stage_handle,
-    byteor_store_relaxed64, byteor_store_release32, byteor_trace_follow,
-    byteor_unit, byteor_unit_runtime, byteor_unpark,
-    byteor_wait,
+    byteor_store_relaxed64,
+    byteor_trace_follow,
+    byteor_unit,
+    byteor_unit_runtime,
     byteor_wait_reset,
-    byteor_wait_spins,
-    byteor_wait_yielded,
-    byteor_wait_turn,
     byteor_worker_fault_thread,
     byteor_worker_fault_watch,
 )
@@ -76,145 +64,14 @@ ROLE_KINDS = {"ingress": 1, "stage": 2, "egress": 3, "bridge": 4, "router": 5, "
 WAITS = {"spin": 0, "backoff": 1, "park": 2}
 FAILURES = (
     "", "STAGE_FAILED", "STAGE_KEPT_VIEWS", "STAGE_NONSENSE", "ADAPTER_FAILED",
-    "STAGE_HUNG", "WORKER_DIED", "START_FAILED", "REGION_LOST", "TUNING_DEGRADED",
+    "STAGE_HUNG", "WORKER_DIED", "START_FAILED", "REGION_LOST", "TUNING_DEGRADED", "DRAIN_TIMEOUT",
+    "CAPTURE_FAILED",
 )
 
 _UNKNOWN = (
     " (at one of {} messages that it took as a whole; which is not known, since it keeps private state and cannot be "
     "called again: sequence and digest are those of the first)"
 )
-
-cdef void _show_state(byteor_unit_runtime *u, uint32_t state) noexcept nogil:
-    cdef uint32_t m
-    if u.shown_state == state:
-        return
-    u.shown_state = state
-    for m in range(u.member_count):
-        byteor_store_release32(&u.member[m].role.state, state)
-
-
-cdef void _beat(byteor_unit_runtime *u, uint64_t now) noexcept nogil:
-    cdef uint32_t m
-    for m in range(u.member_count):
-        byteor_store_relaxed64(&u.member[m].role.heartbeat_ns, now)
-
-
-cdef void _note_turn(byteor_unit_runtime *u) noexcept nogil:
-    cdef uint64_t cycle
-    cdef uint32_t m
-    if u.turn_ended_ns <= u.turn_began_ns:
-        return
-    cycle = u.turn_ended_ns - u.turn_began_ns
-    _beat(u, u.turn_ended_ns)
-    if cycle > byteor_load_relaxed64(&u.member[0].role.cycle_ns_max):
-        for m in range(u.member_count):
-            byteor_store_relaxed64(&u.member[m].role.cycle_ns_max, cycle)
-
-
-cdef int _turn(byteor_unit_runtime **units, uint32_t count, int *fd, int16_t *events, uint32_t *alive) noexcept nogil:
-    """One turn over all units; returns whether any of them worked."""
-    cdef uint32_t i, command
-    cdef int outcome, worked = 0
-    cdef byteor_unit_runtime *u
-    fd[0] = -1
-    alive[0] = 0
-    for i in range(count):
-        u = units[i]
-        if u.done:
-            continue
-        command = byteor_load_acquire32(&u.unit.command)
-        if command == BYTEOR_COMMAND_STOP:
-            u.done = 1
-            _show_state(u, BYTEOR_STATE_STOPPED)
-            continue
-        outcome = byteor_any_duty(u, command)
-        u.outcome = outcome
-        if outcome == BYTEOR_DUTY_WORKED:
-            worked = 1
-            alive[0] += 1
-            _note_turn(u)
-            _show_state(u, BYTEOR_STATE_RUNNING)
-        elif outcome == BYTEOR_DUTY_ENDED:
-            u.done = 1
-            _show_state(u, BYTEOR_STATE_ENDED)
-        elif outcome == BYTEOR_DUTY_FAILED:
-            u.done = 1
-        elif outcome == BYTEOR_DUTY_IDLE and command == BYTEOR_COMMAND_FINISH:
-            u.done = 1
-            _show_state(u, BYTEOR_STATE_STOPPED)
-        else:
-            alive[0] += 1
-            if outcome == BYTEOR_DUTY_INPUT:
-                fd[0] = u.source.common.wait_fd
-                events[0] = u.source.common.wait_events
-            elif outcome == BYTEOR_DUTY_OUTPUT:
-                fd[0] = u.sink.common.wait_fd
-                events[0] = u.sink.common.wait_events
-    return worked
-
-
-cdef void _show_idle(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
-    cdef uint32_t i
-    cdef uint64_t now = byteor_now_ns(units[0].clock)
-    for i in range(count):
-        if units[i].done:
-            continue
-        _beat(units[i], now)
-        if units[i].outcome == BYTEOR_DUTY_NO_ROOM or units[i].outcome == BYTEOR_DUTY_OUTPUT:
-            _show_state(units[i], BYTEOR_STATE_BLOCKED)
-        elif units[i].outcome != BYTEOR_DUTY_WORKED:
-            _show_state(units[i], BYTEOR_STATE_IDLE)
-
-
-cdef void _note_worked(byteor_gap_watch *gap, byteor_unit_runtime **units, uint32_t count) noexcept nogil:
-    cdef uint32_t i
-    for i in range(count):
-        if units[i].outcome == BYTEOR_DUTY_WORKED:
-            byteor_gap_worked(gap, units[i].turn_began_ns, units[i].turn_ended_ns)
-        if units[i].lingered:  # on purpose: that is no gap
-            gap.last_ns = BYTEOR_NO_TRAIL
-
-
-cdef int _did(byteor_unit_runtime **units, uint32_t count, const byteor_wait *wait) noexcept nogil:
-    """What an idle turn did: looked only, asked an adapter too, or is followed by one that sleeps."""
-    cdef uint32_t i
-    if wait.kind != 0 and wait.idle_turns >= byteor_wait_spins(wait):
-        return BYTEOR_IDLE_SLEEPS
-    for i in range(count):
-        if units[i].outcome == BYTEOR_DUTY_INPUT or units[i].outcome == BYTEOR_DUTY_OUTPUT:
-            return BYTEOR_IDLE_ASKS
-    return BYTEOR_IDLE_SPINS
-
-
-cdef void _run(byteor_unit_runtime **units, uint32_t count) noexcept nogil:
-    """Turn until every unit is done."""
-    cdef byteor_wait *wait = &units[0].wait
-    cdef byteor_gap_watch gap
-    gap.gaps = &units[0].unit.gaps
-    gap.last_ns = BYTEOR_NO_TRAIL
-    cdef uint32_t alive = 1
-    cdef int fd = -1
-    cdef int16_t events = 0
-    if count == 1 and wait.kind == 0:
-        units[0].looks = 8 if units[0].source != NULL else 2  # nobody else waits for this thread
-    while True:
-        if _turn(units, count, &fd, &events, &alive):
-            wait.idle_turns = 0
-            _note_worked(&gap, units, count)
-            continue
-        if alive == 0:
-            return
-        if wait.idle_turns == 0:
-            byteor_wait_reset(wait)
-        if wait.idle_turns % 1024 == BYTEOR_WAIT_SPINS or byteor_wait_yielded(wait):
-            _show_idle(units, count)
-        byteor_gap_idle(&gap, wait.idle_turns, _did(units, count, wait), units[0].clock)
-        if byteor_wait_turn(wait, fd, events):
-            byteor_park_announce(wait)
-            if _turn(units, count, &fd, &events, &alive) or alive == 0 or fd >= 0:
-                byteor_unpark(wait)
-            else:
-                byteor_park(wait, BYTEOR_PARK_NS_MAX)
 
 
 @cython.final
@@ -452,13 +309,18 @@ cdef class Host:
         for m in range(u.member_count):
             u.member[m].role.pid = pid
             byteor_store_relaxed64(&u.member[m].role.busy_since_ns, 0)
-        _beat(u, byteor_now_ns(u.clock))
-        _show_state(u, BYTEOR_STATE_RUNNING)
+        byteor_loop_beat(u, byteor_now_ns(u.clock))
+        byteor_loop_state(u, BYTEOR_STATE_RUNNING)
+
+    def unfinished(self, units):
+        """Return which of the units are not done: neither ended, stopped nor failed."""
+        return [index for index in units if not self.units[<uint32_t> index].done]
 
     def run(self, units):
-        """Run units on the calling thread until all are done; returns a list of dicts, one per unit that failed.
+        """Run units on the calling thread until all are done or some have failed.
 
-        Each has unit, role, failure, sequence, text, payload (bytes of the message at fault, or None).
+        Returns a list of dicts, one per unit that failed; the rest (`unfinished`) can be run on. Each has unit,
+        role, failure, sequence, text, payload (bytes of the message at fault, or None).
         """
         cdef byteor_unit_runtime *mine[64]
         cdef uint32_t count = 0
@@ -471,7 +333,7 @@ cdef class Host:
         stack = byteor_fault_enter()
         byteor_worker_fault_thread(mine, count)
         with nogil:
-            _run(mine, count)
+            byteor_loop_run(mine, count)
         byteor_worker_fault_thread(NULL, 0)
         byteor_fault_leave(stack)
         return [self._failure(index) for index in units if self.units[<uint32_t> index].failure]

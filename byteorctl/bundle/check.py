@@ -12,8 +12,10 @@ from byteorctl.errors import CliError
 from byteorctl.exit_codes import Exit
 
 MANIFEST = "manifest.json"
+SPEC = "spec.kv"
 FORMAT = "byteor-incident-bundle"
 FORMAT_VERSIONS = (1,)
+_NAMED_MAX = 8
 
 
 def problems_of(opened: Opened) -> list[str]:
@@ -35,7 +37,34 @@ def problems_of(opened: Opened) -> list[str]:
             found.append(f"{name}: its SHA-256 is not the manifest's: it was changed")
     found += [f"{name}: not in the manifest" for name in opened.digests
               if name not in {*rows, MANIFEST}]  # fmt: skip
-    return found or _json_problems(opened.files)
+    return found or _spec_problems(manifest, opened) or _json_problems(opened.files)
+
+
+def notes_of(manifest: Mapping[str, Any]) -> list[str]:
+    """Return what a check of a whole bundle cannot tell."""
+    names = withheld_of(manifest)
+    if not names:
+        return []
+    named = ", ".join(names[:_NAMED_MAX]) + (", ..." if len(names) > _NAMED_MAX else "")
+    said = (
+        f"{SPEC}: tokens stand for values that were withheld ({named}): it is checked as it is in "
+        f"the bundle; against the SHA-256 of the whole, {manifest.get('spec_sha256')}, it cannot be"
+    )
+    return [said]
+
+
+def withheld_of(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the names of the values that tokens stand for in a bundle's spec."""
+    withheld = manifest.get("spec_withheld")
+    return [str(each) for each in withheld] if isinstance(withheld, list) else []
+
+
+def _spec_problems(manifest: Mapping[str, Any], opened: Opened) -> list[str]:
+    """Hold the spec against its digest, where it is the whole spec and the manifest tells one."""
+    told, seen = manifest.get("spec_sha256"), opened.digests.get(SPEC)
+    if told is None or seen is None or withheld_of(manifest) or seen.sha256 == told:
+        return []
+    return [f"{SPEC}: seen SHA-256 {seen.sha256}; wanted {told}, the spec's that was run"]
 
 
 def read_manifest(files: Mapping[str, bytes]) -> tuple[dict[str, Any], str]:

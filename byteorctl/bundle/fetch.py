@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 import shutil
 import tempfile
@@ -11,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from byteorctl.bundle.archive import unpack
+from byteorctl.bundle.partial import Partial
 from byteorctl.errors import CallError, CliError, Plain
 from byteorctl.exit_codes import Exit
 from byteorctl.files import OutputFile, unwritable
@@ -26,47 +26,63 @@ RESUME_PAUSE_S = 0.25
 def fetch(client: Client, made: Plain, out: str) -> int:
     """Write the bundle `made` to `out`: NAME.tar, NAME.tar.gz, else a directory; return its bytes.
 
-    Raises CliError: 65 when what arrived is not what was made.
+    Goes on with what an earlier client left of the same bundle for the same place, and leaves what
+    arrived if it does not get done. Raises CliError: 65 when what arrived is not what was made.
     """
+    size = int(made["size_bytes"])
     place = os.path.dirname(os.path.abspath(out))
     try:
-        with tempfile.TemporaryDirectory(prefix=".byteor-bundle-", dir=place) as directory:
-            archive = os.path.join(directory, "bundle.tar")
-            _download(client, made, archive)
-            if out.endswith((".tar.gz", ".tgz")):
-                _compress(archive, out)
-            elif out.endswith(".tar"):
-                _copy(archive, out)
-            else:
-                _unpack(archive, directory, out)
+        with Partial(out, made["bundle_id"], size) as partial:
+            _download(client, made, partial)
+            with tempfile.TemporaryDirectory(prefix=".byteor-bundle-", dir=place) as directory:
+                _write_out(partial.path, directory, out)
+            partial.remove()
     except OSError as error:
         raise unwritable("bundle", out, error) from error
-    return int(made["size_bytes"])
+    return size
 
 
-def _download(client: Client, made: Plain, path: str) -> None:
-    """Fetch the archive; after a cut go on where it was, as long as each try brings something."""
-    digest, offset, cuts = hashlib.sha256(), 0, 0
-    with open(path, "wb") as file:
-        while True:
-            before = offset
-            try:
-                for data in client.read_bundle(made["bundle_id"], offset):
-                    file.write(data)
-                    digest.update(data)
-                    offset += len(data)
-                break
-            except CallError as error:
-                cuts = 1 if offset > before else cuts + 1
-                if error.status != "UNAVAILABLE" or cuts > RESUMES_MAX:
-                    raise
-                time.sleep(RESUME_PAUSE_S * 2 ** (cuts - 1))
-    if digest.hexdigest() != made["sha256"]:
+def _write_out(archive: str, directory: str, out: str) -> None:
+    if out.endswith((".tar.gz", ".tgz")):
+        _compress(archive, directory, out)
+    elif out.endswith(".tar"):
+        _copy(archive, out)
+    else:
+        _unpack(archive, directory, out)
+
+
+def _download(client: Client, made: Plain, partial: Partial) -> None:
+    """Fetch the archive; what was there before is believed only if the digest is right with it."""
+    had = partial.size
+    _read_rest(client, made, partial)
+    if had and partial.digest.hexdigest() != made["sha256"]:
+        partial.begin_again()
+        _read_rest(client, made, partial)
+    seen = partial.digest.hexdigest()
+    if seen != made["sha256"]:
+        partial.begin_again()
         raise CliError(
-            f"bundle {made['bundle_id']}: seen SHA-256 {digest.hexdigest()}; "
-            f"wanted {made['sha256']}: fetch it again",
+            f"bundle {made['bundle_id']}: seen SHA-256 {seen}; wanted {made['sha256']}: fetch it "
+            "again",
             Exit.DATA,
         )
+
+
+def _read_rest(client: Client, made: Plain, partial: Partial) -> None:
+    """Read to the end; after a cut go on where it was, as long as each try brings something."""
+    cuts = 0
+    while True:
+        before = partial.size
+        try:
+            for data in client.read_bundle(made["bundle_id"], partial.size):
+                partial.add(data)
+        except CallError as error:
+            cuts = 1 if partial.size > before else cuts + 1
+            if error.status != "UNAVAILABLE" or cuts > RESUMES_MAX:
+                raise
+            time.sleep(RESUME_PAUSE_S * 2 ** (cuts - 1))
+        else:
+            return
 
 
 def _copy(archive: str, out: str) -> None:
@@ -80,9 +96,9 @@ def _copy(archive: str, out: str) -> None:
         sink.discard()
 
 
-def _compress(archive: str, out: str) -> None:
+def _compress(archive: str, directory: str, out: str) -> None:
     """Compress without a name or a time in it, so that equal bundles are equal files."""
-    packed = f"{archive}.gz"
+    packed = os.path.join(directory, "bundle.tar.gz")
     with (
         open(packed, "wb") as raw,
         gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as zipped,

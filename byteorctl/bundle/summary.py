@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from byteorctl.bundle.check import notes_of
 from byteorctl.output.quantities import count, size
 
 Section = tuple[str, list[tuple[str, str]]]
@@ -61,6 +62,7 @@ def _bundle(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("made for", str(manifest.get("why", "-"))),
         ("made by", f"byteor {manifest.get('version', '-')}"),
         ("files", f"{len(rows) + 1}, {size(total)}"),
+        *(("note", said) for said in notes_of(manifest)),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -65,6 +66,11 @@ def command() -> None:
     metavar="N",
     help="Of the capture only what entered from position N on.",
 )
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Make none: go on with the one whose transfer to the same --out was cut.",
+)
 @offline_options
 @timeout_option(CREATE_TIMEOUT_S, "How long the daemon may take.")
 @shared_options
@@ -76,6 +82,7 @@ def create(
     plan: bool,
     last: str | None,
     from_sequence: int | None,
+    resume: bool,
     offline: bool,
     config: str | None,
     timeout_s: float,
@@ -85,8 +92,19 @@ def create(
     The run goes on undisturbed. RUN is an id, or a name that only one live run has. With no daemon
     running, or with --offline, a private one reads the state and shared memory that the host's
     daemon left; that needs the right to read them.
+
+    A transfer that is cut, also by the end of this client, leaves what has arrived in a hidden file
+    beside --out, and --resume goes on from there.
     """
     part = part_of(last, from_sequence)
+    if resume:
+        if plan or part or offline:
+            raise click.UsageError(
+                "--resume goes on with a bundle that was made before, on the daemon that made it: "
+                "leave out --plan, --last, --from-sequence and --offline"
+            )
+        _resume(app, run, out, timeout_s)
+        return
     with app.connect_or_look(offline=offline, config=config) as client:
         made = client.create_bundle(run, plan=plan, part=part, timeout_s=timeout_s)
         if not plan:
@@ -134,11 +152,47 @@ def get(app: App, bundle: str, *, out: str | None, timeout_s: float) -> None:
     emit(app.format, made, lambda screen: screen.fields(_fields(made)))
 
 
+def _resume(app: App, run: str, out: str | None, timeout_s: float) -> None:
+    """Fetch the rest of a bundle; raises CliError (66) when nothing is left of one."""
+    from byteorctl.bundle.partial import partial_path
+
+    with app.connect() as client:
+        bundles = client.list_bundles(run, timeout_s=timeout_s)
+        places = ((each, out or f"{each['run_id']}.tar.gz") for each in bundles)
+        begun = [(m, at) for m, at in places if os.path.exists(partial_path(at, m["bundle_id"]))]
+        if not begun:
+            raise CliError(
+                f"--resume: nothing of a bundle of {run} that the daemon still keeps has arrived "
+                f"at {out or 'RUN.tar.gz'}; leave out --resume to take a new one",
+                Exit.NO_INPUT,
+            )
+        made, place = begun[0]
+        _fetch(client, made, place)
+    emit(app.format, made, lambda screen: screen.fields(_fields(made)))
+
+
 def _fetch(client: Client, made: Plain, out: str) -> None:
     from byteorctl.bundle.fetch import fetch
+    from byteorctl.bundle.partial import forget_others, partial_path
 
-    fetch(client, made, out)
+    forget_others(out, made["bundle_id"])
+    try:
+        fetch(client, made, out)
+    except (CliError, KeyboardInterrupt):
+        arrived = _size_of(partial_path(out, made["bundle_id"]))
+        if arrived:
+            text = f"{size(arrived)} of {size(made['size_bytes'])} have arrived; "
+            text += "the same command with --resume goes on (bundle get: by itself)"
+            click.echo(f"byteorctl: {text}", err=True)
+        raise
     click.echo(f"byteorctl: wrote the bundle of run {made['run_id']} to {out}", err=True)
+
+
+def _size_of(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def _chosen(bundles: list[Plain], wanted: str) -> Plain:
@@ -163,20 +217,28 @@ def _chosen(bundles: list[Plain], wanted: str) -> Plain:
 def verify(app: App, path: str) -> int:
     """Check that a bundle is whole and untouched.
 
-    Every file against the manifest's sizes and digests. Needs no daemon. Exit 1 if anything is
-    wrong, 65 if it cannot be read as a bundle at all.
+    Every file against the manifest's sizes and digests, the spec against that of the run. Where
+    tokens stand for values of the spec the latter cannot be done, and is said. Needs no daemon.
+    Exit 1 if anything is wrong, 65 if it cannot be read as a bundle at all.
     """
     from byteorctl.bundle.archive import read_bundle
-    from byteorctl.bundle.check import problems_of
+    from byteorctl.bundle.check import notes_of, problems_of, read_manifest
 
+    if os.path.exists(os.path.join(path, "capture.json")):
+        raise CliError(
+            f"bundle {path}: seen the capture of a run; wanted a bundle: `byteorctl replay {path} "
+            "--check` reads a capture through",
+            Exit.DATA,
+        )
     opened = read_bundle(path)
     problems = problems_of(opened)
     number = len(opened.digests)
-    answer: Plain = {"ok": not problems, "files": number, "problems": problems}
+    notes = [] if problems else notes_of(read_manifest(opened.files)[0])
+    answer: Plain = {"ok": not problems, "files": number, "problems": problems, "notes": notes}
 
     def show(screen: Screen) -> None:
-        for problem in problems:
-            screen.line(problem)
+        for said in (*problems, *notes):
+            screen.line(said)
         screen.line(f"{path}: " + ("damaged" if problems else f"verified, {number} files"))
 
     emit(app.format, answer, show)
@@ -219,10 +281,17 @@ def _show_made(screen: Screen, made: Plain) -> None:
         [
             ("bundle", made["bundle_id"] or "a plan; nothing was written"),
             ("size", size(made["size_bytes"])),
-            ("took", duration(made["took_ns"])),
+            _cost(made),
             *((f"without {row['name']}", row["reason"]) for row in made["left_out"]),
         ]
     )
+
+
+def _cost(made: Plain) -> tuple[str, str]:
+    took = duration(made["took_ns"])
+    if made["bundle_id"]:
+        return "took", took
+    return "cost", f"{took} of the daemon's time and reading that much; the run does not wait"
 
 
 def _show_list(screen: Screen, bundles: list[Plain]) -> None:

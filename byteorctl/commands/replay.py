@@ -116,7 +116,11 @@ def _decoder(_: click.Context, __: click.Parameter, form: str) -> Decoder:
     help="Where a private byteord takes code from, besides the spec's directory.",
 )
 @click.option("--no-payloads", is_flag=True, help="Tell payloads by their digests.")
-@click.option("--check", is_flag=True, help="Only say what would be replayed, and whether it may.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Only read it through, and say what would be replayed and whether it may.",
+)
 @click.option(
     "--fail-on",
     type=click.Choice(list(FAIL_ON)),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from byteorctl.app import App, example, shared_options
+from byteorctl.app import App, example, shared_options, timeout_option
 from byteorctl.errors import Plain
 from byteorctl.exit_codes import Exit
 from byteorctl.output.formats import Format, render, write
@@ -32,6 +32,7 @@ def _decoder(_: click.Context, __: click.Parameter, form: str) -> Decoder:
     epilog=example(
         "byteorctl tap es-trades ring-0 --as struct:<BBHIQQqI --limit 10",
         "byteorctl tap market-fanout trades --contains T",
+        "byteorctl tap market-fanout report-in --limit 1 --timeout 5 || echo nothing passes",
     ),
 )
 @click.argument("run", metavar="RUN")
@@ -53,9 +54,19 @@ def _decoder(_: click.Context, __: click.Parameter, form: str) -> Decoder:
     metavar="FORM",
     help="text, hex, or struct:FORMAT as in Python [default: text].",
 )
+@timeout_option(
+    None, "End after so long, whatever was shown; 124 if that is fewer than --limit asked for."
+)
 @shared_options
 def command(
-    app: App, run: str, lane: str, *, limit: int | None, contains: str, decode: Decoder
+    app: App,
+    run: str,
+    lane: str,
+    *,
+    limit: int | None,
+    contains: str,
+    decode: Decoder,
+    timeout_s: float | None,
 ) -> int:
     """Show messages of a lane as they pass.
 
@@ -63,13 +74,16 @@ def command(
     (with --contains 8 times as much is searched), at the lowest priority. The rest is skipped, and
     the number said at the end.
     LANE is a lane of a LaneGraph, or ring-0, ring-1, ... of a SingleRing run. Where the run's
-    environment shows no payload, the SHA-256 of each is shown. Ends with the run, or by Ctrl-C.
+    environment shows no payload, the SHA-256 of each is shown. Ends with the run, after --limit
+    messages, after --timeout seconds, or by Ctrl-C; where nothing passes, --limit alone waits.
     """
     last: TapBatch | None = None
     shown = 0
     with app.connect() as client:
         try:
-            for batch in client.tap_lane(run, lane, contains=_needle(contains), limit=limit or 0):
+            for batch in client.tap_lane(
+                run, lane, contains=_needle(contains), limit=limit or 0, timeout_s=timeout_s
+            ):
                 for message in batch.messages:
                     write(_line(app.format, message, batch, decode))
                 shown += len(batch.messages)
@@ -82,7 +96,8 @@ def command(
     click.echo(
         f"byteorctl: {shown:,} shown, {missed:,} skipped, {filtered:,} filtered out", err=True
     )
-    return Exit.OK
+    late = last is not None and last.timed_out
+    return Exit.DEADLINE if late and limit is not None and shown < limit else Exit.OK
 
 
 def _step_back() -> None:

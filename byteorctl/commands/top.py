@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import select
 import sys
 import time
@@ -16,13 +18,15 @@ from byteorctl.errors import CallError, Plain
 from byteorctl.exit_codes import Exit
 from byteorctl.output.formats import Format, render, write
 from byteorctl.output.screen import Screen
-from byteorctl.output.top_view import Rates, show
+from byteorctl.output.top_view import Rates, fitted, show
 
 if TYPE_CHECKING:
     from byteorctl.client import Client
 
 HOME_AND_CLEAR = "\x1b[H\x1b[2J"
 OWN_SCREEN, BACK = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+BELOW = 2
+"""Lines under the tables: an empty one, and which key leaves."""
 LEAVE = ("q", "Q", "\x03")
 
 
@@ -40,9 +44,10 @@ LEAVE = ("q", "Q", "\x03")
 def command(app: App, runs: tuple[str, ...], *, interval: float, count: int | None) -> int:
     """Watch rates, depths and latencies of live runs.
 
-    All live runs, or those named. On a terminal it fills the screen until q; elsewhere, and with
-    -o, it prints one look after the other. Rates are those of the last interval; p50 and p99 are
-    ages of messages since the run began (service times where there is no age).
+    All live runs, or those named. On a terminal it fills the screen until q, and tells how many
+    lines have no room; elsewhere, and with -o, it prints one look after the other. Rates are those
+    of the last interval; p50 and p99 are ages of messages since the run began (service times where
+    there is no age).
     """
     rates = Rates()
     last = time.monotonic()
@@ -81,12 +86,24 @@ def _show(chosen: Format, runs: list[Plain], rates: Rates, keys: Keys) -> None:
     if not chosen.for_people:
         write(render(Format("jsonl") if chosen.kind == "json" else chosen, {"runs": runs}))
         return
-    if keys.owns_screen:
-        sys.stdout.write(HOME_AND_CLEAR)
-    show(Screen(), runs, rates)
-    if keys.owns_screen:
-        sys.stdout.write("\nq leaves\n")
+    if not keys.owns_screen:
+        show(Screen(), runs, rates)
+        sys.stdout.flush()
+        return
+    drawn = _Drawn()
+    show(Screen(drawn), runs, rates)
+    rows = os.get_terminal_size(sys.stdout.fileno()).lines
+    text = fitted(drawn.getvalue(), rows - BELOW)
+    sys.stdout.write(f"{HOME_AND_CLEAR}{text}\nq leaves")
     sys.stdout.flush()
+
+
+class _Drawn(io.StringIO):
+    """What is to be shown on a terminal, drawn for it."""
+
+    def isatty(self) -> bool:
+        """Return that it is one in the end."""
+        return True
 
 
 class Keys:

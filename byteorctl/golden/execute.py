@@ -19,6 +19,8 @@ from byteorctl.golden.verdict import Verdict, problems_of
 from byteorctl.output.findings import finding_line
 
 START_TIMEOUT_S = 60.0
+DRY = {"effects.dry_run": "true"}
+"""Whatever the deployment says: a test acts on nothing, and appends to no journal."""
 ENDS_THE_SUITE = frozenset({Exit.UNAVAILABLE, Exit.INTERRUPTED, Exit.INTERNAL})
 
 
@@ -99,7 +101,7 @@ class Suite:
             client_input=True,
             client_output=True,
             single_process=not self._processes,
-            overrides=case.overrides,
+            overrides={**case.overrides, **DRY},
         )
 
 

@@ -14,9 +14,11 @@ DEEP = 0.5
 def live_dot(run: Plain) -> str:
     """Return roles as boxes, lanes as cylinders with depth and capacity, edges as they flow.
 
-    Red: a role that a full lane holds; dark red: the consumer that the lane is full because of.
+    Red: a role that a full lane holds, or a merge that waits for a silent one; dark red: the
+    consumer that the lane is full because of, or who is silent.
     """
     holders = {lane["held_by"] for lane in run["lanes"] if lane["full"]}
+    holders |= {hold["by"] for hold in run["holds"]}
     lines = [
         f"digraph {_quoted(run['name'])} {{",
         "  rankdir=LR;",

@@ -69,6 +69,21 @@ def show_egresses(screen: Screen, egresses: Sequence[Plain]) -> None:
     ]
     screen.line()
     screen.table(["egress", "verdict", "#messages", "#live", "#bytes", "sha256"], rows)
+    for each in egresses:
+        if told := _beyond(each):
+            screen.line(told)
+
+
+def _beyond(egress: Plain) -> str:
+    """Say what equal means where one side has more messages; empty where it has not."""
+    live = egress["live_count"]
+    if egress["verdict"] != "equal" or live is None or int(live) == int(egress["count"]):
+        return ""
+    now, then = int(egress["count"]), int(live)
+    if now > then:
+        more = f"{count(now - then)} more leave now than did before the run ended"
+        return f"{egress['name']}: equal as far as the run came; {more}"
+    return f"{egress['name']}: equal as far as it was replayed; {count(then - now)} followed live"
 
 
 def show_failure(screen: Screen, failure: Plain | None) -> None:

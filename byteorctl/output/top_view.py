@@ -81,6 +81,16 @@ def show(screen: Screen, runs: Sequence[Plain], rates: Rates) -> None:
             screen.table(LANE_COLUMNS, [_lane_row(run, lane, rates) for lane in run["lanes"]])
 
 
+def fitted(text: str, rows: int) -> str:
+    """Return lines of a text, from its first on, that fit so many rows; what is cut is counted."""
+    lines = text.splitlines(keepends=True)
+    if len(lines) <= rows:
+        return text
+    kept = max(1, rows - 1)
+    said = f"... {len(lines) - kept} more lines: a higher terminal has room, or name one run\n"
+    return "".join([*lines[:kept], said])
+
+
 def _role_row(run: Plain, role: Plain, rates: Rates, held: Mapping[str, str]) -> list[str]:
     name = (run["id"], "role", role["name"])
     kind = "latency" if role["latency_ns_p50"] else "service"

@@ -43,6 +43,7 @@ def open_library(
     config: dict[str, str],
     payload_max: int,
     *,
+    seed: int = 0,
     shown: str = "",
     fd: int = -1,
 ) -> StageHandle: ...

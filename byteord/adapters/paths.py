@@ -122,7 +122,13 @@ def path_error(path: str, error: OSError, *, at: str) -> ByteorError:
                 reason="PATH_IS_LINK",
                 details=details,
             )
-        case errno.EACCES | errno.EPERM | errno.EROFS:
+        case errno.EROFS:
+            return DeniedError(
+                f"{where}: its filesystem is read-only; mount it writable, or choose another path",
+                reason="PATH_READ_ONLY",
+                details=details,
+            )
+        case errno.EACCES | errno.EPERM:
             return DeniedError(
                 f"{where}: this worker's user (uid {os.geteuid()}) may not open it ({text}); "
                 "change its permissions, or choose another path",

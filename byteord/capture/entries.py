@@ -11,10 +11,12 @@ import mmap
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from byteord._cext.guard import Guard
 from byteord._cext.stages import crc32c
+from byteord.capture.guarding import Guarding
 
 PIECE_BYTES = 1 << 20
 HEADER = struct.Struct("<8sIIQQQ24x")
@@ -125,6 +127,57 @@ class CutSegment:
                     piece.clear()
                 at = following
             yield bytes(piece)
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedSegment:
+    """A journal's segment from a frame on, of which data protection takes out what must not leave.
+
+    A message that may not be seen keeps its frame, empty. `measured` tells the size: the rules are
+    applied once to learn it and once more to give the bytes, so that neither memory nor disk holds
+    a segment.
+    """
+
+    name: str
+    path: str
+    offset: int
+    """Of the first frame that is kept."""
+    end: int
+    """Behind the last one."""
+    sequence: int
+    """Of the first frame that is kept."""
+    guarding: Guarding
+    size: int = 0
+    sensitivity: str = field(default="payload")
+
+    def measured(self, guard: Guard) -> GuardedSegment:
+        """Return it with its size; the guard counts its messages."""
+        with open(self.path, "rb") as file, mapped(file.fileno()) as data:
+            return replace(self, size=HEADER.size + sum(map(len, self._frames(data, guard))))
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield header and frames."""
+        guard = self.guarding.open()
+        if guard is None:
+            raise OSError(0, self.guarding.problem, self.path)
+        with open(self.path, "rb") as file, mapped(file.fileno()) as data:
+            mark, version, _, _, segment_bytes, created = HEADER.unpack_from(data)
+            yield header_of(mark, version, self.sequence, max(segment_bytes, self.size), created)
+            for piece in self._frames(data, guard):
+                yield bytes(piece)
+
+    def _frames(self, data: mmap.mmap, guard: Guard) -> Iterator[memoryview]:
+        """Yield the frames in pieces, each valid until the next."""
+        room, at, behind = bytearray(PIECE_BYTES), self.offset, 0
+        while at < self.end:
+            written, reached = guard.frames(data, at, self.end, self.sequence, room)
+            if reached == at:
+                raise OSError(0, f"changed at offset {at:,} while it was read", self.path)
+            yield memoryview(room)[:written]
+            at = reached
+            whole = at // mmap.PAGESIZE * mmap.PAGESIZE
+            data.madvise(mmap.MADV_DONTNEED, behind, whole - behind)
+            behind = whole
 
 
 def mapped(descriptor: int) -> mmap.mmap:

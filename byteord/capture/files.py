@@ -18,6 +18,7 @@ from byteord.capture.archive import Manifest, Row
 from byteord.capture.entries import BundleFile, Entry
 from byteord.capture.redact import Redactor
 from byteord.capture.snapshot_view import snapshot_view, tuning_view
+from byteord.capture.spec_view import NO_SPEC, SpecView
 from byteord.spec.document import Bare
 from byteord.spec.findings import Collector
 from byteord.spec.kv import infer, parse
@@ -26,6 +27,21 @@ from byteord.spec.model import Scalar
 FORMAT_VERSION = 1
 POLICY_VERSION = 1
 MANIFEST = "manifest.json"
+SINGLE_RING, LANES = "single_ring_snapshot.json", "lane_graph_state.json"
+_ABSENT = {
+    "spec.kv": "the documents of this run were not kept",
+    "deployment.toml": "the documents of this run were not kept",
+    "environment.json": "no process of its daemon, nor of the run, is left to be looked at",
+    "runtime_config.txt": "the configuration of its daemon is not known",
+    "tuning.json": "no worker of it was read back",
+    "events.jsonl": "no event of it is kept: those of the last 200 runs are",
+    "metrics.prom": "it has ended, and its last metrics are not kept: its daemon did not see its "
+    "end, or it was not one of the last 200 runs",
+    "audit_checkpoint.json": "the audit log has no signed checkpoint yet",
+    SINGLE_RING: "no state of its memory was kept",
+    LANES: "no state of its memory was kept",
+}
+"""Why a file may be missing, where nobody knows better."""
 _EVENT_KEYS = frozenset(["event", "run", "pipeline", "mode", "reason", "state", "bundle"])
 
 
@@ -66,6 +82,8 @@ class BundleFacts:
     process: ProcessFacts | None
     """None: no process is left that could be looked at."""
     snapshot: bytes
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The daemon's configuration as it applies, by key; empty: it is not known."""
     events: Sequence[Mapping[str, Any]] = ()
     why: str = "asked"
     """What made it: `asked`, or what it was made for by itself."""
@@ -75,6 +93,12 @@ class BundleFacts:
     """Files that are too large to hold: the slice of the capture, code."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """What is not in it, and why."""
+    redacted: Mapping[str, Any] = field(default_factory=dict)
+    """What data protection did to the messages in it; empty: it had nothing to do with them."""
+    guarded: bool = False
+    """The run's messages are under rules: not even digests of them leave."""
+    spec: SpecView = NO_SPEC
+    """The spec as it may leave."""
 
 
 def bundle_entries(
@@ -82,21 +106,25 @@ def bundle_entries(
 ) -> tuple[tuple[Entry, ...], dict[str, str]]:
     """Return all files but the manifest, by name, and what is left out with the reason."""
     made = {
-        "spec.kv": facts.documents.spec_kv,
+        "spec.kv": facts.spec.kv,
         "deployment.toml": _deployment(facts.documents.deployment_kv, redactor),
         "spec_validation.json": to_json(facts.validation),
         "runtime.json": to_json({"crate": {"name": "byteor", "version": facts.version}}),
         "policy_audit.json": _policy_audit(facts),
         "environment.json": _environment(facts.process, redactor),
-        _snapshot_name(facts.model): _snapshot(facts.snapshot, redactor),
+        "runtime_config.txt": _config(facts.config, redactor),
+        _snapshot_name(facts.model): _snapshot(facts, redactor),
         "tuning.json": _maybe_json(tuning_view(facts.snapshot, redactor)),
         "events.jsonl": b"".join(to_line(_event(each, redactor)) for each in facts.events),
         **facts.extra,
     }
-    left_out = dict(facts.left_out)
+    left_out = {
+        **facts.left_out,
+        **{f"spec.kv: {each}": _why(each) for each in facts.spec.withheld},
+    }
     for name in [name for name, content in made.items() if not content]:
         del made[name]
-        left_out.setdefault(name, "there is none for this run")
+        left_out.setdefault(name, _ABSENT.get(name, "there is none for this run"))
     small: list[Entry] = [BundleFile(name, made[name]) for name in made]
     entries = sorted([*small, *facts.stored], key=lambda each: each.name)
     return tuple(entries), left_out
@@ -126,11 +154,25 @@ def manifest_of(facts: BundleFacts, left_out: Mapping[str, str]) -> Manifest:
                 for row in rows
             ],
             "left_out": [{"name": name, "reason": why} for name, why in sorted(absent.items())],
+            "spec_sha256": _digest(facts.documents.spec_kv),
+            "spec_withheld": list(facts.spec.withheld),
+            **({"redacted": dict(facts.redacted)} if facts.redacted else {}),
         }
         content["manifest_sha256"] = hashlib.sha256(to_json(content)).hexdigest()
         return BundleFile(MANIFEST, to_json(content), "public")
 
     return make
+
+
+def _why(withheld: str) -> str:
+    return (
+        "a token stands for this value, which may be a secret; "
+        f'[bundle] config = ["{withheld}"] of the deployment lets it leave'
+    )
+
+
+def _digest(content: bytes) -> str | None:
+    return hashlib.sha256(content).hexdigest() if content else None
 
 
 def to_json(data: Mapping[str, Any]) -> bytes:
@@ -193,16 +235,25 @@ def _policy_audit(facts: BundleFacts) -> bytes:
         "mode": facts.environment,
         "enforced": facts.enforced,
         "stage_failure_policy": facts.stage_failure_policy,
-        "spec_path": "spec.kv",
-        "lane_path": None,
+        "spec_path": "spec.kv" if facts.spec.kv else None,
+        "lane_path": LANES if facts.model == "lane_graph" else None,
         "wait": facts.wait,
         "runtime_crate": {"name": "byteor", "version": facts.version},
     }
     if facts.validation.get("ok"):
-        answer["spec"] = {"sha256": hashlib.sha256(facts.documents.spec_kv).hexdigest()}
+        answer["spec"] = {"sha256": _digest(facts.documents.spec_kv)}
     else:
         answer["error"] = facts.validation.get("error", "")
     return to_json(answer)
+
+
+def _config(flat: Mapping[str, Any], redactor: Redactor) -> bytes:
+    """Return lines of `key=value`, as in canonical KV; what is not set has no value."""
+    lines = []
+    for key, value in sorted(redactor.config(flat).items()):
+        text = "" if value is None else value
+        lines.append(f"{key}={str(text).lower() if isinstance(text, bool) else text}\n")
+    return "".join(lines).encode()
 
 
 def _environment(process: ProcessFacts | None, redactor: Redactor) -> bytes:
@@ -227,8 +278,10 @@ def _event(event: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
 
 
 def _snapshot_name(model: str) -> str:
-    return "single_ring_snapshot.json" if model == "single_ring" else "lane_graph_state.json"
+    return SINGLE_RING if model == "single_ring" else LANES
 
 
-def _snapshot(document: bytes, redactor: Redactor) -> bytes:
-    return to_json(snapshot_view(document, redactor)) if document else b""
+def _snapshot(facts: BundleFacts, redactor: Redactor) -> bytes:
+    if not facts.snapshot:
+        return b""
+    return to_json(snapshot_view(facts.snapshot, redactor, guarded=facts.guarded))

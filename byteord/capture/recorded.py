@@ -6,6 +6,7 @@ sizes and numbers are checked before they are used.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -15,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from byteord.errors import DataError, NotFoundError
+from byteord.regions.captures import read_json
 from byteord.regions.segments import Recording
 
 CAPTURE = "capture.json"
 CAPTURE_VERSION = 1
+MANIFEST = "manifest.json"
+_STREAMS = {"in": "ingresses", "out": "egresses", "choices": "choosers"}
 _FILE_BYTES_MAX = 64 << 20
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.#-]{0,127}\Z")
 
@@ -68,6 +72,11 @@ class Recorded:
         return self.kind == "capture"
 
     @property
+    def in_bundle(self) -> bool:
+        """Tell whether it is what a bundle has of a capture."""
+        return _in_bundle(self.directory)
+
+    @property
     def complete(self) -> bool:
         """Tell whether the recorded run came to its own end, so that its totals are final."""
         return self.facts.get("state") == "completed"
@@ -96,6 +105,7 @@ def _capture(directory: str) -> Recorded:
     version = facts.get("capture_v")
     if version != CAPTURE_VERSION:
         raise _damaged(CAPTURE, f"capture_v {version!r}; this byteor reads {CAPTURE_VERSION}")
+    _check_ends(directory, facts)
     return Recorded(
         kind="capture",
         directory=directory,
@@ -111,9 +121,13 @@ def _capture(directory: str) -> Recorded:
             if os.path.isdir(os.path.join(directory, "choices", name))
         },
         facts=facts,
-        spec_kv=_bytes(os.path.join(directory, "spec.kv")),
-        deployment_kv=_deployment(directory),
+        spec_kv=_spec(directory, facts),
+        deployment_kv=_deployment(directory, facts),
     )
+
+
+def _in_bundle(directory: str) -> bool:
+    return os.path.exists(os.path.join(os.path.dirname(directory), MANIFEST))
 
 
 def _has_messages(directory: str, name: str) -> bool:
@@ -126,17 +140,55 @@ def _has_messages(directory: str, name: str) -> bool:
     )
 
 
-def _deployment(directory: str) -> bytes:
+def _check_ends(directory: str, facts: Mapping[str, Any]) -> None:
+    """See that every stream is readable, and of a run that ended has as much as was written.
+
+    What a bundle has of a capture is a slice, whose digests its manifest tells.
+    """
+    ended = facts.get("ended_unix_ns") is not None
+    whole = ended and not _in_bundle(directory)
+    for kind, key in _STREAMS.items():
+        for row in _rows(facts, key):
+            place = os.path.join(directory, kind, row["name"])
+            if not os.path.isdir(place):
+                continue
+            end, kept = Recording(place).end, row.get("kept")
+            if whole and isinstance(kept, int) and end != kept:
+                seen = f"frames that end at {end:,}"
+                raise _damaged(f"{kind}/{row['name']}", seen, f"{kept:,}, as {CAPTURE} says")
+
+
+def _spec(directory: str, facts: Mapping[str, Any]) -> bytes:
+    data = _bytes(os.path.join(directory, "spec.kv"))
+    if not facts.get("spec_withheld"):
+        _check_digest("spec.kv", data, facts.get("spec_sha256"))
+    return data
+
+
+def _check_digest(name: str, data: bytes, wanted: object) -> None:
+    seen = hashlib.sha256(data).hexdigest()
+    if wanted is not None and seen != wanted:
+        raise _damaged(name, f"SHA-256 {seen}", f"{wanted}, as {CAPTURE} says")
+
+
+def _deployment(directory: str, facts: Mapping[str, Any]) -> bytes:
     """Return the deployment; a bundle has none that was not redacted."""
     path = os.path.join(directory, "deployment.kv")
-    return _bytes(path) if os.path.exists(path) else b""
+    if not os.path.exists(path):
+        return b""
+    data = _bytes(path)
+    _check_digest("deployment.kv", data, facts.get("deployment_sha256"))
+    return data
 
 
 def _live(directory: str, name: str) -> LiveEgress | None:
+    """Return what left an egress; None where it was not recorded, or must not be known."""
     path = os.path.join(directory, "out", f"{name}.json")
     if not os.path.exists(path):
         return None
     raw = _json(path)
+    if "withheld" in raw:
+        return None
     place = os.path.join(directory, "out", name)
     try:
         marks = tuple((int(count), str(digest)) for count, digest in raw.get("checkpoints") or ())
@@ -159,22 +211,29 @@ def _is_digest(text: str) -> bool:
 
 
 def _names(facts: Mapping[str, Any], key: str) -> list[str]:
-    rows = facts.get(key) or ()
-    names = [row.get("name") for row in rows if isinstance(row, dict)]
-    for name in names:
+    return [str(row["name"]) for row in _rows(facts, key)]
+
+
+def _rows(facts: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """Return what is said of each stream of a kind; names are checked."""
+    said = facts.get(key) or ()
+    if not isinstance(said, list | tuple):
+        raise _damaged(CAPTURE, f"{key}: no list of streams")
+    rows: list[Mapping[str, Any]] = [row for row in said if isinstance(row, dict)]
+    for row in rows:
+        name = row.get("name")
         if not isinstance(name, str) or not _NAME.match(name):
             raise _damaged(CAPTURE, f"{key}: {name!r} is no name")
-    return [str(name) for name in names]
+    return rows
 
 
 def _json(path: str) -> dict[str, Any]:
     try:
-        raw = json.loads(_bytes(path))
+        return read_json(_bytes(path))
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"not JSON ({type(error).__name__})") from error
-    if not isinstance(raw, dict):
-        raise _damaged(path, "not a JSON object")
-    return raw
+        is_json = not isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError)
+        said = str(error) if is_json else f"not JSON ({type(error).__name__})"
+        raise _damaged(path, said) from error
 
 
 def _bytes(path: str) -> bytes:
@@ -189,9 +248,10 @@ def _bytes(path: str) -> bytes:
     return data
 
 
-def _damaged(path: str, why: str) -> DataError:
+def _damaged(path: str, why: str, wanted: str = "a file as it was recorded") -> DataError:
+    place = path if not os.path.isabs(path) else Path(path).name
     return DataError(
-        f"capture: {Path(path).name}: seen {why}; wanted a file as it was recorded: get it again",
+        f"capture: {place}: seen {why}; wanted {wanted}: get it again",
         reason="CAPTURE_DAMAGED",
         details={"file": path},
     )

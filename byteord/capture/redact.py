@@ -11,8 +11,10 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from byteord.deployment.bundling import is_condition
+from byteord.deployment.bundling import is_condition, is_permission
+from byteord.deployment.config_flat import words_of
 from byteord.deployment.keys import DEPLOYMENT_KEYS
 from byteord.deployment.model import AdapterCatalogue
 from byteord.spec.model import Scalar
@@ -47,13 +49,13 @@ class Redactor:
 
     def __init__(self, key: bytes, adapters: AdapterCatalogue) -> None:
         """Keep the key; `adapters` tells which options have a closed list of values."""
-        self._key = key
+        self.key = key
         self._adapters = adapters
         self.tokens: dict[str, str] = {}
 
     def token(self, value: str) -> str:
         """Return the token of a value."""
-        digest = hmac.new(self._key, value.encode("utf-8", "surrogateescape"), hashlib.sha256)
+        digest = hmac.new(self.key, value.encode("utf-8", "surrogateescape"), hashlib.sha256)
         token = f"redacted:{digest.hexdigest()[:TOKEN_HEX]}"
         self.tokens[token] = value
         return token
@@ -81,6 +83,18 @@ class Redactor:
         """Return a path if it is one that the product itself chose, else its token."""
         return path if path in _SAFE_PATHS else self.token(path)
 
+    def config(self, flat: Mapping[str, Any]) -> dict[str, Scalar | None]:
+        """Return a daemon's flat configuration, a key for each item of a list; as `deployment`."""
+        made: dict[str, Scalar | None] = {}
+        for path, value in flat.items():
+            if isinstance(value, list | tuple):
+                made |= {f"{path}.{at}": self.token(str(each)) for at, each in enumerate(value)}
+            elif isinstance(value, str) and value and value not in words_of(path):
+                made[path] = self.token(value)
+            else:
+                made[path] = str(value) if isinstance(value, str) else value
+        return made
+
     def deployment(self, flat: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """Return a flat deployment: numbers, truth values and words of closed lists are kept."""
         kinds = {
@@ -104,6 +118,8 @@ class Redactor:
             return self._closed_option(".".join(parts[2:]), value, kinds.get(parts[1], ""))
         if key.startswith("bundle.when."):
             return is_condition(value)
+        if key.startswith("bundle.config."):
+            return is_permission(value)
         row = key_of(DEPLOYMENT_KEYS, key)
         return row is not None and (value in row.choices or bool(_QUANTITY.match(value)))
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,15 +20,20 @@ from byteord.capture.entries import (
     BundleFile,
     CutSegment,
     Entry,
+    GuardedSegment,
     StoredFile,
     frame_bytes,
     mapped,
 )
+from byteord.capture.guarding import Guarding
+from byteord.capture.spec_view import SpecView
 
 PREFIX = "capture"
 NO_PAYLOADS = (
     "the deployment does not allow payloads to leave the host: [bundle] payload = true does"
 )
+UNDIGESTED = "digests of messages under data protection rules: short fields could be guessed"
+_COUNTS = ("messages", "changed", "withheld")
 _SMALL_BYTES_MAX = 16 << 20
 _HEADS = [
     "capture_v",
@@ -80,6 +86,8 @@ class Slice:
     left_out: dict[str, str] = field(default_factory=dict)
     said: dict[str, Any] = field(default_factory=dict)
     """By journal: which frames, from where to where."""
+    redacted: dict[str, Any] = field(default_factory=dict)
+    """What data protection did to its messages; empty: it had nothing to do with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,45 +108,82 @@ class _Segment:
     """None: it holds no frame yet."""
 
 
-def slice_of(directory: str, wanted: SliceWanted, *, payload: bool) -> Slice:
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """What of a capture may leave, and how."""
+
+    spec: Callable[[bytes], SpecView]
+    """Makes of the recorded spec what may leave."""
+    payload: bool = False
+    guarding: Guarding | None = None
+    """The rules that messages go through; None: none."""
+
+
+def slice_of(directory: str, wanted: SliceWanted, leaving: Leaving) -> Slice:
     """Return the slice of the capture in `directory`; raises OSError when there is none."""
     found = Slice()
-    head = _read(os.path.join(directory, "capture.json"))
-    found.entries.append(_heads(head))
-    spec = os.path.join(directory, "spec.kv")
-    if os.path.isfile(spec):
-        found.entries.append(BundleFile(f"{PREFIX}/spec.kv", _read(spec)))
+    heads = _heads(_read(os.path.join(directory, "capture.json")))
+    path = os.path.join(directory, "spec.kv")
+    if os.path.isfile(path):
+        view = leaving.spec(_read(path))
+        found.entries.append(BundleFile(f"{PREFIX}/spec.kv", view.kv))
+        heads["spec_withheld"] = list(view.withheld)
     for name in _names(os.path.join(directory, "out"), ".json"):
         content = _read(os.path.join(directory, "out", name))
+        if leaving.guarding is not None:
+            content = _undigested(content)
         found.entries.append(BundleFile(f"{PREFIX}/out/{name}", content))
     for kind in ("in", "out", "choices"):
         for name in _directories(os.path.join(directory, kind)):
-            _add_journal(found, directory, f"{kind}/{name}", wanted, payload=payload)
+            _add_journal(found, directory, f"{kind}/{name}", wanted, leaving)
+    if leaving.guarding is not None and leaving.payload:
+        found.redacted = _redacted(leaving.guarding, found.said)
+        heads["redacted"] = found.redacted
+    found.entries.append(_json(f"{PREFIX}/capture.json", heads))
     asked = {
         "last_messages": wanted.last_messages,
         "last_ns": wanted.last_ns,
         "from_sequence": wanted.from_sequence,
         "whole": wanted.whole,
     }
-    said = json.dumps({"wanted": asked, "journals": found.said}, indent=2, sort_keys=True)
-    found.entries.append(BundleFile(f"{PREFIX}/slice.json", said.encode() + b"\n"))
+    said = {"wanted": asked, "journals": found.said}
+    found.entries.append(_json(f"{PREFIX}/slice.json", said))
     found.entries.sort(key=lambda each: each.name)
     return found
 
 
-def _heads(content: bytes) -> BundleFile:
+def _heads(content: bytes) -> dict[str, Any]:
     said = json.loads(content)
-    kept = {key: said[key] for key in _HEADS if key in said} if isinstance(said, dict) else {}
-    text = json.dumps(kept, indent=2, sort_keys=True).encode() + b"\n"
-    return BundleFile(f"{PREFIX}/capture.json", text)
+    return {key: said[key] for key in _HEADS if key in said} if isinstance(said, dict) else {}
+
+
+def _json(name: str, said: Mapping[str, Any]) -> BundleFile:
+    return BundleFile(name, json.dumps(said, indent=2, sort_keys=True).encode() + b"\n")
+
+
+def _undigested(content: bytes) -> bytes:
+    """Return what is known of an egress without digests.
+
+    The other fields of a message are in the bundle, or known: a short one would soon be guessed.
+    """
+    said = json.loads(content)
+    kept = {key: said[key] for key in ("count", "lost", "gaps") if key in said}
+    text = json.dumps({**kept, "withheld": UNDIGESTED}, indent=2, sort_keys=True)
+    return text.encode() + b"\n"
+
+
+def _redacted(guarding: Guarding, said: Mapping[str, Any]) -> dict[str, Any]:
+    counts = [each["redacted"] for each in said.values() if "redacted" in each]
+    total = {key: sum(each[key] for each in counts) for key in _COUNTS}
+    return {"rules_sha256": guarding.rules_sha256, **total}
 
 
 def _add_journal(
-    found: Slice, directory: str, place: str, wanted: SliceWanted, *, payload: bool
+    found: Slice, directory: str, place: str, wanted: SliceWanted, leaving: Leaving
 ) -> None:
     """Add the segments of one journal: choices whole, since a replay counts through them."""
     kind = place.partition("/")[0]
-    if kind != "choices" and not payload:
+    if kind != "choices" and not leaving.payload:
         found.left_out[f"{PREFIX}/{place}"] = NO_PAYLOADS
         return
     segments = _segments(os.path.join(directory, place))
@@ -147,8 +192,12 @@ def _add_journal(
     narrow = wanted if kind == "in" or wanted.from_sequence is None else SliceWanted()
     narrow = SliceWanted() if kind == "choices" else narrow
     sensitivity = "operational" if kind == "choices" else "payload"
+    guarding = None if kind == "choices" else leaving.guarding
     try:
-        _add_segments(found, segments, place, narrow, sensitivity)
+        if guarding is None:
+            _add_segments(found, segments, place, narrow, sensitivity)
+        else:
+            _add_guarded(found, segments, place, narrow, guarding)
     except (OSError, ValueError) as error:
         found.left_out[f"{PREFIX}/{place}"] = f"cannot be read: {error}"
 
@@ -164,6 +213,9 @@ def _add_segments(
         found.left_out[f"{PREFIX}/{place} before frame {sequence}"] = (
             f"the bundle would be larger than {wanted.bytes_max:,} bytes with it"
         )
+    first = segments[0].first
+    if sequence == segments[0].id and first is not None and place.startswith("in/"):
+        _say_gone(found, place, first, wanted, following - sequence)
     damaged = []
     entries: list[Entry] = []
     for segment in segments[index:]:
@@ -189,6 +241,56 @@ def _add_segments(
         "oldest_kept": segments[0].id,
         "damaged": damaged,
     }
+
+
+def _say_gone(found: Slice, place: str, first: _Head, wanted: SliceWanted, kept: int) -> None:
+    """Say so where older messages were wanted than the capture still has."""
+    enough = wanted.last_ns or (wanted.last_messages and kept >= wanted.last_messages)
+    if not enough and first.rx_sequence > (wanted.from_sequence or 0):
+        found.left_out[f"{PREFIX}/{place} before position {first.rx_sequence}"] = (
+            "the capture does not keep it any more"
+        )
+
+
+def _add_guarded(
+    found: Slice, segments: list[_Segment], place: str, wanted: SliceWanted, guarding: Guarding
+) -> None:
+    """Add segments through the rules, the newest first, as many as there is room for."""
+    guard = guarding.open()
+    if guard is None:
+        found.left_out[f"{PREFIX}/{place}"] = f"data protection: {guarding.problem}"
+        return
+    plain = Slice()
+    _add_segments(plain, segments, place, wanted, "payload")
+    said = plain.said[place]
+    room, kept = wanted.bytes_max or sys.maxsize, list[Entry]()
+    for entry in reversed(plain.entries):
+        made = _guarded(entry, guarding).measured(guard)
+        room -= made.size
+        if room < 0 and kept:
+            plain.left_out[f"{PREFIX}/{place} before frame {said['first_sequence']}"] = (
+                f"the bundle would be larger than {wanted.bytes_max:,} bytes with it"
+            )
+            break
+        kept.append(made)
+        said["first_sequence"] = made.sequence
+    found.entries += reversed(kept)
+    found.left_out |= plain.left_out
+    counts = {key: getattr(guard, key) for key in _COUNTS}
+    found.said[place] = {**said, "segments": len(kept), "redacted": counts}
+
+
+def _guarded(entry: Entry, guarding: Guarding) -> GuardedSegment:
+    """Return a segment that goes through the rules, whole frames alone."""
+    if isinstance(entry, CutSegment):
+        return GuardedSegment(
+            entry.name, entry.path, entry.offset, entry.end, entry.sequence, guarding
+        )
+    assert isinstance(entry, StoredFile)  # noqa: S101  what _add_segments adds
+    scanned = _scan(entry.path)
+    return GuardedSegment(
+        entry.name, entry.path, HEADER.size, scanned["end_offset"], scanned["id"], guarding
+    )
 
 
 def _predicate(wanted: SliceWanted, following: int, newest_ns: int) -> Callable[[_Head], bool]:

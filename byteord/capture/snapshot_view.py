@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from byteord.capture.redact import Redactor
+from byteord.capture.spec_view import shown_key
 
 _EXCEPTION = re.compile(r"([A-Z][A-Za-z]{2,40}(?:Error|Exception|Interrupt|Exit|Warning))(?::|\Z)")
 _PLAN_WORDS = frozenset(
@@ -81,22 +82,26 @@ _RUN_WORDS = frozenset(
         "clock",
     ]
 )
+_DIGESTS = frozenset(["message_sha256"])
 _CONDITIONS = frozenset(["Ready", "Tuned", "WorkerRestarted", "Adopted", "ShimSilent"])
 """Conditions whose message is made of the product's own words and names of the spec."""
-_TARGETED = ("http_post:", "exec:")
 
 
-def snapshot_view(document: bytes, redactor: Redactor) -> dict[str, Any]:
-    """Return a snapshot without configuration, paths, people, and what quotes a payload."""
+def snapshot_view(document: bytes, redactor: Redactor, *, guarded: bool = False) -> dict[str, Any]:
+    """Return a snapshot without configuration, paths, people, and what quotes a payload.
+
+    `guarded`: not even digests of messages, from which short fields could be guessed.
+    """
     snapshot = json.loads(document)
     plan, run, regions = (snapshot.get(name) or {} for name in ("plan", "run", "regions"))
     view = _View(redactor)
+    words = _RUN_WORDS - _DIGESTS if guarded else _RUN_WORDS
     shown: dict[str, Any] = {
         key: value for key, value in snapshot.items() if isinstance(value, int)
     }
     shown["plan"] = view.walk(plan, _PLAN_WORDS, "")
-    shown["run"] = view.walk(_run(run, redactor), _RUN_WORDS, "")
-    shown["regions"] = view.walk(_regions(regions, redactor), _RUN_WORDS, "") or None
+    shown["run"] = view.walk(_run(run, redactor), words, "")
+    shown["regions"] = view.walk(_regions(regions, redactor), words, "") or None
     return shown
 
 
@@ -115,14 +120,6 @@ def tuning_view(document: bytes, redactor: Redactor) -> dict[str, Any]:
         for each in workers
     ]
     return {"workers": shown} if shown else {}
-
-
-def stage_key(key: str, redactor: Redactor) -> str:
-    """Return a stage's key; where an action goes to is a token."""
-    for kind in _TARGETED:
-        if key.startswith(kind):
-            return f"{kind}{redactor.token(key[len(kind) :])}"
-    return key
 
 
 class _Kept(str):
@@ -146,7 +143,7 @@ class _View:
         if not isinstance(node, str) or not node:
             return node
         if key == "stage":
-            return stage_key(node, self._redactor)
+            return shown_key(node, self._redactor)
         kept = key in words or isinstance(node, _Kept)
         return str(node) if kept else self._redactor.token(node)
 
@@ -193,7 +190,7 @@ def _role(role: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     said["errors"] = [_without_words(each, "text", redactor) for each in role.get("errors") or ()]
     if role.get("samples"):
         said["samples"] = {
-            reason: {"sha256": _Kept(hashlib.sha256(str(sample).encode()).hexdigest())}
+            reason: {"message_sha256": hashlib.sha256(str(sample).encode()).hexdigest()}
             for reason, sample in role["samples"].items()
         }
     return said

@@ -77,6 +77,8 @@ class Conditions:
     """Roles that choose freely and were not directed."""
     clock: Sequence[str] = ()
     """Stages whose code may read the clock, which did not show them what it showed live."""
+    seed: Sequence[str] = ()
+    """Stages whose code may draw at random, where the seed of the run is not known."""
     calls: Sequence[str] = ()
     """Stages that were not called with the batches that they were called with live."""
 
@@ -108,6 +110,10 @@ def reasons_of(
         for stage in how.clock
     ]
     found += [
+        Reason("seed_not_replayed", f"stage {stage} may draw at random, and its live seed is lost")
+        for stage in how.seed
+    ]
+    found += [
         Reason("calls_not_replayed", f"stage {stage} was called with other batches than live")
         for stage in how.calls
     ]
@@ -135,6 +141,13 @@ def _of_input(source: Recorded, surveys: Mapping[str, Survey], wanted: Range) ->
                 f"{where}: {survey.chosen_missing:,} messages are missing, the first is {first:,}"
             )
             found.append(Reason("gap", text))
+    if isinstance(redacted := source.facts.get("redacted"), Mapping):
+        text = (
+            f"data protection took fields out of the messages when the bundle was made: "
+            f"{redacted.get('changed')} of {redacted.get('messages')} were changed, "
+            f"{redacted.get('withheld')} are empty"
+        )
+        found.append(Reason("redacted", text))
     if not wanted.begins_at_the_start:
         found.append(
             Reason("partial_range", "what stages remember of the messages before is not there")

@@ -5,14 +5,17 @@ Owns its keys, its values and its conditions. Pure. Gathering is the business of
 
 from __future__ import annotations
 
+import fnmatch
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from byteord.spec.canonical import FlatDocument, put_array
+from byteord.spec.config import inferred
 from byteord.spec.findings import Collector, shown
+from byteord.spec.model import Scalar
 from byteord.spec.schema import Key
 
 TRIGGERS = ("failure", "stall", "watchdog")
@@ -31,8 +34,12 @@ LANE_FIGURES = ["depth", "published", "consumed", "dropped", "overruns"]
 WORKER_FIGURES = ["restarts", "heartbeat_age_ns", "cycle_ns_max", "rss_bytes"]
 FIGURES = {"role": ROLE_FIGURES, "lane": LANE_FIGURES, "worker": WORKER_FIGURES}
 CONDITIONS_MAX = 16
+PERMISSIONS_MAX = 256
 _CONDITION = re.compile(
     r"(role|lane|worker)\.([A-Za-z0-9_*#-]{1,64})\.([a-z0-9_]+) *(>=|>|<=|<) *([0-9]{1,18})\Z"
+)
+_PERMISSION = re.compile(
+    r"(?:\*|stages\.[A-Za-z0-9_*-]{1,64}\.(?:\*|target|config\.[A-Za-z0-9_.*-]{1,512}))\Z"
 )
 _COMPARE: Mapping[str, Callable[[int, int], bool]] = {
     ">": operator.gt,
@@ -48,6 +55,9 @@ class Bundling:
 
     code: bool = False
     payload: bool = False
+    config: tuple[str, ...] = ()
+    redact: tuple[tuple[str, Scalar], ...] = ()
+    """Rules for messages, as `dataguard_redact` is configured."""
     on: tuple[str, ...] = ("failure",)
     when: tuple[str, ...] = ()
     stall_s: int = 30
@@ -101,6 +111,23 @@ BUNDLE_KEYS: tuple[Key, ...] = (
         default=_DEFAULT.payload,
     ),
     Key(
+        "bundle.config",
+        "strings",
+        "Which free values of the spec incident bundles carry, by name: `stages.NAME.config.KEY` "
+        "of a stage of your own, `stages.NAME.target` for the arguments of `exec` or the path of "
+        "`http_post`; `*` stands for anything. Tokens stand for the others, and then the bundle is "
+        "replayed with the spec beside it (`--spec`).",
+        default=_DEFAULT.config,
+    ),
+    Key(
+        "bundle.redact",
+        "config",
+        "Data protection for what is shown and taken of messages (bundles, `tap`, replays): rules "
+        "as `dataguard_redact` is configured, with the schemas of `[dataguard]`; besides those of "
+        "the run's own `dataguard_redact` and `dataguard_fused` stages, which always count.",
+        default_text="empty",
+    ),
+    Key(
         "bundle.on",
         "strings",
         "What makes a bundle by itself: `failure` (the run fails), `stall` (messages wait and "
@@ -146,8 +173,9 @@ BUNDLE_KEYS: tuple[Key, ...] = (
 
 def bundling_of(typed: Mapping[str, Any]) -> Bundling:
     """Return the table of a valid typed document."""
-    values = {**typed, "on": tuple(typed["on"] or ()), "when": tuple(typed["when"] or ())}
-    return Bundling(**values)
+    arrays = {key: tuple(typed[key] or ()) for key in ("config", "on", "when")}
+    redact = tuple(sorted(inferred(typed["redact"] or {}).items()))
+    return Bundling(**{**typed, **arrays, "redact": redact})
 
 
 def check_bundling(typed: Mapping[str, Any], found: Collector) -> None:
@@ -161,6 +189,7 @@ def check_bundling(typed: Mapping[str, Any], found: Collector) -> None:
                 wanted=f"one of {', '.join(TRIGGERS)}",
                 fix="correct or delete it",
             )
+    _check_permissions(typed["config"] or (), found)
     conditions = typed["when"] or ()
     for index, text in enumerate(conditions):
         if problem := _problem(text):
@@ -179,6 +208,36 @@ def check_bundling(typed: Mapping[str, Any], found: Collector) -> None:
             wanted=f"at most {CONDITIONS_MAX}",
             fix="keep those that matter",
         )
+
+
+def _check_permissions(permissions: Sequence[str], found: Collector) -> None:
+    for index, text in enumerate(permissions):
+        if not is_permission(text):
+            found.add(
+                "VALUE_MALFORMED",
+                ("bundle", "config", str(index)),
+                seen=shown(text),
+                wanted="*, stages.NAME.config.KEY or stages.NAME.target; * stands for anything",
+                fix='for example "stages.detect.config.limit"',
+            )
+    if len(permissions) > PERMISSIONS_MAX:
+        found.add(
+            "VALUE_MALFORMED",
+            ("bundle", "config"),
+            seen=f"{len(permissions)} names",
+            wanted=f"at most {PERMISSIONS_MAX}",
+            fix="use * for names that begin alike",
+        )
+
+
+def is_permission(text: str) -> bool:
+    """Tell whether a text names what may leave, and so is made of names of the spec."""
+    return bool(_PERMISSION.match(text))
+
+
+def lets_leave(permissions: Iterable[str], name: str) -> bool:
+    """Tell whether one of the patterns names a free value of the spec."""
+    return any(fnmatch.fnmatchcase(name, each) for each in permissions if is_permission(each))
 
 
 def _problem(text: str) -> str:
@@ -208,7 +267,9 @@ def put_bundling(flat: FlatDocument, bundling: Bundling) -> None:
         return
     for key in Bundling.__slots__:
         value = getattr(bundling, key)
-        if isinstance(value, tuple):
+        if key == "redact":
+            flat.update({f"bundle.redact.{name}": each for name, each in bundling.redact})
+        elif isinstance(value, tuple):
             put_array(flat, f"bundle.{key}", value)
         else:
             flat[f"bundle.{key}"] = value
@@ -219,10 +280,18 @@ def bundling_from_flat(flat: Mapping[str, Any]) -> Bundling:
     values: dict[str, Any] = {}
     for key in Bundling.__slots__:
         default = getattr(_DEFAULT, key)
-        if isinstance(default, tuple):
+        if key == "redact":
+            values[key] = tuple(sorted(_below(flat, "bundle.redact.").items()))
+        elif isinstance(default, tuple):
             rows = [value for path, value in flat.items() if path.startswith(f"bundle.{key}.")]
             there = rows or f"bundle.{key}" in flat or "bundle.code" in flat
             values[key] = tuple(map(str, rows)) if there else default
         else:
             values[key] = flat.get(f"bundle.{key}", default)
     return Bundling(**values)
+
+
+def _below(flat: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {
+        key.removeprefix(prefix): value for key, value in flat.items() if key.startswith(prefix)
+    }

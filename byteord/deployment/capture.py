@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from byteord.spec.findings import Collector, Severity, shown
+from byteord.spec.lane_model import Sync
 from byteord.spec.model import EndpointKind
 
 KEEPS = ("all", "last", "sample")
 OUTPUTS = ("digest", "messages")
 ON_FULL = ("degrade", "wait")
+SYNCS = tuple(str(each) for each in Sync)
 BUFFER_BYTES_MIN = 1 << 20
 SEGMENT_BYTES_MIN = 1 << 17
 TAPE_SLOT_BYTES = 4096
@@ -38,6 +40,8 @@ class Capture:
     """Of each stream; 0: everything stays."""
     buffer_bytes: int = 16 << 20
     """Shared memory between an end of the run and the recorder, of each stream."""
+    sync: str = "interval"
+    sync_interval_ms: int = 1000
 
     @property
     def on(self) -> bool:
@@ -87,6 +91,8 @@ class CapturePlan:
     hash_seed: int
     """PYTHONHASHSEED of its workers."""
     tapes: tuple[TapePlan, ...]
+    sync: str = "none"
+    sync_interval_ms: int = 0
 
     def slots_of(self, tape: TapePlan) -> int:
         """Return the slots of a tape: choices take far less than messages."""
@@ -178,6 +184,14 @@ def check_capture(typed: Mapping[str, Any], found: Collector) -> None:
                 wanted=f"nothing with keep = {shown(capture['keep'])}",
                 fix=f'delete it, or write keep = "{keep}"',
             )
+    if capture["sync_interval_ms"] is not None and capture["sync"] != Sync.INTERVAL:
+        found.add(
+            "DEPLOYMENT_CAPTURE_BOUND_UNUSED",
+            (*at, "sync_interval_ms"),
+            seen=shown(capture["sync_interval_ms"]),
+            wanted=f"nothing with sync = {shown(capture['sync'])}",
+            fix='delete it, or write sync = "interval"',
+        )
     if 0 < capture["retention_bytes"] < 2 * capture["segment_bytes"]:
         found.add(
             "DEPLOYMENT_CAPTURE_RETENTION_TOO_SMALL",

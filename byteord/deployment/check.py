@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from byteord.deployment import graph_rules
@@ -49,15 +50,17 @@ from byteord.deployment.profiles import check_priority, resolve
 from byteord.errors import ByteorError
 from byteord.spec import kv
 from byteord.spec.canonical import FlatDocument, put_array
+from byteord.spec.config import settle
 from byteord.spec.document import KEY_PATTERN, NESTING_MAX, Bare, Document, Source, read
 from byteord.spec.findings import Collector, Finding, Path, Severity, shown
 from byteord.spec.lanegraph.draft import Draft
-from byteord.spec.model import EndpointKind
+from byteord.spec.model import EndpointKind, Stage, StageCatalogue
 from byteord.spec.nearest import did_you_mean
 from byteord.spec.rules import check_version
 from byteord.spec.schema import Reader
 from byteord.spec.secrets import check_secrets
 
+REDACTS = "dataguard_redact"
 _STRICTNESS = {Environment.DEV: 0, Environment.STAGING: 1, Environment.PROD: 2}
 _EFFECTS_STRICTNESS = {each: level for level, each in enumerate(SideEffects)}
 
@@ -163,6 +166,37 @@ class DeploymentCheck:
                 seen=shown(asked),
                 wanted=f'"{floor}", the policy of this daemon, or stricter',
                 fix="delete the key, or send the run to a daemon that allows it",
+            )
+
+    def read_redact(self, stages: StageCatalogue, payload_max: int) -> None:
+        """Check the rules for what is shown of messages as those of a stage."""
+        raw = self.typed["bundle"]["redact"] if self.typed else None
+        if self.typed is None or not raw:
+            return
+        info = stages.info(REDACTS)
+        self.typed["bundle"]["redact"] = settle(
+            raw,
+            info.keys if info else (),
+            lambda config: stages.check(REDACTS, config, payload_max),
+            ("bundle", "redact"),
+            self.found,
+        )
+
+    def check_redact(self, files: DocumentFiles, payload_max: int) -> None:
+        """Check that those rules fit the schemas; `hash` goes by a key of each bundle."""
+        redact = self.typed["bundle"]["redact"] if self.typed else None
+        if not redact or self.has_errors:
+            return
+        dataguard = replace(self.dataguard(), hash_key="secret:bundle")
+        for problem in files.misfits(
+            Stage("bundle", REDACTS, config=redact), dataguard, payload_max
+        ):
+            self.found.add(
+                problem.code,
+                ("bundle", "redact", *problem.key.split(".")),
+                seen=problem.seen,
+                wanted=problem.wanted,
+                fix=problem.fix,
             )
 
     def read_files(self, files: DocumentFiles) -> None:
@@ -315,6 +349,8 @@ class DeploymentCheck:
         flat.update({f"journals.{name}.directory": path for name, path in journals.items()})
         flat |= flat_capture(self._capture())
         flat |= _flat_actions(self._actions(), self.url_prefixes(), self.certificates)
+        if (seed := self.typed["seed"]) is not None:
+            flat["seed"] = seed
         put_bundling(flat, bundling_of(self.typed["bundle"]))
         text = kv.write(flat)
         return Deployment(
@@ -331,6 +367,7 @@ class DeploymentCheck:
             ca_certificates=self.certificates,
             url_prefixes=self.url_prefixes(),
             capture=self._capture(),
+            seed=seed,
             kv=text,
             sha256=hashlib.sha256(text).hexdigest(),
         )
@@ -382,6 +419,7 @@ def _effects_of(typed: Mapping[str, Any], authority: Authority) -> Effects:
         side_effects=max(asked, authority.side_effects, key=_EFFECTS_STRICTNESS.__getitem__),
         dry_run=bool(typed["dry_run"]) or authority.dry_run,
         on_lease_lost=OnLeaseLost(typed["on_lease_lost"]),
+        rehearsal=bool(typed["dry_run"]),
     )
 
 

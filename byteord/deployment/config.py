@@ -80,8 +80,8 @@ class Config:
     """`host:port`; port 0: any free one; empty: none."""
     log: Log = field(default_factory=Log)
     bundles: BundleLimits = field(default_factory=BundleLimits)
-    look: Paths | None = None
-    """Where another daemon keeps its runs, which this one only looks at."""
+    look: Config | None = None
+    """Of another daemon, whose runs this one only looks at."""
     on_stop: str = "leave"
     """`leave`: runs go on and the next daemon adopts them; `drain`: they are drained first."""
     drain_timeout_s: int = 30

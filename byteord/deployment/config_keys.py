@@ -88,8 +88,16 @@ def _show(value: Any) -> str:
     return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}..."
 
 
-def _one_of(*choices: str) -> Callable[[Any], str]:
-    return lambda value: "" if value in choices else f"one of {', '.join(choices)}"
+class OneOf:
+    """Takes words of a closed list."""
+
+    def __init__(self, *choices: str) -> None:
+        """Keep the list."""
+        self.choices = choices
+
+    def __call__(self, value: Any) -> str:
+        """Return what is wanted instead, empty if it is one of them."""
+        return "" if value in self.choices else f"one of {', '.join(self.choices)}"
 
 
 def _integer(low: int, high: int) -> Callable[[Any], str]:
@@ -189,8 +197,8 @@ _PEOPLE = _list_of(
 KEYS: dict[str, Key] = {
     key.path: key
     for key in (
-        Key("environment", "what a mistake costs here", "dev", _one_of("dev", "staging", "prod")),
-        Key("on_stop", "what a stopping daemon does to runs", "leave", _one_of("leave", "drain")),
+        Key("environment", "what a mistake costs here", "dev", OneOf("dev", "staging", "prod")),
+        Key("on_stop", "what a stopping daemon does to runs", "leave", OneOf("leave", "drain")),
         Key("drain_timeout_s", "time for `on_stop = drain`", 30, _integer(1, 3600)),
         Key("listen.socket", "path of the Unix socket of the API", "", _socket),
         Key("listen.mode", "permissions of that socket", 0o660, _mode),
@@ -209,14 +217,14 @@ KEYS: dict[str, Key] = {
             "effects.side_effects",
             "what stages and adapters may do outside; a deployment may be stricter",
             "allow",
-            _one_of("allow", "require_approval", "deny_all"),
+            OneOf("allow", "require_approval", "deny_all"),
         ),
         Key("effects.dry_run", "write side effects down instead of doing them", False, _boolean),
         Key(
             "replay.policy",
             "what replays may do: nothing, write effects down, or act where an approval covers it",
             "dry_run_only",
-            _one_of("disabled", "dry_run_only", "execute"),
+            OneOf("disabled", "dry_run_only", "execute"),
         ),
         Key(
             "replay.actions_max",
@@ -316,10 +324,8 @@ KEYS: dict[str, Key] = {
             True,
             _boolean,
         ),
-        Key("log.format", "form of the log", "auto", _one_of("auto", "json", "console")),
-        Key(
-            "log.level", "least level logged", "info", _one_of("debug", "info", "warning", "error")
-        ),
+        Key("log.format", "form of the log", "auto", OneOf("auto", "json", "console")),
+        Key("log.level", "least level logged", "info", OneOf("debug", "info", "warning", "error")),
     )
 }
 """By dotted path; an empty default of a path means: chosen for the calling user."""

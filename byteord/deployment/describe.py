@@ -37,6 +37,7 @@ def describe(spec: Spec | LaneGraph, deployment: Deployment) -> dict[str, Any]:
         "spec_sha256": spec.sha256,
         "deployment_sha256": deployment.sha256,
         "environment": str(deployment.environment),
+        "seed": deployment.seed,
         **_topology(spec, deployment),
         "workers_min": workers_of(spec, deployment),
         "memory": {

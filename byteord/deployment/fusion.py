@@ -175,35 +175,101 @@ def _is_native(role: RolePlan) -> bool:
     return not role.is_python and role.adapter != CLIENT
 
 
+Threads = Mapping[int, tuple[int, ...]]
+"""Of each native unit, by index, the units that take turns with it on one thread, itself too."""
+
+
+def take_turns(
+    units: Sequence[UnitPlan],
+    roles: Sequence[RolePlan],
+    lanes: Sequence[LanePlan],
+    groups: Sequence[Group],
+    *,
+    threads_max: int,
+) -> Threads:
+    """Return which units share a thread, so that there are no more than `threads_max` of them.
+
+    Those that are neighbours and yet could not commit as one: each has a source or a sink of its
+    own, or there are too many. `threads_max` 0: none do.
+    """
+    native = [unit for unit in units if all(_is_native(roles[role]) for role in unit.roles)]
+    found: dict[int, tuple[int, ...]] = {unit.index: (unit.index,) for unit in native}
+    if not threads_max:
+        return found
+    place = {role: unit.index for unit in units for role in unit.roles}
+    close, apart = _edges(roles, lanes, place)
+    group_of = _group_of(roles, groups)
+    kind = {
+        unit.index: (roles[unit.roles[0]].confined, group_of.get(unit.roles[0])) for unit in native
+    }
+    for one, other in close:
+        if len(set(found.values())) <= threads_max:
+            break
+        if one not in found or other not in found or kind[one] != kind[other]:
+            continue
+        joined = tuple(sorted({*found[one], *found[other]}))
+        if not any(a in joined and b in joined for a, b in apart):
+            found |= dict.fromkeys(joined, joined)
+    return found
+
+
+def _edges(
+    roles: Sequence[RolePlan], lanes: Sequence[LanePlan], place: Mapping[int, int]
+) -> tuple[list[tuple[int, int]], set[tuple[int, int]]]:
+    """Return pairs of units that hand messages over by a ring, and those where losses are allowed.
+
+    The latter must not hold each other up.
+    """
+    close: list[tuple[int, int]] = []
+    apart: set[tuple[int, int]] = set()
+    for role in roles:
+        for rx in role.rx:
+            lane = lanes[rx.lane]
+            followed = [each.role for each in lane.consumers if each.cell in rx.depends]
+            pairs = [(place[source], place[role.index]) for source in (*lane.producers, *followed)]
+            pairs = [(one, other) for one, other in pairs if one != other]
+            if rx.lossy or lane.journal is not None:
+                apart |= set(pairs)
+            else:
+                close += pairs
+    return close, apart
+
+
 def staff(
     units: Sequence[UnitPlan],
     roles: Sequence[RolePlan],
     groups: Sequence[Group],
     *,
     single_process: bool,
+    threads: Threads,
 ) -> tuple[WorkerPlan, ...]:
-    """Return the workers: one for all, or one for each group and each unit in none.
+    """Return the workers: one for all, or one for each group and each thread in none.
 
-    In a shared worker each native unit has a thread, all Python units have one together.
+    In a shared worker native units have threads as `threads` says, all Python units one together.
     """
     hosted = [unit for unit in units if roles[unit.roles[0]].adapter != CLIENT]
     if single_process:
-        return (WorkerPlan(0, "all", _threads(hosted, roles)),)
+        return (WorkerPlan(0, "all", _threads(hosted, roles, threads)),)
     of_role = _group_of(roles, groups)
     shared: dict[int, list[UnitPlan]] = {}
     for unit in hosted:
-        shared.setdefault(of_role.get(unit.roles[0], -1 - unit.index), []).append(unit)
+        leader = threads.get(unit.index, (unit.index,))[0]
+        shared.setdefault(of_role.get(unit.roles[0], -1 - leader), []).append(unit)
     return tuple(
         WorkerPlan(
             index,
-            groups[key].name if key >= 0 else "+".join(roles[r].name for r in members[0].roles),
-            _threads(members, roles),
+            groups[key].name
+            if key >= 0
+            else "+".join(roles[role].name for unit in members for role in unit.roles),
+            _threads(members, roles, threads),
         )
         for index, (key, members) in enumerate(shared.items())
     )
 
 
-def _threads(units: Sequence[UnitPlan], roles: Sequence[RolePlan]) -> tuple[tuple[int, ...], ...]:
+def _threads(
+    units: Sequence[UnitPlan], roles: Sequence[RolePlan], threads: Threads
+) -> tuple[tuple[int, ...], ...]:
     python = tuple(u.index for u in units if any(roles[role].is_python for role in u.roles))
-    native = [(unit.index,) for unit in units if unit.index not in python]
+    native = dict.fromkeys(threads[unit.index] for unit in units if unit.index not in python)
     return (python, *native) if python else tuple(native)

@@ -12,6 +12,7 @@ from byteord.deployment.capture import (
     ON_FULL,
     OUTPUTS,
     SEGMENT_BYTES_MIN,
+    SYNCS,
     Capture,
 )
 from byteord.deployment.model import (
@@ -31,6 +32,7 @@ from byteord.deployment.profiles import PROFILES
 from byteord.spec.schema import Key, compile_keys
 
 VERSION = 1
+SEED_MAX = (1 << 63) - 1
 PINS = ("none", "balanced", "physical")
 
 _BY_PROFILE = "{}; with `low-latency` and `isolated-core` {}"
@@ -45,6 +47,15 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
         "Where the run happens; it may be stricter than the daemon's, never looser.",
         choices=("dev", "staging", "prod"),
         default_text="the daemon's",
+    ),
+    Key(
+        "seed",
+        "integer",
+        "Seed of what stages draw at random by their contract. It is recorded with a run, and a "
+        "replay has that of the run, whatever stands here.",
+        default_text="another one for each run; 0 where recorded input comes without a seed",
+        minimum=0,
+        maximum=SEED_MAX,
     ),
     Key(
         "adapters.NAME.kind",
@@ -86,7 +97,8 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
         "tuning.fuse",
         "string",
         "Whether adjacent native roles share a worker that calls them in turn; `auto` does so when "
-        "busy roles outnumber the CPUs.",
+        "busy roles outnumber the CPUs, and in a LaneGraph leaves at least as many threads as half "
+        "of the CPUs.",
         default=str(_TUNING.fuse),
         choices=tuple(str(item) for item in Fuse),
     ),
@@ -219,7 +231,9 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
     Key(
         "effects.dry_run",
         "boolean",
-        "Let everything flow and write down what would be done outside instead of doing it.",
+        "Let everything flow and write down what would be done outside instead of doing it. A "
+        "durable journal is kept in the run's own directory then, and nothing is appended to its "
+        "directory.",
         default=_EFFECTS.dry_run,
     ),
     Key(
@@ -387,6 +401,24 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
         "be kept, and the gap is recorded exactly; `wait` makes the run wait.",
         default=_CAPTURE.on_full,
         choices=ON_FULL,
+    ),
+    Key(
+        "capture.sync",
+        "string",
+        "When what was recorded is put on the disk: `none` leaves that to the kernel; `interval` "
+        "syncs beside the recording; `every_batch` syncs whatever is written before more is taken "
+        "from the run. After a sync that failed nothing more is kept of that stream, and it is "
+        'said; with `on_full = "wait"` the run ends.',
+        default=_CAPTURE.sync,
+        choices=SYNCS,
+    ),
+    Key(
+        "capture.sync_interval_ms",
+        "integer",
+        'With `sync = "interval"`: milliseconds from one sync to the next.',
+        default_text=str(_CAPTURE.sync_interval_ms),
+        minimum=1,
+        maximum=3_600_000,
     ),
     Key(
         "capture.segment_bytes",

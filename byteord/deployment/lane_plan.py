@@ -163,19 +163,33 @@ def _stripes(lane: Lane, producers: Sequence[_Place]) -> dict[int, int]:
 
 
 def _journal(lane: Lane, journal: Journal, deployment: Deployment) -> JournalPlan:
+    durable = journal.durable and not deployment.effects.rehearsal
     retention = journal.retention_bytes
-    if not journal.durable and not retention:
-        retention = MEMORY_SEGMENTS_DEFAULT * journal.segment_bytes
+    if not durable:
+        in_memory = MEMORY_SEGMENTS_DEFAULT * journal.segment_bytes
+        # What a dry run keeps of a durable one lies in shared memory too, which has less room.
+        retention = min(retention or in_memory, in_memory) if journal.durable else retention
+        retention = retention or in_memory
     return JournalPlan(
-        durable=journal.durable,
-        directory=deployment.journals.get(lane.name, "") if journal.durable else "",
-        file="" if journal.durable else f"journal-{lane.name}",
+        durable=durable,
+        directory=deployment.journals.get(lane.name, "") if durable else "",
+        file="" if durable else f"journal-{lane.name}",
         segment_bytes=journal.segment_bytes,
         retention_bytes=retention,
         retention_s=journal.retention_s,
         sync=str(journal.sync),
         sync_interval_ms=journal.sync_interval_ms,
     )
+
+
+def rehearsed_journals(graph: LaneGraph, deployment: Deployment) -> list[str]:
+    """Return a note for each durable journal that a dry run does not append to."""
+    return [
+        f"journal {lane.name}: a dry run keeps the last of it in the run's own directory, and "
+        f"appends nothing to {deployment.journals.get(lane.name, '')}"
+        for lane in graph.lanes
+        if deployment.effects.rehearsal and lane.journal is not None and lane.journal.durable
+    ]
 
 
 def _role(place: _Place, deployment: Deployment, ports: _Ports) -> RolePlan:

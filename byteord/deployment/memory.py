@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from byteord.deployment.capture import tapes_bytes
 from byteord.deployment.confinement import confines, effect_free
-from byteord.deployment.fusion import staff, unite
+from byteord.deployment.fusion import staff, take_turns, unite
 from byteord.deployment.lane_plan import lay_out
 from byteord.deployment.model import CLIENT, Deployment, FailurePolicy, Fuse
 from byteord.deployment.plan import STATE_DOUBLE_BYTES_MAX
@@ -96,7 +96,9 @@ def workers_of(spec: Spec | LaneGraph, deployment: Deployment) -> int:
         layout, tuning = lay_out(spec, deployment), deployment.tuning
         fuse = tuning.fuse is not Fuse.NEVER
         units = unite(layout.roles, layout.lanes, deployment, fuse=fuse, notes=[])
-        return len(staff(units, layout.roles, deployment.groups, single_process=False))
+        shared = deployment.groups
+        turns = take_turns(units, layout.roles, layout.lanes, shared, threads_max=int(fuse))
+        return len(staff(units, layout.roles, shared, single_process=False, threads=turns))
     shards = spec.ring.shards
     ingress = deployment.adapters.get(spec.ingress.name)
     egress = deployment.adapters.get(spec.egress.name)

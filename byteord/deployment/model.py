@@ -196,6 +196,11 @@ class Effects:
     dry_run: bool = False
     """Everything flows; what would be done outside is written down instead."""
     on_lease_lost: OnLeaseLost = OnLeaseLost.HOLD
+    rehearsal: bool = False
+    """Somebody asked for the dry run, so journals are not appended to either.
+
+    A private daemon's effects are dry without being asked; its runs keep their journals.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +227,8 @@ class Deployment:
     url_prefixes: tuple[str, ...] = ()
     """Narrows the daemon's; empty: no narrower."""
     capture: Capture = field(default_factory=Capture)
+    seed: int | None = None
+    """Of what stages draw at random; None: every run has another one."""
 
 
 @dataclass(frozen=True, slots=True)

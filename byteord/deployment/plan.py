@@ -5,6 +5,7 @@ A plan is plain data (JSON in `plan.json` of the run directory). It must not hol
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -312,6 +313,8 @@ class RunPlan:
     """None: the run is not recorded."""
     replay: ReplayPlan | None = None
     """None: an ordinary run."""
+    seed: int = 0
+    """63 bits, from which its stages get theirs: `role_seed`."""
 
     @property
     def hash_seed(self) -> int | None:
@@ -359,6 +362,12 @@ UNIT_PORTS_MAX = 64
 def slot_payload_bytes(plan: RunPlan) -> int:
     """Return the most bytes that a payload of a SingleRing run can have."""
     return plan.rings[0].slot_bytes - 16
+
+
+def role_seed(plan: RunPlan, role: RolePlan) -> int:
+    """Return the seed of a stage: 64 bits that follow from the run's seed and its name alone."""
+    text = f"{plan.seed}:{role.name}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
 
 def role_payload_bytes(plan: RunPlan, role: RolePlan) -> int:

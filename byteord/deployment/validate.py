@@ -22,7 +22,7 @@ from byteord.deployment.model import (
 from byteord.spec.document import Source
 from byteord.spec.findings import Collector, Finding, Level, Severity
 from byteord.spec.lane_model import LaneGraph
-from byteord.spec.model import Spec, StageCatalogue
+from byteord.spec.model import SLOT_BYTES_MAX, Spec, StageCatalogue
 from byteord.spec.validate import SpecCheck
 
 LEVELS = ("syntax", "schema", "topology", "policy", "host")
@@ -170,7 +170,12 @@ class _Run:
         also = self._deployment.schema(
             self._spec.endpoints(), adapters, unknown=unknown, payload_max=self._spec.payload_max
         )
+        self._deployment.read_redact(stages, self._payload_max())
         return ran and also
+
+    def _payload_max(self) -> int:
+        """Return the longest message that enters or leaves."""
+        return max(map(self._spec.payload_max, self._spec.endpoints()), default=SLOT_BYTES_MAX)
 
     def _topology(self) -> bool:
         ran = self._spec.topology()
@@ -228,6 +233,7 @@ class _Run:
         self._deployment.read_files(files)
         if self._deployment.has_errors:
             return
+        self._deployment.check_redact(files, self._payload_max())
         dataguard = self._deployment.dataguard()
         for path, stage in self._spec.stages():
             payload_max = self._spec.stage_payload_max(stage)

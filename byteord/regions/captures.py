@@ -6,6 +6,7 @@ published description is `byteord/capture/README.md`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import struct
@@ -23,6 +24,8 @@ from byteord.regions.journals import Found, names, recover, segment_path
 
 FORMAT_VERSION = 1
 ABOUT, SPEC, DEPLOYMENT = "capture.json", "spec.kv", "deployment.kv"
+SELF = "self_sha256"
+"""In a document: the digest of its text without that line."""
 Entry = tuple[int, int, int, int, bytes]
 """Own count, position in the stream, type, ingress time in ns of the run's clock, payload."""
 
@@ -43,16 +46,37 @@ def keeps_messages(capture: CapturePlan, tape: TapePlan) -> bool:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file as a whole or not at all; OSError."""
+    """Write a file, with a digest of what else is in it, as a whole or not at all; OSError."""
+    bare = {key: value for key, value in content.items() if key != SELF}
+    told = {**bare, SELF: hashlib.sha256(_text(bare)).hexdigest()}
     temporary = path.with_name(f".{path.name}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, sort_keys=True)
-        file.write("\n")
+    with open(descriptor, "wb") as file:
+        file.write(_text(told))
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def read_json(data: bytes) -> dict[str, Any]:
+    """Return the content of such a file; ValueError for one that is not what was written.
+
+    One that tells no digest of its own is only parsed: it was not written by `write_json`.
+    """
+    content = json.loads(data)
+    if not isinstance(content, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004  a file's content, no argument
+    told = content.pop(SELF, None)
+    if told is not None:
+        seen = hashlib.sha256(_text(content)).hexdigest()
+        if seen != told or _text({**content, SELF: told}) != data:
+            raise ValueError(f"it was changed: SHA-256 {seen}, wanted {told} ({SELF})")
+    return content
+
+
+def _text(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
 
 
 def recovered(directory: Path) -> tuple[Found, int, tuple[int, int] | None]:
@@ -73,7 +97,7 @@ def read_about(directory: Path) -> dict[str, Any]:
     """Return `capture.json`; RegionError CAPTURE_UNREADABLE says what was wrong with it."""
     path = directory / ABOUT
     try:
-        about = json.loads(path.read_bytes())
+        about = read_json(path.read_bytes())
         version = about["capture_v"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"{path}: {type(error).__name__}: {error}; {directory} is no capture of a run"
@@ -81,7 +105,7 @@ def read_about(directory: Path) -> dict[str, Any]:
     if version != FORMAT_VERSION:
         message = f"{path}: capture version {version!r}: this byteor reads {FORMAT_VERSION}"
         raise RegionError(message, reason="CAPTURE_VERSION")
-    return dict(about)
+    return about
 
 
 def read_stream(directory: Path) -> Iterator[Entry]:

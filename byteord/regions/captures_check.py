@@ -6,14 +6,13 @@ Owns that judgement. It reads files only, and never repairs.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from byteord.errors import RegionError
-from byteord.regions.captures import DEPLOYMENT, SPEC, read_about, read_stream
+from byteord.regions.captures import DEPLOYMENT, SPEC, read_about, read_json, read_stream
 from byteord.regions.journals import names
 
 _STREAMS = (("in", "ingresses"), ("out", "egresses"), ("choices", "choosers"))
@@ -106,7 +105,7 @@ def _check_digest(
     path = directory / "out" / f"{name}.json"
     label = f"out/{name}.json"
     try:
-        said = json.loads(path.read_bytes())
+        said = read_json(path.read_bytes())
         count, digest = int(said["count"]), str(said["sha256"])
         checkpoints = [(int(number), str(text)) for number, text in said["checkpoints"]]
     except (OSError, ValueError, KeyError, TypeError) as error:

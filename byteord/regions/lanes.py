@@ -18,6 +18,7 @@ from byteord.deployment.ports import (
     UnitPorts,
     lane_rings,
 )
+from byteord.regions.waits import RoleInput, wait_text
 
 Words = Mapping[int, Sequence[int]]
 """By unit, what `Control.words` says."""
@@ -59,6 +60,25 @@ class LaneView:
                 taken += position
                 behind += self._behind(ring, position)
         return taken, behind
+
+    def inputs(self, role: RolePlan) -> list[RoleInput]:
+        """Return the rings that a role reads, in the order of its lanes."""
+        found: list[RoleInput] = []
+        for rx in role.rx:
+            lane = self.plan.lanes[rx.lane]
+            for ring in lane_rings(self.plan, lane):
+                position = self._position(role.index, rx.cell, ring)
+                port, _ = self._rx.get((role.index, ring), (None, ()))
+                found.append(
+                    RoleInput(
+                        lane.name,
+                        ring,
+                        waiting=self._behind(ring, position),
+                        ended=bool(self._is_past_end(ring, position + 1)),
+                        timed=port is not None and port.monotone,
+                    )
+                )
+        return found
 
     def _row(self, lane: LanePlan) -> dict[str, Any]:
         consumers = [self._consumer(lane, each.role, each.cell) for each in lane.consumers]
@@ -163,11 +183,15 @@ class LaneView:
         return {reason: words[port.word + offset] for offset, reason in enumerate(TX_LOST, 1)}
 
 
-def holds(plan: RunPlan, lanes: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def holds(
+    plan: RunPlan,
+    lanes: Sequence[Mapping[str, Any]],
+    waits: Mapping[str, dict[str, Any]] | None = None,
+) -> dict[str, dict[str, Any]]:
     """Return by role name what holds it back: a lane with no room, and the consumer to blame.
 
-    A fact from the sequences. `root` is where the chain of full lanes ends: the role that nothing
-    downstream holds.
+    A fact from the sequences. `waits` are the merges that wait for a lane, as `Waits.find` says.
+    `root` is where the chain ends: the role that nothing else holds.
     """
     found: dict[str, dict[str, Any]] = {}
     for role in plan.roles:
@@ -179,6 +203,7 @@ def holds(plan: RunPlan, lanes: Sequence[Mapping[str, Any]]) -> dict[str, dict[s
                     "by": lane["held_by"],
                     "lag_slots": lane["held_lag_slots"],
                 }
+    found = {**(waits or {}), **found}
     for held in found.values():
         root = held["by"]
         while root in found and found[root]["by"] != root:
@@ -189,6 +214,8 @@ def holds(plan: RunPlan, lanes: Sequence[Mapping[str, Any]]) -> dict[str, dict[s
 
 def hold_text(role: str, held: Mapping[str, Any]) -> str:
     """Say in one sentence what holds a role back."""
+    if "silent_ns" in held:
+        return wait_text(role, held)
     return (
         f"`{role}` is held by lane `{held['lane']}`, full because `{held['by']}` is "
         f"{held['lag_slots']:,} behind"

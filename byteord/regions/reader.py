@@ -13,12 +13,13 @@ from typing import Any
 
 from byteord._cext import control, region
 from byteord.deployment.plan import RolePlan, RunPlan
-from byteord.deployment.ports import ring_files, unit_ports
+from byteord.deployment.ports import progress_wanted, ring_files, unit_ports
 from byteord.errors import RegionError
 from byteord.regions.captures import Tapes
 from byteord.regions.create import CONTROL, PLAN
 from byteord.regions.lanes import LaneView, holds
 from byteord.regions.report import read_report
+from byteord.regions.waits import Waits
 
 _STATE_SHOWN = frozenset({"starting", "running", "idle", "blocked", "ended", "failed", "stopped"})
 
@@ -96,7 +97,7 @@ class RunReader:
                 self._ring(index, ring) for index, ring in enumerate(rings[: len(self.plan.rings)])
             ],
             "lanes": lanes,
-            "held": holds(self.plan, lanes),
+            "held": holds(self.plan, lanes, self._waits(rings, view, now)),
             "capture": self.tapes.stats(),
             "roles": [self._role(index, rings, now, view) for index in range(len(self.plan.roles))],
             "units": [
@@ -106,6 +107,16 @@ class RunReader:
         }
         self._believe()
         return read
+
+    def _waits(
+        self, rings: Sequence[Mapping[str, Any]], view: LaneView, now: int
+    ) -> dict[str, dict[str, Any]]:
+        if not progress_wanted(self.plan):
+            return {}
+        roles = self.plan.roles
+        inputs = {role.index: view.inputs(role) for role in roles}
+        pids = [self.control.role(role.index)["pid"] for role in roles]
+        return Waits(self.directory, self.plan, inputs, rings, pids=pids, now_ns=now).find()
 
     def _believe(self) -> None:
         maps = {CONTROL: self.control}

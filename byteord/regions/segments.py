@@ -97,6 +97,12 @@ class Recording:
                     path, found["end_offset"], f"a whole one follows at {found['good_behind']}"
                 )
             following = found["next_sequence"]
+        self._end = following or 0
+
+    @property
+    def end(self) -> int:
+        """The journal's own count behind its last frame."""
+        return self._end
 
     def survey(self, wanted: Range, *, by_rx: bool, bytes_max: int = UINT64_MAX) -> Survey:
         """Return what is there and what `wanted` selects, at most `bytes_max` of payload.
@@ -140,9 +146,10 @@ def _map(path: str) -> mmap.mmap | bytes:
 
 
 def _bad(path: str, offset: int, why: str) -> DataError:
+    place = "/".join(path.split("/")[-3:])  # which stream it is of, wherever the source lies
     return DataError(
-        f"segment {path}: no whole frame at offset {offset}: {why}; get it again from where it was "
-        "recorded",
+        f"segment {place}: no whole frame at offset {offset}: {why}; get it again from where it "
+        "was recorded",
         reason="CAPTURE_DAMAGED",
         details={"file": path, "offset": str(offset)},
     )

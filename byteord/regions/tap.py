@@ -38,7 +38,7 @@ class LaneTap:
     def __init__(self, directory: str, plan: RunPlan, lane: str) -> None:
         """Attach; raises NotFoundError for a lane that the plan does not have, RegionError."""
         rings = _rings_of(plan, lane)
-        self._changers = _last_changers(plan, rings[0]) if not plan.lanes else ()
+        self._changers = _last_changers(plan, lane, rings[0])
         self._taps = [_attach(Path(directory, plan.rings[ring].file)) for ring in rings]
         self._begin = sum(tap.position for tap in self._taps)
         self._turn = 0
@@ -123,14 +123,19 @@ def _unknown(lane: str, names: Sequence[str]) -> NotFoundError:
     return NotFoundError(f"no lane {lane!r}; there are {', '.join(names)}", reason="LANE_NOT_FOUND")
 
 
-def _last_changers(plan: RunPlan, ring: int) -> tuple[int, ...]:
+def _last_changers(plan: RunPlan, lane: str, ring: int) -> tuple[int, ...]:
     """Return the cells of stages that change messages in place: look only after all of them."""
-    return tuple(
-        role.cell
+    changers = (
+        role
         for role in plan.roles
-        if role.kind == "stage"
-        and role.shard in (-1, ring)
-        and (role.mutates or role.drops or role.resizes)
+        if role.kind == "stage" and (role.mutates or role.drops or role.resizes)
+    )
+    if not plan.lanes:
+        return tuple(role.cell for role in changers if role.shard in (-1, ring))
+    return tuple(
+        role.rx[0].cell
+        for role in changers
+        if role.in_place and plan.lanes[role.rx[0].lane].name == lane
     )
 
 

@@ -24,7 +24,9 @@ from byteord.doctor.registry import CHECKS
 from byteord.policy.governor import Governor
 from byteord.rpc.bundles import Extra, Subject, read_process
 from byteord.rpc.doctor import Doctor
+from byteord.runs.events import Kept
 from byteord.runs.live import LiveRun
+from byteord.runs.state import RunState
 from byteord.runs.view import RunView
 
 KEPT_RUNS_MAX = 32
@@ -44,14 +46,22 @@ class BundleSources:
         governor: Governor,
         *,
         metrics: Callable[[], str],
+        ended: Callable[[LiveRun, RunState], str],
         doctor: Callable[[], Doctor],
+        kept: Kept | None,
         look: Paths | None,
     ) -> None:
-        """Read nothing yet. `look`: the places of another daemon, whose runs are shown."""
+        """Read nothing yet. `look`: the places of another daemon, whose runs are shown.
+
+        `metrics`, `ended`: the metrics of all runs now, and of one that has ended. `kept`: where
+        last metrics of runs outlive the daemon, and those of `look` are found.
+        """
         self._governor = governor
         self._metrics = metrics
+        self._ended = ended
         self._doctor = doctor
         self._look = look
+        self._kept = kept
         self._lock = threading.Lock()
         self._last: OrderedDict[str, bytes] = OrderedDict()
 
@@ -63,13 +73,15 @@ class BundleSources:
             "doctor.json": self._look_at_host,
         }
 
-    def ending(self, run: LiveRun) -> None:
-        """Keep the metrics of a run that ends; its regions are about to go."""
-        lines = self._lines_of(run.id)
+    def ending(self, run: LiveRun, state: RunState) -> None:
+        """Keep the metrics of a run that ended like that; its regions are about to go."""
+        lines = _lines(self._ended(run, state), run.id)
         with self._lock:
             self._last[run.id] = lines
             while len(self._last) > KEPT_RUNS_MAX:
                 self._last.popitem(last=False)
+        if self._kept is not None and lines:
+            self._kept.write_metrics(run.id, lines)
 
     def process(self, view: RunView) -> ProcessFacts | None:
         """Return the daemon's process; of another's run its shim, None when that is gone."""
@@ -80,12 +92,12 @@ class BundleSources:
         return None
 
     def _metrics_of(self, run_id: str) -> bytes:
-        return self._lines_of(run_id) or self._last.get(run_id, b"")
+        before = self._kept.metrics(run_id) if self._kept is not None else b""
+        return self._lines_of(run_id) or self._last.get(run_id) or before
 
     def _lines_of(self, run_id: str) -> bytes:
         """Return the metrics that name a run, as a scrape would show them now."""
-        mark = f'run="{run_id}"'
-        return "".join(f"{row}\n" for row in self._metrics().splitlines() if mark in row).encode()
+        return _lines(self._metrics(), run_id)
 
     def _checkpoint(self) -> bytes:
         """Return a checkpoint of the audit log that covers everything until now, as JSON."""
@@ -101,6 +113,11 @@ class BundleSources:
         profile = str(subject.deployment.get("tuning.profile", "default"))
         report, facts = self._doctor().captured(profile)
         return {"doctor.json": doctor_json(report), "host_facts.json": facts}
+
+
+def _lines(metrics: str, run_id: str) -> bytes:
+    mark = f'run="{run_id}"'
+    return "".join(f"{row}\n" for row in metrics.splitlines() if mark in row).encode()
 
 
 def doctor_json(report: Report) -> bytes:

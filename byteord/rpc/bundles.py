@@ -25,8 +25,10 @@ from byteord.capture.files import (
     manifest_of,
     to_json,
 )
+from byteord.capture.guarding import Guarding, guarding_of
 from byteord.capture.redact import Redactor
-from byteord.capture.slice import SliceWanted, slice_of
+from byteord.capture.slice import Leaving, Slice, SliceWanted, slice_of
+from byteord.capture.spec_view import NO_SPEC, SpecFilter
 from byteord.capture.store import BundleStore, Label
 from byteord.deployment.bundling import TRIGGERS, Bundling, bundling_from_flat
 from byteord.deployment.describe import describe
@@ -39,16 +41,12 @@ from byteord.runs.manager import RunManager
 from byteord.runs.view import RunView
 from byteord.spec.document import Source
 from byteord.spec.findings import Severity
-from byteord.spec.model import Scalar
+from byteord.spec.model import SLOT_BYTES_MAX, Scalar
 
 CHUNK_BYTES_MAX = 1 << 20
 ASKED = "asked"
 NOT_GRANTED = "payloads: who asked may not see any: [access] payload of the daemon grants it"
 NOT_RECORDED = "payloads: the audit log could not be written"
-GUARDED = (
-    "payloads: data protection rules of the spec take fields out of these messages, which were "
-    "captured before that; they stay on the host"
-)
 NO_CAPTURE = "the deployment captures nothing: it has no [capture]"
 
 
@@ -111,14 +109,19 @@ class Bundles:
         *,
         events: Callable[[str], Sequence[Mapping[str, Any]]],
         process: Callable[[RunView], ProcessFacts | None],
+        config: Mapping[str, Any],
         extras: Mapping[str, Extra],
     ) -> None:
-        """Keep the sources; `extras` make further files and are named for people."""
+        """Keep the sources; `extras` make further files and are named for people.
+
+        `config`: of the daemon whose runs these are, by key.
+        """
         self._control = control
         self._manager: RunManager = control.manager
         self.store = store
         self._events = events
         self._process = process
+        self._config = config
         self._extras = dict(extras)
         self.written: dict[str, int] = {}
         """Bundles written, by cause; conditions of deployments under one name."""
@@ -183,6 +186,7 @@ class Bundles:
             process=None,
             snapshot=snapshot,
             events=self._events(view.id),
+            config=self._config,
         )
         return Found(view, facts)
 
@@ -190,7 +194,7 @@ class Bundles:
         """Make a bundle of what was found; an empty id: only its plan. Blocks."""
         begun = time.perf_counter_ns()
         redactor = Redactor(self.store.new_key(), self._control.catalogues.adapters)
-        facts = self._complete(found, wanted)
+        facts = self._complete(found, wanted, redactor)
         entries, left_out = bundle_entries(facts, redactor)
         view = found.view
         if not bundle_id:
@@ -235,54 +239,60 @@ class Bundles:
                 if last:
                     return
 
-    def _complete(self, found: Found, wanted: BundleWanted) -> BundleFacts:
+    def _complete(self, found: Found, wanted: BundleWanted, redactor: Redactor) -> BundleFacts:
         """Add what takes time: validation, code, capture, further files."""
         facts, left_out = found.facts, dict(found.facts.left_out)
         plan = json.loads(facts.snapshot).get("plan") or {}
         kv = facts.documents.deployment_kv
         subject = Subject(found.view, plan, flat_of(kv) if kv else {})
+        bundling = subject.bundling
+        filter_ = SpecFilter(redactor, self._control.catalogues.stages, bundling.config)
+        leaving = Leaving(
+            lambda kv: filter_.spec(kv, flat_of(kv)) if kv else NO_SPEC,
+            payload=bundling.payload and not wanted.withheld and bool(plan),
+            guarding=_guarding(plan, bundling, redactor.key),
+        )
         extra: dict[str, bytes] = {}
         for name, make in self._extras.items():
             try:
                 extra.update(make(subject))
             except Exception as error:  # noqa: BLE001 - a bundle of a sick daemon is wanted most
                 left_out[name] = f"could not be made: {type(error).__name__}"
-        stored = [*_code(subject, extra, left_out), *self._capture(subject, wanted, left_out)]
+        captured = self._captured(subject, wanted, left_out, leaving)
+        stored = [*_code(subject, extra, left_out), *captured.entries]
         return replace(
             facts,
-            validation=self._validation(facts.documents),
+            validation=self._validation(facts.documents, filter_),
             process=self._process(found.view),
             extra=extra,
             stored=stored,
             left_out=left_out,
             why=wanted.why,
+            redacted=captured.redacted,
+            guarded=leaving.guarding is not None,
+            spec=leaving.spec(facts.documents.spec_kv),
         )
 
-    def _capture(
-        self, subject: Subject, wanted: BundleWanted, left_out: dict[str, str]
-    ) -> list[Any]:
+    def _captured(
+        self, subject: Subject, wanted: BundleWanted, left_out: dict[str, str], leaving: Leaving
+    ) -> Slice:
         directory = capture_directory(subject)
         if not directory:
             left_out["capture"] = NO_CAPTURE
-            return []
-        if _guarded(subject.plan):
-            wanted = replace(wanted, withheld=GUARDED)
+            return Slice()
         most = self.store.limits.bundle_bytes * 3 // 4
         try:
-            slice_ = slice_of(
-                directory,
-                replace(wanted.slice, bytes_max=wanted.slice.bytes_max or most),
-                payload=subject.bundling.payload and not wanted.withheld,
-            )
+            part = replace(wanted.slice, bytes_max=wanted.slice.bytes_max or most)
+            slice_ = slice_of(directory, part, leaving)
         except (OSError, ValueError) as error:
             left_out["capture"] = f"cannot be read: {getattr(error, 'strerror', '') or error}"
-            return []
+            return Slice()
         left_out.update(slice_.left_out)
         if subject.bundling.payload and wanted.withheld:
             left_out.update(dict.fromkeys(slice_.left_out, wanted.withheld))
-        return slice_.entries
+        return slice_
 
-    def _validation(self, documents: RunDocuments) -> dict[str, Any]:
+    def _validation(self, documents: RunDocuments, filter_: SpecFilter) -> dict[str, Any]:
         if not documents.spec_kv:
             return {"ok": False, "error": "the documents of this run were not kept"}
         wanted = StartWanted(
@@ -292,16 +302,22 @@ class Bundles:
         report = self._control.validate(wanted.spec, wanted.deployment, "topology")
         if report.ok and report.spec is not None and report.deployment is not None:
             said = describe(report.spec, report.deployment)
-            return {"ok": True, "description": _of_spec(said)}
+            return {"ok": True, "description": filter_.description(_of_spec(said))}
         errors = [each for each in report.findings if each.severity is Severity.ERROR]
         codes = ", ".join(sorted({each.code for each in errors})) or "unreadable"
         return {"ok": False, "error": f"{len(errors)} errors: {codes}"}
 
 
-def _guarded(plan: Mapping[str, Any]) -> bool:
-    """Tell whether a stage of the run takes something out of messages that must not pass."""
-    stages = (str(role.get("stage", "")) for role in plan.get("roles") or ())
-    return any(stage in ("dataguard_redact", "dataguard_fused") for stage in stages)
+def _guarding(plan: Mapping[str, Any], bundling: Bundling, key: bytes) -> Guarding | None:
+    """Return the rules that messages of a run go through on their way out; None: none."""
+    roles, rings = plan.get("roles") or (), plan.get("rings") or ()
+    return guarding_of(
+        [(str(role.get("stage", "")), role.get("config") or {}) for role in roles],
+        plan.get("schemas") or (),
+        rules=dict(bundling.redact),
+        slot_bytes=max((ring["slot_bytes"] for ring in rings), default=SLOT_BYTES_MAX),
+        key=key,
+    )
 
 
 def capture_directory(subject: Subject) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from byteor.v1 import runs_pb2 as pb
-from byteord.runs.tap import TapBatch
+from byteord.runs.tap import TapBatch, TapFilter
 from byteord.runs.view import ConsumerView, HoldView, LaneStatusView
 
 
@@ -81,6 +81,12 @@ def hold_from_proto(hold: pb.Hold) -> HoldView:
     return HoldView(hold.role, hold.lane, hold.by, hold.lag_slots, hold.root, hold.message)
 
 
+def tap_from_proto(request: pb.TapLaneRequest) -> TapFilter:
+    """Return what a tap is to show, and for how long."""
+    seconds = request.timeout.seconds + request.timeout.nanos / 1e9
+    return TapFilter(request.contains, request.limit, max(seconds, 0.0))
+
+
 def tap_to_proto(batch: TapBatch) -> pb.TapLaneResponse:
     """Return the message of a batch."""
     return pb.TapLaneResponse(
@@ -98,4 +104,5 @@ def tap_to_proto(batch: TapBatch) -> pb.TapLaneResponse:
         filtered=batch.filtered,
         digests=batch.digests,
         ended=batch.ended,
+        timed_out=batch.timed_out,
     )

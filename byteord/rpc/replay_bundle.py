@@ -9,19 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from byteord.capture.recorded import CAPTURE, Recorded
-from byteord.errors import DataError
+from byteord.capture.files import to_json
+from byteord.capture.recorded import CAPTURE, MANIFEST, Recorded
+from byteord.errors import DataError, DeniedError
 from byteord.spec.document import Source
 
-MANIFEST = "manifest.json"
 CODE = "code"
 _PLACES = ("", "capture")
 _TABLES = ("failure", "limits")
 _REDACTED = "redacted:"
+_TOKEN = re.compile(rb"redacted:[0-9a-f]{24}")
+_NAMED_MAX = 8
 _MANIFEST_BYTES_MAX = 64 << 20
 
 
@@ -56,6 +59,32 @@ def stand_in(recorded: Recorded) -> Source:
     flat |= _kept(os.path.join(os.path.dirname(recorded.directory), "deployment.toml"))
     text = "".join(f"{key}={_value(flat[key])}\n" for key in sorted(flat))
     return Source("deployment.kv", text.encode("ascii", "replace"), "kv")
+
+
+def check_withheld(recorded: Recorded, spec: Source | None) -> None:
+    """Refuse to run a spec with tokens in it; `spec`: given instead of the recorded one.
+
+    Raises DeniedError (SPEC_WITHHELD), which names the values and what lets them leave.
+    """
+    if spec is not None:
+        if _TOKEN.search(spec.content):
+            raise DeniedError(
+                f"{spec.name}: seen tokens where values were withheld from a bundle; wanted the "
+                "spec itself, as its author has it (--spec)",
+                reason="SPEC_WITHHELD",
+            )
+        return
+    withheld = recorded.facts.get("spec_withheld")
+    names = [str(each) for each in withheld] if isinstance(withheld, list) else []
+    if names:
+        more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
+        raise DeniedError(
+            f"spec: {', '.join(names[:_NAMED_MAX])}{more}: withheld when the bundle was made; give "
+            f"the spec (--spec; its SHA-256 is {recorded.facts.get('spec_sha256')}), or let them "
+            f'leave: [bundle] config = ["{names[0]}"] in the deployment of the next run',
+            reason="SPEC_WITHHELD",
+            details={"withheld": ",".join(names)},
+        )
 
 
 def _names(recorded: Recorded, key: str) -> Iterator[str]:
@@ -108,10 +137,19 @@ def _check(bundle: str) -> None:
 def _rows(path: str) -> dict[str, tuple[int, str]]:
     try:
         with open(path, "rb") as file:
-            raw = json.loads(file.read(_MANIFEST_BYTES_MAX))
+            data = file.read(_MANIFEST_BYTES_MAX)
+        raw = json.loads(data)
+        if not _is_untouched(raw, data):
+            raise _damaged(MANIFEST, "changed: its SHA-256 is not the one that it tells")
         return {str(row["name"]): (int(row["bytes"]), str(row["sha256"])) for row in raw["files"]}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(MANIFEST, f"no manifest ({type(error).__name__})") from error
+
+
+def _is_untouched(manifest: Mapping[str, Any], data: bytes) -> bool:
+    bare = {key: value for key, value in manifest.items() if key != "manifest_sha256"}
+    told = manifest.get("manifest_sha256")
+    return to_json(manifest) == data and hashlib.sha256(to_json(bare)).hexdigest() == told
 
 
 def _files(top: str, beneath: str) -> Iterator[str]:

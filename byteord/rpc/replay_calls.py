@@ -1,13 +1,14 @@
 """Whether the stages of a replay were called as they were live, and which of them could tell.
 
-Owns the rule of what counts as reading the clock: that is decided by the text of the code, on the
-side of caution. Blocks on files.
+Owns the rule of what counts as reading the clock, and as drawing at random: that is decided by the
+text of the code, on the side of caution. Blocks on files.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from byteord.runs.code import PackageDirs, find_code
 from byteord.runs.replay_job import ReplayJob
 from byteord.spec.model import Stage
 
-_CLOCK = b"now_ns"
+_CLOCK = (b"now_ns",)
+_SEED = (b".seed", b".random")
+_SEED_MAX = 1 << 64
+_HASH_SEED_MAX = 1 << 32
 _FILES_MAX = 10_000
 
 
@@ -61,17 +65,45 @@ class CalledAsThen:
         return strayed == 0 or (self._cut and not self._spec_changed)  # its last batch is cut
 
 
-def reading_the_clock(
-    stages: Iterable[Stage], code_dirs: Sequence[str], packages: Sequence[str]
-) -> frozenset[str]:
-    """Return the stages whose code may read the clock of its calls.
+def recorded_seeds(facts: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Return PYTHONHASHSEED of a recorded run and the seed of its stages; None: not known."""
+    conditions = facts.get("conditions")
+    conditions = conditions if isinstance(conditions, Mapping) else {}
 
-    A library may. Python may if `now_ns` stands in its package, or in its module or one beside it.
+    def known(key: str, bound: int) -> int | None:
+        seed = conditions.get(key)
+        return seed if type(seed) is int and 0 <= seed < bound else None
+
+    return known("pythonhashseed", _HASH_SEED_MAX), known("seed", _SEED_MAX)
+
+
+@dataclass(frozen=True, slots=True)
+class MayRead:
+    """Stages by what their code may take from outside its messages."""
+
+    clock: frozenset[str] = frozenset()
+    seed: frozenset[str] = frozenset()
+
+
+def what_may_be_read(
+    stages: Sequence[Stage], code_dirs: Sequence[str], packages: Sequence[str]
+) -> MayRead:
+    """Return the stages whose code may read the clock of its calls, and those that may draw.
+
+    A library may. Python may if `now_ns`, or `.seed` or `.random`, stands in its package, or in its
+    module or one beside it.
     """
-    return frozenset(each.name for each in stages if _may_read(each, code_dirs, packages))
+
+    def those(words: Sequence[bytes]) -> frozenset[str]:
+        found = (each for each in stages if _may_read(each, words, code_dirs, packages))
+        return frozenset(each.name for each in found)
+
+    return MayRead(those(_CLOCK), those(_SEED))
 
 
-def _may_read(stage: Stage, code_dirs: Sequence[str], packages: Sequence[str]) -> bool:
+def _may_read(
+    stage: Stage, words: Sequence[bytes], code_dirs: Sequence[str], packages: Sequence[str]
+) -> bool:
     kind, _, rest = stage.stage.partition(":")
     if kind not in ("python", "numba", "cabi"):
         return False
@@ -86,9 +118,10 @@ def _may_read(stage: Stage, code_dirs: Sequence[str], packages: Sequence[str]) -
         if count >= _FILES_MAX or file.suffix == ".so":
             return True
         try:
-            if _CLOCK in file.read_bytes():
-                return True
+            text = file.read_bytes()
         except OSError:
+            return True
+        if any(word in text for word in words):
             return True
     return False
 

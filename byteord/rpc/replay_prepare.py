@@ -18,11 +18,11 @@ from byteord.capture.shown import Viewer
 from byteord.capture.verdict import Conditions, marks_of
 from byteord.deployment import validate as validation
 from byteord.deployment.model import Authority, Deployment
-from byteord.errors import DataError, DeniedError, InvalidArgumentError, NotFoundError
+from byteord.errors import DeniedError, InvalidArgumentError, NotFoundError
 from byteord.regions.segments import Survey
 from byteord.rpc.control import Control, refuse
-from byteord.rpc.replay_bundle import code_place, stand_in
-from byteord.rpc.replay_calls import CalledAsThen, reading_the_clock
+from byteord.rpc.replay_bundle import check_withheld, code_place, stand_in
+from byteord.rpc.replay_calls import CalledAsThen, MayRead, recorded_seeds, what_may_be_read
 from byteord.rpc.replay_wanted import ReplayWanted
 from byteord.runs.choices import free_roles
 from byteord.runs.files import RunFiles
@@ -57,8 +57,7 @@ class Prepared:
     """By ingress."""
     job: ReplayJob
     viewer: Viewer
-    clocked: frozenset[str] = frozenset()
-    """Stages whose code may read the clock."""
+    reads: MayRead = field(default_factory=MayRead)
     step_payload: bytes | None = None
 
     @property
@@ -81,7 +80,8 @@ class Prepared:
         recorded = [each.name for each in users if each.effects != () and not self.job.execute]
         sure = [each.name for each in users if each.deterministic and each.name not in recorded]
         called = CalledAsThen(self.recorded.facts, job, spec_changed=self.spec_changed, cut=cut)
-        clock = [name for name in sure if name in self.clocked and not called.clock(name)]
+        clock = [name for name in sure if name in self.reads.clock and not called.clock(name)]
+        drawn = self.reads.seed if job.seed is None else frozenset()
         return Conditions(
             spec_changed=self.spec_changed,
             code=code,
@@ -92,6 +92,7 @@ class Prepared:
             recorded=recorded,
             free=free_roles(job.made, job.choices) if job.made is not None else (),
             clock=clock,
+            seed=[name for name in sure if name in drawn],
             calls=[name for name in sure if name not in clock and called.otherwise(name)],
         )
 
@@ -124,8 +125,8 @@ def prepare(
     job = _job(wanted, recorded, spec, surveys, limits["actions_max"])
     viewer = Viewer(allowed=sees and wanted.payloads, fields=_guarded(spec))
     dirs = authority.code_dirs if job.code_dirs is None else job.code_dirs
-    clocked = reading_the_clock(spec.stages, dirs, authority.code_packages)
-    prepared = Prepared(recorded, spec, deployment, surveys, job, viewer, clocked)
+    reads = what_may_be_read(spec.stages, dirs, authority.code_packages)
+    prepared = Prepared(recorded, spec, deployment, surveys, job, viewer, reads)
     return _with_step(prepared, wanted)
 
 
@@ -232,19 +233,13 @@ def _validate(
 
 
 def _spec_source(wanted: ReplayWanted, recorded: Recorded) -> Source:
+    check_withheld(recorded, wanted.spec)
     if wanted.spec is not None:
         return wanted.spec
     if not recorded.spec_kv:
         raise InvalidArgumentError(
             "spec: seen none; a journal does not carry the spec that reads it: give one (--spec)",
             reason="INVALID_ARGUMENT",
-        )
-    seen = hashlib.sha256(recorded.spec_kv).hexdigest()
-    if seen != recorded.facts.get("spec_sha256"):
-        raise DataError(
-            f"spec.kv of the capture: seen SHA-256 {seen}; wanted "
-            f"{recorded.facts.get('spec_sha256')}: it was changed",
-            reason="CAPTURE_DAMAGED",
         )
     return Source("spec.kv", recorded.spec_kv, "kv")
 
@@ -325,6 +320,7 @@ def _input_facts(recorded: Recorded, surveys: Mapping[str, Survey]) -> dict[str,
         "selected_bytes": sum(each.chosen_bytes for each in surveys.values()),
         "sample_sha256": samples,
         "run": recorded.run_id or None,
+        "seed": recorded_seeds(recorded.facts)[1],
     }
 
 
@@ -378,6 +374,7 @@ def _job(
     simple = isinstance(spec, Spec) and spec.ring.shards == 1
     only = next(iter(surveys.values())) if simple else None
     comparable = wanted.range.begins_at_the_start
+    seeds = recorded_seeds(recorded.facts)
     return ReplayJob(
         inputs={
             name: ReplayInput(
@@ -394,7 +391,8 @@ def _job(
             if comparable
         },
         run_id=recorded.run_id,
-        hash_seed=_hash_seed(recorded),
+        hash_seed=seeds[0],
+        seed=seeds[1],
         sequence_base=only.low_sequence if only is not None else 0,
         choices=_choices(recorded) if comparable else {},
         exact=_is_same(recorded, spec, surveys),
@@ -418,12 +416,6 @@ def _choices(recorded: Recorded) -> dict[str, str]:
     rows = [row for row in recorded.facts.get("choosers") or () if isinstance(row, Mapping)]
     lost = {str(row.get("name")) for row in rows if row.get("lost")}
     return {name: where for name, where in recorded.choices.items() if name not in lost}
-
-
-def _hash_seed(recorded: Recorded) -> int | None:
-    conditions = recorded.facts.get("conditions")
-    seed = conditions.get("pythonhashseed") if isinstance(conditions, Mapping) else None
-    return seed if isinstance(seed, int) and 0 <= seed < 1 << 32 else None
 
 
 def _streamed(wanted: ReplayWanted, spec: AnySpec) -> str:

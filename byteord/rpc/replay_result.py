@@ -129,7 +129,7 @@ def stopped_by(view: RunView, prepared: Prepared, harvest: Harvest) -> str:
 
 
 def action_rows(harvest: Harvest, plan: RunPlan | None) -> list[dict[str, Any]]:
-    """Return the attempted actions as the audit lists them."""
+    """Return the attempted actions as the audit lists them: an egress that acts in one row."""
     if plan is None:
         return []
     roles = {role.name: role for role in plan.roles}
@@ -149,11 +149,22 @@ def action_rows(harvest: Harvest, plan: RunPlan | None) -> list[dict[str, Any]]:
                 "stage": role.stage or None,
                 "target": str(entry.get("target", "")).partition("?")[0],
                 "decision": "Allow" if entry["event"] == "begin" else "DryRunOnly",
-                "sequence": entry.get("sequence"),
+                "sequence": entry.get("sequence") if role.stage else None,
                 "key": entry.get("key") or None,
+                "count": 1 if role.stage else _left_by(harvest, role.name),
             }
         )
     return rows
+
+
+def attempted(harvest: Harvest, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Return how many actions were attempted; those of stages, too, that were written down."""
+    return max(harvest.attempted, sum(1 for row in rows if row["stage"]))
+
+
+def _left_by(harvest: Harvest, egress: str) -> int:
+    area = harvest.areas.get(egress)
+    return int(area["count"]) if area is not None else 0
 
 
 def _lane(plan: RunPlan, role: RolePlan, *, into: bool) -> str | None:
@@ -166,17 +177,20 @@ def _lane(plan: RunPlan, role: RolePlan, *, into: bool) -> str | None:
 
 
 def audit_result(
-    verdict: Verdict,
+    verdict: Verdict | None,
     reasons: Iterable[Reason],
     egresses: Iterable[Egress],
     *,
-    divergence: Mapping[str, Any] | None,
-    failure: Mapping[str, Any] | None,
+    divergence: Mapping[str, Any] | None = None,
+    failure: Mapping[str, Any] | None = None,
     stopped: str,
 ) -> dict[str, Any]:
-    """Return what the audit says of the outcome: digests and places, never a payload."""
+    """Return what the audit says of the outcome: digests and places, never a payload.
+
+    No verdict: it did not come to one.
+    """
     return {
-        "verdict": str(verdict),
+        "verdict": str(verdict or ""),
         "reasons": [asdict(each) for each in reasons],
         "egresses": [
             {**egress_fields(each), "equal": each.verdict is Verdict.EQUAL} for each in egresses

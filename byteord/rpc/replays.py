@@ -13,16 +13,20 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from byteord.capture.divergence import Step, first_to_differ, last_hand, steps_of
+from byteord.capture.recorded import Recorded
 from byteord.capture.replay_audit import replay_audit
 from byteord.capture.verdict import Egress, Reason, Verdict, egress_of, overall, reasons_of
-from byteord.errors import AlreadyExistsError, ByteorError, ResourceError, WrongStateError
+from byteord.errors import ByteorError, DataError, WrongStateError
+from byteord.regions.captures_check import check_capture
 from byteord.rpc import replay_result as results
 from byteord.rpc.control import Control
+from byteord.rpc.replay_audits import ReplayAudits
 from byteord.rpc.replay_bundle import capture_place
 from byteord.rpc.replay_prepare import Facts, Prepared, prepare, run_place
 from byteord.rpc.replay_sources import Piece, ReplaySources, Uploaded
@@ -35,7 +39,8 @@ from byteord.runs.view import Admission, RunView
 
 Event = ReplayProgress | ReplayDone
 LOOK_S = 0.2
-AUDITS_MAX = 1000
+CANCELLED, DAEMON_ENDED = "cancelled", "daemon_ended"
+"""What stopped a replay whose caller went away, and one whose daemon did."""
 STALLED_S = 60.0
 """A stage that takes longer for one call is the shim's to end."""
 _NOT_BEGUN = frozenset({"START_FAILED", "TUNING_DEGRADED", "START_TIMEOUT"})
@@ -69,17 +74,25 @@ class _Asked:
     sees: bool
     began_unix_ms: int = field(default_factory=lambda: int(time.time() * 1000))
     facts: Facts = field(default_factory=Facts)
-    actions: list[dict[str, Any]] = field(default_factory=list)
+    job: ReplayJob | None = None
+    """The pass over the input, once there is one."""
+
+    @property
+    def actions(self) -> list[dict[str, Any]]:
+        """What was attempted so far, as the audit lists it."""
+        return results.action_rows(self.job.found, self.job.made) if self.job is not None else []
 
 
 class Replays:
     """Runs replays, one for each call."""
 
     def __init__(self, control: Control, directory: str) -> None:
-        """Keep audits in `directory`, uploads below it."""
+        """Keep audits in `directory`, uploads below it; conclude what an earlier daemon left."""
         self._control = control
         self._manager = control.manager
-        self._directory = directory
+        self._audits = ReplayAudits(directory)
+        for replay_id, facts in self._audits.left():
+            self._conclude_left(replay_id, facts)
         self._sources = ReplaySources(
             os.path.join(directory, "uploads"), uploads_max=control.authority.uploads_max
         )
@@ -98,7 +111,8 @@ class Replays:
         """
         asked = _Asked(wanted.request_id, wanted, principal, sees)
         if not wanted.validate_only:
-            await asyncio.to_thread(self._claim, asked.id)
+            claim = {"principal": principal, "mode": _mode(asked), "at": asked.began_unix_ms}
+            await asyncio.to_thread(self._audits.claim, asked.id, claim)
         try:
             yield ReplayProgress("", 0, 0, "reading")
             directory = await self._place(asked)
@@ -106,6 +120,7 @@ class Replays:
                 prepare, self._control, wanted, directory, asked.facts, sees=sees
             )
             if wanted.validate_only:
+                await asyncio.to_thread(_check_whole, prepared.recorded)
                 await self._manager.check(self._admission(asked, prepared, prepared.job))
                 yield ReplayDone(
                     {"verdict": "", "selected": prepared.selected, "mode": _mode(asked)}
@@ -118,6 +133,10 @@ class Replays:
             if not wanted.validate_only:
                 await asyncio.to_thread(self._refused, asked, error)
             error.details.setdefault("replay", asked.id)
+            raise
+        except BaseException as error:  # its caller went away, or a bug: written down all the same
+            if not wanted.validate_only:
+                await asyncio.to_thread(self._cut_short, asked, error)
             raise
         finally:
             if wanted.source_id:
@@ -136,6 +155,7 @@ class Replays:
 
     async def _run(self, asked: _Asked, prepared: Prepared) -> AsyncGenerator[Event, None]:
         done: _Pass | None = None
+        asked.job = prepared.job
         async with contextlib.aclosing(self._pass(asked, prepared, prepared.job)) as events:
             async for event in events:
                 if isinstance(event, _Pass):
@@ -143,7 +163,6 @@ class Replays:
                 else:
                     yield event
         assert done is not None  # noqa: S101  a pass ends with itself, or raises
-        asked.actions = results.action_rows(done.job.found, done.job.made)
         reasons = self._reasons(asked, prepared, done, cut=_is_cut(asked, prepared))
         egresses = self._egresses(asked, prepared, done, reasons)
         if any(each.verdict is Verdict.DIFFERENT for each in egresses):
@@ -197,19 +216,27 @@ class Replays:
         """Run once over the input; the last value is the pass itself."""
         run_id = new_run_id()
         admission = replace(self._admission(asked, prepared, job), run_id=run_id)
+        starting = asyncio.create_task(self._control.start(admission))
         try:
-            await self._control.start(admission)
-        except ByteorError:
-            view = self._ended(run_id)
-            if view is None or not job.found.areas:
-                raise
-        try:
+            try:
+                await asyncio.shield(starting)
+            except ByteorError:
+                view = self._ended(run_id)
+                if view is None or not job.found.areas:
+                    raise
             async for progress in self._follow(run_id, prepared.selected, job.speed):
                 yield progress
         finally:
-            with contextlib.suppress(ByteorError):
-                await self._manager.stop(run_id, "abort")
+            await self._end(run_id, starting)
         yield _Pass(self._manager.get(run_id), job)
+
+    async def _end(self, run_id: str, starting: asyncio.Task[RunView]) -> None:
+        """Abort a run, also one that still starts: none goes on, or acts, for nobody."""
+        await asyncio.wait([starting])
+        with contextlib.suppress(ByteorError):
+            starting.result()
+        with contextlib.suppress(ByteorError):
+            await self._manager.stop(run_id, "abort")
 
     def _ended(self, run_id: str) -> RunView | None:
         """Return a run that ended before it was seen running; None: it could not begin."""
@@ -308,7 +335,7 @@ class Replays:
             "selected": prepared.selected,
             "replayed": _replayed(view),
             "elapsed_ns": max((a["elapsed_ns"] for a in done.job.found.areas.values()), default=0),
-            "actions": len([row for row in asked.actions if row["stage"]]),
+            "actions": results.attempted(done.job.found, asked.actions),
             "stopped_by": stopped,
             "mode": _mode(asked),
             "audit": self._keep(asked, outcome, None),
@@ -321,33 +348,33 @@ class Replays:
 
     # --- the audit
 
-    def _claim(self, replay_id: str) -> None:
-        """Take the id of a replay, so that it is started once; AlreadyExistsError."""
-        os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        self._make_room()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        try:
-            os.close(os.open(self._path(replay_id), flags, 0o600))
-        except FileExistsError:
-            raise AlreadyExistsError(
-                f"the replay {replay_id} was started before; its audit is in the daemon's state "
-                "directory; take a new id for another",
-                reason="REQUEST_ID_REUSED",
-            ) from None
-        except OSError as error:
-            raise ResourceError(
-                f"{self._directory}: {error.strerror}; a replay without an audit does not happen",
-                reason="AUDIT_NOT_WRITABLE",
-            ) from error
-
     def _refused(self, asked: _Asked, error: ByteorError) -> None:
         self._keep(asked, None, error)
+
+    def _cut_short(self, asked: _Asked, error: BaseException) -> None:
+        """Write down a replay that its caller cancelled, and how far it came."""
+        if not isinstance(error, asyncio.CancelledError | GeneratorExit):
+            self._refused(asked, ByteorError(f"internal error: {type(error).__name__}"))
+            return
+        areas = asked.job.found.areas if asked.job is not None else {}
+        egresses = [
+            egress_of(name, area, None, comparable=False, whole=False)
+            for name, area in sorted(areas.items())
+        ]
+        self._keep(asked, results.audit_result(None, [], egresses, stopped=CANCELLED), None)
+
+    def _conclude_left(self, replay_id: str, facts: Mapping[str, Any]) -> None:
+        """Write down a replay that ended with the daemon that ran it."""
+        wanted = ReplayWanted(replay_id, execute=facts.get("mode") == "execute")
+        asked = _Asked(replay_id, wanted, str(facts.get("principal", "")), sees=False)
+        asked.began_unix_ms = int(facts.get("at", 0))
+        self._keep(asked, results.audit_result(None, [], [], stopped=DAEMON_ENDED), None)
 
     def _keep(
         self, asked: _Asked, outcome: dict[str, Any] | None, error: ByteorError | None
     ) -> bytes:
         """Write the audit and its digest into the audit log; return it."""
-        wanted, facts = asked.wanted, asked.facts
+        wanted, facts, actions = asked.wanted, asked.facts, asked.actions
         document = replay_audit(
             replay_id=asked.id,
             created_unix_ms=asked.began_unix_ms,
@@ -360,13 +387,12 @@ class Replays:
                 "mode": _mode(asked),
                 "principal": asked.principal,
             },
-            actions=asked.actions,
+            actions=actions,
             limits=facts.limits,
             result=outcome,
             refused={"reason": error.reason, "message": error.message} if error else None,
         )
-        with contextlib.suppress(OSError):
-            _write_synced(self._path(asked.id), document)
+        self._audits.keep(asked.id, document)
         self._manager.governor.record(
             "replay.refused" if error else "replay.audit",
             {
@@ -375,7 +401,7 @@ class Replays:
                 "sha256": hashlib.sha256(document).hexdigest(),
                 "spec_hash": f"sha256:{facts.spec_sha256}",
                 "mode": _mode(asked),
-                "actions": len(asked.actions),
+                "actions": sum(row["count"] for row in actions),
                 "verdict": outcome["verdict"] if outcome else "",
                 "stopped_by": (outcome["stopped_by"] or "") if outcome else "",
                 "payloads_shown": bool(outcome and outcome.get("payloads_shown_to")),
@@ -384,15 +410,16 @@ class Replays:
         )
         return document
 
-    def _path(self, replay_id: str) -> str:
-        return os.path.join(self._directory, f"{replay_id}.json")
 
-    def _make_room(self) -> None:
-        names = [name for name in os.listdir(self._directory) if name.endswith(".json")]
-        names.sort(key=lambda name: os.path.getmtime(os.path.join(self._directory, name)))
-        for name in names[: max(0, len(names) - AUDITS_MAX + 1)]:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(self._directory, name))
+def _check_whole(recorded: Recorded) -> None:
+    """Read a capture through, every frame, count and digest; DataError says all that is wrong."""
+    if recorded.kind != "capture" or recorded.in_bundle:
+        return
+    if problems := check_capture(Path(recorded.directory)):
+        raise DataError(
+            "; ".join([*problems[:10], "get the capture again from where it was recorded"]),
+            reason="CAPTURE_DAMAGED",
+        )
 
 
 def _steps_of(done: _Pass) -> list[Step]:
@@ -417,13 +444,3 @@ def _replayed(view: RunView) -> int:
 
 def _mode(asked: _Asked) -> str:
     return "execute" if asked.wanted.execute else "dry_run"
-
-
-def _write_synced(path: str, data: bytes) -> None:
-    temporary = f"{path}.new"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
-    os.replace(temporary, path)

@@ -43,7 +43,7 @@ from byteord.rpc.doctor import Doctor
 from byteord.rpc.replays import Replays
 from byteord.rpc.requests import Request, RequestStore, check_request_id
 from byteord.runs.admission import new_run_id
-from byteord.runs.tap import TapFilter, follow
+from byteord.runs.tap import follow
 
 Context = Any
 
@@ -218,7 +218,7 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         self, request: runs_pb.TapLaneRequest, _context: Context
     ) -> AsyncIterator[runs_pb.TapLaneResponse]:
         """Stream messages of a lane; a first, empty answer says that the tap is open."""
-        wanted = TapFilter(request.contains, request.limit)
+        wanted = convert_lanes.tap_from_proto(request)
         tapped = follow(self._manager.live(request.run_id), request.lane, wanted)
         async with contextlib.aclosing(tapped) as batches:
             async for batch in batches:

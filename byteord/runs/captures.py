@@ -60,6 +60,8 @@ def with_capture(plan: RunPlan, capture: Capture) -> RunPlan:
         tape_slots=tape_slots(capture),
         hash_seed=secrets.randbelow(1 << 32),
         tapes=tapes_of(plan),
+        sync=capture.sync,
+        sync_interval_ms=capture.sync_interval_ms,
     )
     return replace(plan, capture=recorded)
 
@@ -117,19 +119,20 @@ def describe_capture(
         "sample_every": capture.sample_every,
         "outputs": capture.outputs,
         "on_full": capture.on_full,
+        "sync": capture.sync,
         "ingresses": names("in"),
         "egresses": names("out"),
         "choosers": names("choices"),
-        "conditions": conditions(capture, code),
+        "conditions": conditions(capture, code, plan.seed),
     }
 
 
-def conditions(capture: CapturePlan, code: Mapping[str, str]) -> dict[str, Any]:
+def conditions(capture: CapturePlan, code: Mapping[str, str], seed: int) -> dict[str, Any]:
     """Return what a replay has to have in common with the run for its digests to be comparable."""
     return {
         **host_conditions(),
         "pythonhashseed": capture.hash_seed,
-        "seed": None,
+        "seed": seed,
         "code": dict(code),
     }
 

@@ -12,8 +12,8 @@ def free_roles(plan: RunPlan, directed: Collection[str] = ()) -> list[str]:
     """Return the names of roles whose choices are given neither by their input nor by a record.
 
     A merge that is not `ordered`, or has an input that comes in no order, a consumer of several
-    producers, a `work_queue`, and who writes to a lane that drops, are told what to do if they are
-    among `directed`; a lossy reader never is.
+    producers, a `work_queue`, who writes to a lane that drops, and a lossy reader are told what to
+    do if they are among `directed`; a reader that is lossy in the replay's own plan never is.
     """
     in_order = monotone_lanes(plan) if plan.model == "lane_graph" else {}
     return [

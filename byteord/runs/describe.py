@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from byteord.deployment.plan import RunPlan, WorkerPlan
@@ -32,6 +32,8 @@ from byteord.runs.view import (
 from byteord.tuning.monitor import Report
 
 SNAPSHOT_VERSION = 1
+ROLE_OVER = frozenset({"ended", "failed", "stopped"})
+UNSEEN_EXIT = "unknown: its shim died first"
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -119,6 +121,26 @@ def worker_views(
             )
         )
     return tuple(views)
+
+
+def without_processes(
+    workers: tuple[WorkerView, ...], roles: tuple[RoleView, ...]
+) -> tuple[tuple[WorkerView, ...], tuple[RoleView, ...]]:
+    """Return both as they are once a run is over, whatever was last said of them.
+
+    Where nobody was left to say how a worker ended, that is said.
+    """
+    return (
+        tuple(
+            each
+            if each.state == "exited"
+            else replace(each, state="exited", pid=0, exit=each.exit or UNSEEN_EXIT)
+            for each in workers
+        ),
+        tuple(
+            each if each.state in ROLE_OVER else replace(each, state="stopped") for each in roles
+        ),
+    )
 
 
 def _jitter(read: Mapping[str, Any] | None, worker: int) -> JitterView | None:

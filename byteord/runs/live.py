@@ -34,6 +34,7 @@ from byteord.runs.describe import (
     lane_views,
     role_views,
     snapshot_json,
+    without_processes,
     worker_views,
 )
 from byteord.runs.documents import load_documents
@@ -407,6 +408,10 @@ class LiveRun:
         mine = tuple(
             each for each in self._conditions if each.type not in {other.type for other in theirs}
         )
+        workers = () if light else worker_views(self.plan, status, read, self.tuning())
+        roles = () if light else role_views(self.plan, read)
+        if state.terminal:
+            workers, roles = without_processes(workers, roles)
         return RunView(
             id=self.id,
             name=self.name,
@@ -419,8 +424,8 @@ class LiveRun:
             first_message_ns=elapsed_ns(read, "first_message_ns"),
             ready_ns=elapsed_ns(read, "ready_ns"),
             single_process=self.plan.mode == "single_process",
-            workers=() if light else worker_views(self.plan, status, read, self.tuning()),
-            roles=() if light else role_views(self.plan, read),
+            workers=workers,
+            roles=roles,
             lanes=() if light else lane_views(read),
             holds=() if light else hold_views(read),
             shim_pid=self.process.pid if self.process else self._seen_pid,

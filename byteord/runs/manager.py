@@ -49,6 +49,7 @@ from byteord.runs.observed import Observed
 from byteord.runs.plan import plan_memory_bytes, plan_of
 from byteord.runs.run_code import RunCode
 from byteord.runs.shims import ShimReserve, kind_of
+from byteord.runs.state import RunState
 from byteord.runs.steps import Steps
 from byteord.runs.table import RunTable
 from byteord.runs.view import Admission, FailureView, InputChunk, OutputChunk, RunView
@@ -104,11 +105,12 @@ class RunManager:
         governor: Governor,
         host: Callable[[], HostFacts] = read_host,
         report: Report = _silent,
-        ending: Callable[[LiveRun], None] = lambda _: None,
+        ending: Callable[[LiveRun, RunState], None] = lambda _run, _state: None,
     ) -> None:
         """Read the history; nothing else happens yet. `governor` is open.
 
-        `ending` is called on a thread when a run has ended and its regions are still there.
+        `ending` is called on a thread when a run has ended, with how, and its regions are still
+        there.
         """
         self._ending = ending
         self._settings = settings
@@ -274,7 +276,9 @@ class RunManager:
         view = self._current(run)
         if view.failure is not None and view.failure.reason.startswith("DRAIN"):
             raise DeadlineError(
-                view.failure.message, reason="DRAIN_TIMEOUT", details={"run": run.id}
+                f"the run {run.id} ({run.name}): {view.failure.message}; it was aborted",
+                reason="DRAIN_TIMEOUT",
+                details={"run": run.id},
             )
         return view
 
@@ -319,7 +323,7 @@ class RunManager:
         view, snapshot = await asyncio.to_thread(run.conclude)
         if run.replay is not None:
             await asyncio.to_thread(run.replay.harvest, run.directory, run.plan)
-        await asyncio.to_thread(self._ending, run)
+        await asyncio.to_thread(self._ending, run, view.state)
         view = replace(view, revision=self._hub.next_revision())
         run.release()
         await self._leases.ended(run, view.effects)

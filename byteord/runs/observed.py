@@ -50,6 +50,10 @@ class Observed:
         left = [run.view() for run in self._runs.values()]
         return [*self._theirs.views(), *left, *self._ours.views()]
 
+    def left(self) -> list[LiveRun]:
+        """Return the runs whose regions are still there."""
+        return list(self._runs.values())
+
     def get(self, run_id: str) -> RunView | None:
         """Return a run, or None."""
         run = self._runs.get(run_id)

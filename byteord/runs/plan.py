@@ -8,6 +8,7 @@ workers run.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -20,8 +21,8 @@ from byteord.deployment.confinement import (
     effect_free,
     settle_processes,
 )
-from byteord.deployment.fusion import busy_roles, staff, unite
-from byteord.deployment.lane_plan import lay_out, with_stage
+from byteord.deployment.fusion import busy_roles, staff, take_turns, unite
+from byteord.deployment.lane_plan import lay_out, rehearsed_journals, with_stage
 from byteord.deployment.model import (
     CLIENT,
     SLEEP_NS_MAX,
@@ -118,6 +119,7 @@ def make_plan(
         ca_text=deployment.ca_certificates.text,
         url_prefixes=authority.url_prefixes,
         exec_allowed=authority.exec_allowed,
+        seed=secrets.randbits(63) if deployment.seed is None else deployment.seed,
     )
     plan, tuning = with_capture(plan, deployment.capture), deployment.tuning
     return tuned(plan, tuning, host, strict=strict(tuning, deployment.environment))
@@ -175,10 +177,13 @@ def _place_graph(
 ) -> _Placed:
     layout, tuning = lay_out(graph, deployment), deployment.tuning
     notes = [f"{each.what} {each.name} was inserted: {each.why}" for each in graph.inserted]
+    notes += rehearsed_journals(graph, deployment)
     fuse = _fuses(tuning.fuse, busy_roles(layout.roles), len(host.cpus_allowed), notes)
     roles = tuple(_reporting(role) for role in confine_roles(layout.roles, deployment))
     units = unite(roles, layout.lanes, deployment, fuse=fuse, notes=notes)
-    workers = staff(units, roles, deployment.groups, single_process=single_process)
+    most = _threads_max(tuning.fuse, len(host.cpus_allowed)) if fuse else 0
+    turns = take_turns(units, roles, layout.lanes, deployment.groups, threads_max=most)
+    workers = staff(units, roles, deployment.groups, single_process=single_process, threads=turns)
     roles = settle_processes(workers, units, roles, deployment, notes)
     return _Placed(layout.rings, roles, units, workers, tuple(notes), lanes=layout.lanes)
 
@@ -285,6 +290,14 @@ def _fuses(fuse: Fuse, busy: int, cpus: int, notes: list[str]) -> bool:
         notes.append(f"fuse = auto: {busy} busy roles, {cpus} allowed CPUs: {verdict}")
         return crowded
     return fuse is Fuse.ALWAYS
+
+
+def _threads_max(fuse: Fuse, cpus: int) -> int:
+    """Return how many threads fused native roles may have at least before some share one.
+
+    Hand-overs cost more than calls in turn, but heavy stages want CPUs: `auto` leaves them half.
+    """
+    return 1 if fuse is Fuse.ALWAYS else max(cpus // 2, 1)
 
 
 def _workers(

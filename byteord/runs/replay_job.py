@@ -21,9 +21,9 @@ from byteord.deployment.actions import ACTING_ADAPTERS
 from byteord.deployment.capture import Capture
 from byteord.deployment.model import Adapter, Deployment, FailurePolicy, Tuning
 from byteord.deployment.plan import CALLS_FILE, ReplayPlan, RolePlan, RunPlan
-from byteord.spec.lane_model import LaneGraph
+from byteord.spec.lane_model import Lane, LaneGraph
 from byteord.spec.model import Spec
-from byteord.stages.actions.budget import SPENT
+from byteord.stages.actions.budget import BYTES, COUNT, read_budget
 
 REPLAY, DIGEST = "replay", "digest"
 TRACE_BYTES = 4 << 20
@@ -63,6 +63,8 @@ class Harvest:
     trace: list[dict[str, Any]] = field(default_factory=list)
     actions: list[dict[str, Any]] = field(default_factory=list)
     """Lines of the action journals that begin an attempt, or say what would have been one."""
+    attempted: int = 0
+    """Actions that were tried, or in a dry run written down by stages."""
     budget_spent: bool = False
     calls: dict[str, int] = field(default_factory=dict)
     """Of each role that was called as then: how many calls were otherwise all the same."""
@@ -80,6 +82,8 @@ class ReplayJob:
     """Of the recorded run: part of idempotency keys; empty: unknown."""
     hash_seed: int | None = None
     """PYTHONHASHSEED of the recorded run; None: unknown."""
+    seed: int | None = None
+    """Of what its stages drew at random; None: unknown."""
     sequence_base: int = 0
     """What is added to a sequence to have the recorded one."""
     choices: Mapping[str, str] = field(default_factory=dict)
@@ -104,14 +108,15 @@ class ReplayJob:
     # --- before it runs
 
     def spec(self, spec: Spec | LaneGraph) -> Spec | LaneGraph:
-        """Return the spec to plan by: no journal on disk."""
+        """Return the spec to plan by: no journal on disk, and who is told what to miss waits."""
         if not isinstance(spec, LaneGraph):
             return spec
-        lanes = tuple(
-            replace(lane, journal=replace(lane.journal, durable=False)) if lane.journal else lane
-            for lane in spec.lanes
-        )
-        return replace(spec, lanes=lanes)
+        return replace(spec, lanes=tuple(self._lane(lane) for lane in spec.lanes))
+
+    def _lane(self, lane: Lane) -> Lane:
+        journal = replace(lane.journal, durable=False) if lane.journal else None
+        lossy = tuple(name for name in lane.lossy if name not in self.choices)
+        return replace(lane, journal=journal, lossy=lossy)
 
     def deployment(self, deployment: Deployment, spec: Spec | LaneGraph) -> Deployment:
         """Return the deployment to plan by: other ends, nothing restarted."""
@@ -130,6 +135,7 @@ class ReplayJob:
             effects=replace(deployment.effects, dry_run=not self.execute),
             journals={},
             capture=Capture(),
+            seed=(deployment.seed or 0) if self.seed is None else self.seed,
             tuning=replace(Tuning(), wait=deployment.tuning.wait, fuse=deployment.tuning.fuse),
         )
 
@@ -188,6 +194,7 @@ class ReplayJob:
             if role.kind == "egress":
                 wanted = self.outputs.get(role.name, ReplayOutput())
                 _write(place / area_file(role.index), native.area_bytes(list(wanted.marks)))
+        _write(place / COUNT, bytes(BYTES))
         _write(place / CALLS_FILE, _UNDIRECTED * len(plan.roles))
         if self.trace_ns:
             for worker in plan.workers:
@@ -214,7 +221,9 @@ class ReplayJob:
             self.found.calls = _read_calls((place / CALLS_FILE).read_bytes(), plan)
         for path in sorted(Path(plan.actions_dir or directory).glob("actions-*.journal")):
             self._read_actions(path)
-        self.found.budget_spent = (place / SPENT).exists()
+        with contextlib.suppress(OSError, struct.error):
+            counted = read_budget((place / COUNT).read_bytes())
+            self.found.attempted, self.found.budget_spent = counted
 
     def _read_actions(self, path: Path) -> None:
         with contextlib.suppress(OSError), path.open("rb") as file:

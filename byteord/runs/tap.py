@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from byteord.regions.tap import LaneTap, TappedMessage
 from byteord.runs.live import LiveRun
 
 LOOK_S = 0.1
+SAY_S = 1.0
+"""So often the totals are told although there is nothing to show."""
 RATE = 200
 """Messages a second that a tap shows: more than anybody reads. As many at once after a pause."""
 BYTES_RATE = 1 << 20
@@ -28,10 +31,14 @@ SEARCH = 8
 
 @dataclass(frozen=True, slots=True)
 class TapFilter:
-    """Which messages are wanted: all, or those that contain these bytes; `limit` 0: no end."""
+    """Which messages are wanted: all, or those that contain these bytes.
+
+    `limit` 0: no end; `timeout_s` 0: for as long as the lane lasts.
+    """
 
     contains: bytes = b""
     limit: int = 0
+    timeout_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,8 @@ class TapBatch:
     digests: bool
     """Payloads are SHA-256 digests: the run's environment shows no payload."""
     ended: bool = False
+    timed_out: bool = False
+    """It ended since its time was over."""
 
 
 class Pace:
@@ -119,27 +128,32 @@ class Sampler:
 async def follow(
     run: LiveRun, lane: str, wanted: TapFilter, clock: Callable[[], float] = time.monotonic
 ) -> AsyncGenerator[TapBatch, None]:
-    """Yield batches until the lane or the run has ended, or enough were seen.
+    """Yield batches until the lane or the run has ended, enough were seen, or the time is over.
 
     The first one is empty: it says that the tap is open. Raises NotFoundError, RegionError.
     """
     tap = await asyncio.to_thread(LaneTap, run.directory, run.plan, lane)
     digests = run.plan.environment != "dev"
-    sampler = Sampler(tap, wanted, clock())
+    said = clock()
+    sampler, until = Sampler(tap, wanted, said), said + (wanted.timeout_s or math.inf)
     try:
         yield TapBatch((), 0, 0, digests)
         while True:
             ended = run.ended.is_set() or tap.ended
-            found = sampler.look(clock())
-            if ended and not sampler.satisfied:
+            now = clock()
+            found = sampler.look(now)
+            late = now >= until and not ended and not sampler.satisfied
+            if (ended or late) and not sampler.satisfied:
                 tap.skip_rest()
-            over = ended or sampler.satisfied
-            if found or over:
+            over = ended or late or sampler.satisfied
+            if found or over or now >= said + SAY_S:
+                said = now
                 shown = tuple(map(_digest, found)) if digests else tuple(found)
-                yield TapBatch(shown, sampler.missed, sampler.filtered, digests, ended=over)
+                totals = (sampler.missed, sampler.filtered)
+                yield TapBatch(shown, *totals, digests, ended=over, timed_out=late)
             if over:
                 return
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(max(0.0, min(LOOK_S, until - now)))
     finally:
         tap.close()
 

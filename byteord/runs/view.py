@@ -183,7 +183,10 @@ class LaneStatusView:
 
 @dataclass(frozen=True, slots=True)
 class HoldView:
-    """A role that cannot go on because a lane is full: who is to blame, in the end `root`."""
+    """A role that cannot go on because a lane is full, or empty and its writer silent.
+
+    `by` is who is to blame, `root` in the end.
+    """
 
     role: str
     lane: str
@@ -260,7 +263,7 @@ class StreamView:
     name: str
     """Of the endpoint or role."""
     state: str = "ok"
-    """`ok`, `disk_full` or `failed`."""
+    """`ok`, `disk_full`, `failed` or `unsynced`."""
     seen: int = 0
     kept: int = 0
     bytes: int = 0

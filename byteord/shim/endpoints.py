@@ -5,7 +5,7 @@ Owns no state: all of it is read from the plan and the regions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from byteord.deployment.plan import RolePlan, RunPlan
@@ -62,10 +62,12 @@ def outputs_taken(plan: RunPlan, rings: Sequence[Any]) -> bool:
     return True
 
 
-def stuck_text(directory: str, over: frozenset[str]) -> str:
-    """Say which roles are held or have messages waiting, and which lanes hold messages.
+def stuck(directory: str, over: frozenset[str]) -> tuple[int, str]:
+    """Return who is to blame for a run that does not drain, and say what is stuck where.
 
-    Where none has, those that have not ended.
+    That is the role at the end of the first chain of full lanes, else the first with messages
+    waiting. Of a LaneGraph: which roles are held or have messages waiting, and what lanes hold;
+    where none has, and of a SingleRing, which roles have not ended.
     """
     reader = RunReader(directory)
     try:
@@ -74,13 +76,27 @@ def stuck_text(directory: str, over: frozenset[str]) -> str:
         reader.close()
     left = [role for role in read["roles"] if role["state"] not in over]
     left = [role for role in left if role["stage"] != "client"]
-    waiting = [role for role in left if role["lag_slots"] or role["name"] in read["held"]]
+    graph = reader.plan.model == "lane_graph"
+    waiting = [r for r in left if graph and (r["lag_slots"] or r["name"] in read["held"])]
+    roots = [read["held"][r["name"]]["root"] for r in waiting if r["name"] in read["held"]]
+    names = [*roots, *(role["name"] for role in waiting or left)]
+    blamed = next((role["index"] for role in read["roles"] if role["name"] in names[:1]), 0)
+    return blamed, _stuck_text(read, waiting, left)
+
+
+def _stuck_text(
+    read: Mapping[str, Any],
+    waiting: Sequence[Mapping[str, Any]],
+    left: Sequence[Mapping[str, Any]],
+) -> str:
     said = [
         hold_text(role["name"], read["held"][role["name"]])
         if role["name"] in read["held"]
         else f"{role['name']} is {role['state']} with {role['lag_slots']} messages waiting"
-        for role in waiting or left
+        for role in waiting
     ]
+    if not waiting:
+        said = [f"{role['name']} is {role['state']}" for role in left]
     said += [
         f"lane {each['name']} holds {each['depth']}" for each in read["lanes"] if each["depth"]
     ]

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from byteord._cext.control import Control
 from byteord.deployment.plan import RunPlan, WorkerPlan
 from byteord.errors import RegionError
 from byteord.regions.captures import ABOUT, read_about, run_directory, tape_stats, write_json
@@ -41,12 +42,12 @@ class Recording:
         control_fd: int,
         ring_fds: list[int],
         condition: Condition,
-        received: Callable[[int], int],
+        control: Control,
     ) -> None:
         """Start nothing yet."""
         self.plan, self._directory, self._selector = plan, directory, selector
         self._control_fd, self._ring_fds, self._condition = control_fd, ring_fds, condition
-        self._received = received
+        self._control = control
         self._deadline = 0.0
         self._process = Process(WorkerPlan(len(plan.workers), "recorder", ()))
         self._pipe: tuple[int, int] | None = os.pipe() if plan.capture else None
@@ -79,6 +80,8 @@ class Recording:
         self._selector.unregister(self._process.pidfd)
         processes.reap(self._process)
         if self._process.exit_code == EXIT_OK:
+            self._say()  # its last sync may have failed
+            self._end_unsynced()
             return
         again = processes.note_restart(
             self._process, most=_RESTARTS_MAX, window_s=_WINDOW_S, backoff_ms=_BACKOFF_MS
@@ -96,6 +99,7 @@ class Recording:
         if self.plan.capture is not None and now - self._looked >= _LOOK_S:
             self._looked = now
             self._say()
+            self._end_unsynced()
 
     def _restart(self) -> None:
         if self._pipe is None:  # it died while it finished: the next one finds the end at once
@@ -129,6 +133,18 @@ class Recording:
         except RegionError:
             return []
 
+    def _unsynced(self) -> dict[str, Any] | None:
+        """Return the first stream of which a write or a sync failed."""
+        return next((each for each in self._stats() if each["state"] == "unsynced"), None)
+
+    def _end_unsynced(self) -> None:
+        """Where the run waits rather than be recorded with gaps, it ends with its recording."""
+        capture, failed = self.plan.capture, self._unsynced()
+        if failed is None or capture is None or capture.on_full != "wait":
+            return
+        if self._control.run()["failed_role"] is None:
+            self._control.fail(failed["role"], "CAPTURE_FAILED", None, b"", _unsynced_text(failed))
+
     def _say(self) -> None:
         said = self._judge()
         if said[:2] != self._said:
@@ -143,6 +159,8 @@ class Recording:
             return "false", "RecorderFailed", f"{self._given_up}; see shim.log"
         if self._process.restart_at or self._process.exit_code not in (None, EXIT_OK):
             return "false", "RecorderRestarting", f"it ended with {self._process.exit_text}"
+        if failed := self._unsynced():
+            return "false", "SyncFailed", _unsynced_text(failed)
         if any(each["state"] == "disk_full" for each in stats):
             waits = capture is not None and capture.on_full == "wait"
             rest = "the run waits" if waits else "what comes is lost to the capture, and counted"
@@ -156,7 +174,7 @@ class Recording:
     def _row(self, stats: dict[str, Any]) -> dict[str, Any]:
         """Return the figures of one stream, with what never got to the recorder."""
         row = {key: stats[key] for key in _KEPT}
-        never = self._received(stats["role"]) - stats["seen"]
+        never = int(self._control.role(stats["role"])["received"]) - stats["seen"]
         if never > 0 and stats["counted"]:
             row |= {"lost": row["lost"] + never, "gaps": row["gaps"] + 1}
         return row
@@ -173,7 +191,19 @@ class Recording:
             for stream, key in (("in", "ingresses"), ("out", "egresses"), ("choices", "choosers")):
                 for entry in about[key]:
                     entry.update(rows.get((stream, entry["name"]), {}))
-            about |= {"ended_unix_ns": time.time_ns(), "state": state, "problem": self._given_up}
+            about |= {"ended_unix_ns": time.time_ns(), "state": state}
+            failed = self._unsynced()
+            about["problem"] = self._given_up or (_unsynced_text(failed) if failed else "")
             write_json(directory / ABOUT, about)
         except (OSError, RegionError) as error:
             sys.stderr.write(f"capture {directory}: {error}\n")
+
+
+def _unsynced_text(stats: dict[str, Any]) -> str:
+    name = f"{stats['stream']}/{stats['name']}"
+    why = os.strerror(stats["error_number"])
+    return (
+        f"capture of {name}: writing to the disk failed: {why}; what was recorded since the last "
+        "good sync may be lost, so it is not tried again and nothing more of it is kept: look "
+        "after the disk, then start the run again"
+    )

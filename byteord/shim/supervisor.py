@@ -89,7 +89,7 @@ class Supervisor:
             control_fd=self.control_fd,
             ring_fds=self.ring_fds,
             condition=self._condition,
-            received=lambda role: int(self.control.role(role)["received"]),
+            control=self.control,
         )
 
     # --- life -------------------------------------------------------------------------------------
@@ -408,12 +408,10 @@ class Supervisor:
         """The time to drain or stop is over: end what is left, and say what was stuck."""
         self.deadline = 0.0
         if self.stop_requested == "drain" and self.failure is None:
-            stuck = self._stuck()
-            role = self._first_stuck()
+            role, stuck = endpoints.stuck(self.directory, OVER)
             text = f"it did not drain in time: {stuck}"
-            self.control.fail(
-                role, "START_FAILED" if self.state == "starting" else "WORKER_DIED", None, b"", text
-            )
+            code = "START_FAILED" if self.state == "starting" else "DRAIN_TIMEOUT"
+            self.control.fail(role, code, None, b"", text)
             first = read_failure(self.control, self.plan)
             self.failure = {**first, "reason": "DRAIN_TIMEOUT", "message": text}
             self._condition("Failed", "true", "DrainTimeout", text)
@@ -421,21 +419,6 @@ class Supervisor:
             process.restart_at = 0.0
             processes.kill(process)
         self.finishing = max(self.finishing, 0)
-
-    def _stuck(self) -> str:
-        if self.plan.model == "lane_graph":
-            return endpoints.stuck_text(self.directory, OVER)
-        found = []
-        for role in self.plan.roles:
-            state = self.control.state(role.index)
-            if state not in OVER and role.adapter != "client":
-                found.append(f"{role.name} is {state}")
-        return ", ".join(found) or "a client has not taken everything"
-
-    def _first_stuck(self) -> int:
-        return next(
-            (r.index for r in self.plan.roles if self.control.state(r.index) not in OVER), 0
-        )
 
     def _conclude(self) -> None:
         if any(process.alive or process.restart_at for process in self.workers):
@@ -455,8 +438,8 @@ class Supervisor:
         """Every client that is an egress has taken everything."""
         if not endpoints.clients(self.plan, "egress"):
             return True
-        if self.state == "running":
-            self.state = "draining"
+        if self.state == "running" and not endpoints.open_inputs(self.plan, self.rings):
+            self.state = "draining"  # before, clients may still feed others without any worker
         return endpoints.outputs_taken(self.plan, self.rings)
 
     # --- reporting --------------------------------------------------------------------------------

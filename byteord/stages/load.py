@@ -21,11 +21,17 @@ _FLAGS = ((1, "mutates", "payloads"), (2, "drops", "messages"), (4, "resizes", "
 
 
 def open_native(
-    role: RolePlan, code_dirs: Sequence[str], payload_max: int, *, shown: Sequence[str] = ()
+    role: RolePlan,
+    code_dirs: Sequence[str],
+    payload_max: int,
+    *,
+    seed: int = 0,
+    shown: Sequence[str] = (),
 ) -> StageHandle:
     """Open the native stage of `role` for payloads of at most `payload_max` bytes.
 
-    `shown`: where the first of the directories was copied from, if it was.
+    `seed`: what a library draws from; `shown`: where the first of the directories was copied from,
+    if it was.
 
     The caller closes the handle. StageError with a reason: STAGE_UNKNOWN, STAGE_CONFIG_INVALID,
     STAGE_LIBRARY_NOT_FOUND, STAGE_SYMBOL_NOT_FOUND, STAGE_ABI_MISMATCH, STAGE_DIGEST_MISMATCH,
@@ -39,7 +45,7 @@ def open_native(
     if key.kind == "builtin":
         handle = open_builtin(key.name, config, payload_max)
     elif key.kind == "cabi":
-        handle = _open_cabi(role, key.module, key.symbol, config, code_dirs, payload_max)
+        handle = _open_cabi(role, key.module, key.symbol, config, code_dirs, payload_max, seed)
     elif key.kind == "numba":
         from byteord.stages.compiled import open_compiled
 
@@ -62,6 +68,7 @@ def _open_cabi(  # noqa: PLR0917 - one call, each part once
     config: dict[str, str],
     code_dirs: Sequence[str],
     payload_max: int,
+    seed: int,
 ) -> StageHandle:
     descriptor = _open_beneath(role, library, code_dirs)
     try:
@@ -71,7 +78,7 @@ def _open_cabi(  # noqa: PLR0917 - one call, each part once
         raise
     # By descriptor: what is loaded is what was found and hashed, whatever the path says by then.
     path = f"/proc/self/fd/{descriptor}"
-    return open_library(path, symbol, config, payload_max, shown=library, fd=descriptor)
+    return open_library(path, symbol, config, payload_max, seed=seed, shown=library, fd=descriptor)
 
 
 def _open_beneath(role: RolePlan, library: str, code_dirs: Sequence[str]) -> int:

@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
@@ -59,6 +60,16 @@ class Target(Protocol):
     @property
     def directory(self) -> str:
         """Its regions; empty while they are being made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run that has ended and whose regions are still there, as a target."""
+
+    id: str
+    name: str
+    state: RunState
+    directory: str
 
 
 class Collector:

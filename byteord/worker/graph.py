@@ -54,7 +54,10 @@ def open_graph(
         copy_bytes=widest if lossy else 0,
         extra_max=batch * (outputs - 1),
         wants_progress=progress_wanted(plan),
-        rx=[_rx(host, port, journals) for port in ports.rx],
+        rx=[
+            _rx(host, port, journals, lost=_input_losses(scripts, ports, at))
+            for at, port in enumerate(ports.rx)
+        ],
         tx=[
             _tx(host, plan, port, journals, script=_output_script(scripts, ports, at))
             for at, port in enumerate(ports.tx)
@@ -79,7 +82,7 @@ def _batch(plan: RunPlan, ports: UnitPorts, batch_max: int, bytes_each: int) -> 
     return max(most, 1)
 
 
-def _rx(host: Host, port: RxPort, journals: Journals) -> dict[str, Any]:
+def _rx(host: Host, port: RxPort, journals: Journals, *, lost: bytes) -> dict[str, Any]:
     return {
         "journal": journals.readers[port.lane].address if port.journal else 0,
         "ring": host.ring_address(port.ring),
@@ -88,7 +91,17 @@ def _rx(host: Host, port: RxPort, journals: Journals) -> dict[str, Any]:
         "source": port.source,
         "monotone": port.monotone,
         "depends": port.depends,
+        "lost": lost,
     }
+
+
+def _input_losses(scripts: Mapping[int, Scripts], ports: UnitPorts, at: int) -> bytes:
+    """Return what was missed at a port, which its role numbers from its first on."""
+    for member in ports.members:
+        first, count = member.rx
+        if first <= at < first + count:
+            return scripts[member.role].lost.get(at - first, b"")
+    return b""
 
 
 def _output_script(scripts: Mapping[int, Scripts], ports: UnitPorts, at: int) -> bytes:

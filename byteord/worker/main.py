@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from byteord._cext import control
@@ -28,6 +28,7 @@ from byteord.deployment.plan import (
     UnitPlan,
     WorkerPlan,
     role_payload_bytes,
+    role_seed,
     undo_layout,
     undo_log_bytes,
     unit_ranges,
@@ -252,7 +253,12 @@ class Worker:
         if role.is_python:
             from byteord.worker import python_stage
 
-            stage = python_stage.load(role, code_dirs_of(self.plan, role), self._shown(role))
+            stage = python_stage.load(
+                role,
+                code_dirs_of(self.plan, role),
+                seed=role_seed(self.plan, role),
+                shown=self._shown(role),
+            )
             stage.show_progress(self.host.role_address(role.index))
             return stage
         if role.stage.startswith("dataguard_"):
@@ -265,6 +271,7 @@ class Worker:
             role,
             code_dirs_of(self.plan, role),
             role_payload_bytes(self.plan, role),
+            seed=role_seed(self.plan, role),
             shown=self._shown(role),
         )
 
@@ -337,7 +344,13 @@ class Worker:
             from byteord.worker.replay import open_replay_end
 
             whole = not is_graph_unit(self.plan, unit) and any(map(self.calls.get, unit.roles))
-            return open_replay_end(role, context, self.directory, whole=whole)
+            budget = self._budget() if self._acts(role) else None
+            if budget is not None:
+                target = self._target_of(role)
+                self._journal().write(
+                    "begin", sync=True, role=role.name, sequence=0, key="", target=target
+                )
+            return open_replay_end(role, context, self.directory, whole=whole, budget=budget)
         return (open_source if role.kind == "ingress" else open_sink)(
             role.adapter, role.options, context
         )
@@ -374,22 +387,26 @@ class Worker:
         self._run_thread(units)
 
     def _run_thread(self, units: tuple[int, ...]) -> None:
-        for failure in self.host.run(list(units)):
-            self.failed = True
-            payload = failure["payload"]
-            digest = hashlib.sha256(payload).digest() if payload is not None else b""
-            if self._may_restart():
-                self.control.note(
-                    failure["role"], failure["failure"], failure["sequence"], failure["text"]
-                )
-            else:
-                self.control.fail(
-                    failure["role"],
-                    failure["failure"],
-                    failure["sequence"],
-                    digest,
-                    failure["text"],
-                )
+        """Run a thread's units. One that fails is recorded at once, and the others go on.
+
+        Where it is to be tried again all of them end, so that the worker can be restarted.
+        """
+        while left := self.host.unfinished(units):
+            failures = self.host.run(left)
+            for failure in failures:
+                self._note_failure(failure)
+            if failures and self._may_restart():
+                return
+
+    def _note_failure(self, failure: Mapping[str, Any]) -> None:
+        self.failed = True
+        role, reason = failure["role"], failure["failure"]
+        sequence, text, payload = failure["sequence"], failure["text"], failure["payload"]
+        if self._may_restart():
+            self.control.note(role, reason, sequence, text)
+            return
+        digest = hashlib.sha256(payload).digest() if payload is not None else b""
+        self.control.fail(role, reason, sequence, digest, text)
 
 
 def prepare_process(plan: RunPlan, worker: WorkerPlan) -> Outcome:

@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from byteord._cext import capture as tapes
@@ -32,6 +33,7 @@ from byteord.regions.captures import (
     write_json,
 )
 from byteord.regions.journals import segment_path
+from byteord.worker.aside import Aside, sync
 
 EXIT_OK, EXIT_FAILED = 0, 1
 PR_SET_NAME = 15
@@ -43,6 +45,10 @@ _PACE_S, _IDLE_MAX_S = 0.004, 0.016
 """Between two looks at tapes that are far from full: each look takes a CPU from somebody."""
 _FULL_S = 0.02
 _REPORT_S = 1.0
+
+
+NICE = 10
+"""Where the run does not wait for the recorder, it is not to take the CPU from it either."""
 
 
 @dataclass(slots=True)
@@ -87,20 +93,34 @@ class Stream:
             self.checkpoints = [each for each in self.checkpoints if each[0] % self.every == 0]
         self.drain.stop_at(self.checkpoints[-1][0] // self.every * self.every + self.every)
 
-    def report(self, directory: Path) -> None:
-        """Write the digest so far; OSError."""
-        if not self.digests:
-            return
+    @property
+    def kept(self) -> JournalWriter | None:
+        """Return the journal that takes what is kept; None: nothing is, or no more."""
+        return None if self.drain.failed else self.journal
+
+    def fail(self, error_number: int) -> None:
+        """Keep nothing more: a sync failed, and the next one would not say so."""
+        if not self.drain.failed:
+            self.drain.fail(error_number)
+            name = f"{self.plan.stream}/{self.plan.name}"
+            sys.stderr.write(f"recorder: {name}: sync: {os.strerror(error_number)}\n")
+            sys.stderr.flush()
+
+    def report(self) -> dict[str, Any]:
+        """Return the digest so far."""
         stats = self.drain.stats()
         count, digest = self.drain.digest()
-        content = {
+        return {
             "count": count,
             "sha256": digest,
-            "checkpoints": self.checkpoints,
+            "checkpoints": list(self.checkpoints),
             "lost": stats["lost"],
             "gaps": stats["gaps"],
         }
-        write_json(directory / "out" / f"{self.plan.name}.json", content)
+
+
+Syncs = list[tuple[Stream, list[int]]]
+Reports = list[tuple[Path, dict[str, Any]]]
 
 
 class Recorder:
@@ -110,6 +130,9 @@ class Recorder:
         """Open every stream where the last recorder left it; ByteorError, OSError, ValueError."""
         self.plan, self.capture = plan, capture
         self.directory = run_directory(capture, plan.run_id)
+        self._aside = Aside()
+        self._failed: SimpleQueue[tuple[Stream, int]] = SimpleQueue()
+        self._synced = self._reported = time.monotonic()
         self.streams = [
             self._open(tape, ring_fds[ring])
             for tape, ring in zip(capture.tapes, tape_rings(plan), strict=True)
@@ -146,9 +169,10 @@ class Recorder:
             retention_bytes=capture.retention_bytes,
             retention_ns=capture.last_time_s * 1_000_000_000 if last else 0,
             retention_frames=capture.last_messages if last else 0,
-            sync="none",
-            sync_interval_ns=0,
-            durable=False,
+            sync=capture.sync,
+            sync_interval_ns=capture.sync_interval_ms * 1_000_000,
+            durable=True,
+            staged=True,
         )
         if end is not None:
             writer.resume(*end)
@@ -156,13 +180,10 @@ class Recorder:
 
     def run(self, finish_fd: int) -> None:
         """Go on until `finish_fd` is at its end and every tape is empty."""
-        idle_s, reported, finishing = _PACE_S, time.monotonic(), False
+        idle_s, finishing = _PACE_S, False
         while True:
             outcomes = {stream.step(time.time_ns()) for stream in self.streams}
-            now = time.monotonic()
-            if now - reported > _REPORT_S:
-                self._report()
-                reported = now
+            self._look_aside()
             if tapes.SOME in outcomes:
                 idle_s = _PACE_S
                 if finishing or any(stream.is_behind for stream in self.streams):
@@ -178,18 +199,62 @@ class Recorder:
 
     def finish(self, entered: dict[int, int]) -> None:
         """Everything has been handed over: say how many messages each role had, write the ends."""
+        self._aside.end()
+        self._tell_failed()
         for stream in self.streams:
             stream.drain.end(entered.get(stream.plan.role, 0) if stream.plan.counted else 0)
             written = stream.drain.segment_file
             if written is not None:
                 where = stream_directory(self.capture, self.plan.run_id, stream.plan)
                 os.truncate(segment_path(where, written[0]), written[1])  # what was kept free
-        self._report()
+        if self.capture.sync != "none":
+            self._sync(self._to_sync())
+        self._tell_failed()
+        self._write(self._reports())
 
-    def _report(self) -> None:
-        for stream in self.streams:
+    # --- beside the recording
+
+    def _look_aside(self) -> None:
+        """See what failed beside the recording, and begin there what is due."""
+        if not self._aside.idle:
+            return
+        self._tell_failed()
+        now, syncs, reports = time.monotonic(), [], []
+        due = now - self._synced >= self.capture.sync_interval_ms / 1000
+        if due and self.capture.sync == "interval":
+            syncs, self._synced = self._to_sync(), now
+        if now - self._reported > _REPORT_S:
+            reports, self._reported = self._reports(), now
+        if syncs or reports:
+            self._aside.do(lambda: self._deal_with(syncs, reports))
+
+    def _deal_with(self, syncs: Syncs, reports: Reports) -> None:
+        self._sync(syncs)
+        self._write(reports)
+
+    def _tell_failed(self) -> None:
+        while not self._failed.empty():
+            stream, error_number = self._failed.get()
+            stream.fail(error_number)
+
+    def _to_sync(self) -> Syncs:
+        open_ones = [(each, each.kept.to_sync()) for each in self.streams if each.kept is not None]
+        return [(stream, descriptors) for stream, descriptors in open_ones if descriptors]
+
+    def _sync(self, syncs: Syncs) -> None:
+        for stream, descriptors in syncs:
+            if error_number := sync(descriptors):
+                self._failed.put((stream, error_number))
+
+    def _reports(self) -> Reports:
+        where = self.directory / "out"
+        digested = (each for each in self.streams if each.digests)
+        return [(where / f"{each.plan.name}.json", each.report()) for each in digested]
+
+    def _write(self, reports: Reports) -> None:
+        for path, content in reports:
             with contextlib.suppress(OSError):  # a full disk: the next one says more
-                stream.report(self.directory)
+                write_json(path, content)
 
 
 def run_recorder(plan: RunPlan, *, control_fd: int, ring_fds: list[int], finish_fd: int) -> int:
@@ -199,6 +264,8 @@ def run_recorder(plan: RunPlan, *, control_fd: int, ring_fds: list[int], finish_
         signal.signal(number, signal.SIG_IGN)
     if plan.capture is None:
         return EXIT_OK
+    if plan.capture.on_full == "degrade":
+        os.nice(NICE)
     try:
         recorder = Recorder(plan, plan.capture, ring_fds=ring_fds)
         recorder.run(finish_fd)

@@ -21,17 +21,25 @@ from byteord.deployment.plan import CALLS_FILE, RolePlan, RunPlan
 from byteord.errors import AdapterError
 from byteord.regions.captures import read_choices
 from byteord.regions.segments import Recording
+from byteord.stages.actions.budget import ActionBudget
 
 _RECORD = struct.Struct("<IIQ")
+_LOST = struct.Struct("<QQ")
 _KINDS = {name: number for number, name in CHOICES.items()}
 
 
 def open_replay_end(
-    role: RolePlan, context: OpenContext, directory: str, *, whole: bool = False
+    role: RolePlan,
+    context: OpenContext,
+    directory: str,
+    *,
+    whole: bool = False,
+    budget: ActionBudget | None = None,
 ) -> Any:
     """Return the source or sink of a replay's endpoint; errors are those of opening its files.
 
-    `whole`: the source gives as many messages as it is asked for, or none.
+    `whole`: the source gives as many messages as it is asked for, or none. `budget`: each message
+    that the sink lets out is an action of it.
 
     AdapterError (REPLAY_NOT_RESUMED) in a worker that took over from another: a digest cannot be
     gone on with.
@@ -44,7 +52,7 @@ def open_replay_end(
         )
     if role.kind == "ingress":
         return _source(role.options, whole=whole)
-    return _sink(role.options, context, directory)
+    return _sink(role.options, context, directory, budget)
 
 
 def _source(options: dict[str, Any], *, whole: bool) -> ReplaySource:
@@ -58,7 +66,9 @@ def _source(options: dict[str, Any], *, whole: bool) -> ReplaySource:
     )
 
 
-def _sink(options: dict[str, Any], context: OpenContext, directory: str) -> DigestSink:
+def _sink(
+    options: dict[str, Any], context: OpenContext, directory: str, budget: ActionBudget | None
+) -> DigestSink:
     expected = Recording(options["expected"]).segments if options["expected"] else None
     onward = None
     if options["onward"]:
@@ -68,6 +78,8 @@ def _sink(options: dict[str, Any], context: OpenContext, directory: str) -> Dige
     return DigestSink(
         map_file(os.path.join(directory, options["area"])),
         inner=onward,
+        budget=budget.area if budget is not None else None,
+        actions_max=budget.most if budget is not None else 0,
         expected=expected,
         stops=options["stops"],
     )
@@ -81,6 +93,8 @@ class Scripts:
     steer: bytes = b""
     outputs: Mapping[int, bytes] = field(default_factory=dict)
     """What was kept and dropped at each of its outputs that drop."""
+    lost: Mapping[int, bytes] = field(default_factory=dict)
+    """What each of its inputs missed, as records of `byteor_lost`."""
 
 
 def scripts_of(plan: RunPlan, role: RolePlan) -> Scripts:
@@ -90,16 +104,47 @@ def scripts_of(plan: RunPlan, role: RolePlan) -> Scripts:
         return Scripts()
     take, steer = bytearray(), bytearray()
     outputs: dict[int, bytearray] = {}
+    losses = _Losses()
     for batch in read_choices(Path(where)):
         for kind, source, count in batch.made:
             record = _RECORD.pack(_KINDS.get(kind, 0), source, count)
+            losses.note(kind, source, count)
             if kind == "take":
                 take += record
             elif kind == "route":
                 steer += record
             elif kind in ("keep", "drop"):
                 outputs.setdefault(source, bytearray()).extend(record)
-    return Scripts(bytes(take), bytes(steer), {at: bytes(made) for at, made in outputs.items()})
+    made = {at: bytes(records) for at, records in outputs.items()}
+    return Scripts(bytes(take), bytes(steer), made, losses.records())
+
+
+class _Losses:
+    """Where the inputs of a role missed messages, by their own counts."""
+
+    def __init__(self) -> None:
+        self._places: dict[int, int] = {}
+        self._lost: dict[int, list[list[int]]] = {}
+
+    def note(self, kind: str, source: int, count: int) -> None:
+        """Take the next choice of the role."""
+        if kind not in ("take", "miss"):
+            return
+        place = self._places.get(source, 0)
+        self._places[source] = place + count
+        if kind == "miss" and count:
+            runs = self._lost.setdefault(source, [])
+            if runs and sum(runs[-1]) == place:
+                runs[-1][1] += count
+            else:
+                runs.append([place, count])
+
+    def records(self) -> dict[int, bytes]:
+        """Return them by input."""
+        return {
+            source: b"".join(_LOST.pack(first, count) for first, count in runs)
+            for source, runs in self._lost.items()
+        }
 
 
 def calls_of(

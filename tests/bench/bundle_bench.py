@@ -1,6 +1,7 @@
 """What a bundle of a large capture costs: time and peak memory of daemon and client.
 
-`python -m tests.bench.bundle_bench [MIB]` prints a line for each step. The capture is in the format
+`python -m tests.bench.bundle_bench [MIB] [--guarded]` prints a line for each step; with `--guarded`
+messages are JSON and leave through data protection rules. The capture is in the format
 of a recorder, its messages synthetic; everything else is the real daemon and the real client.
 """
 
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,9 @@ SPEC = """
 version = 1
 name = "bulk"
 model = "single_ring"
+[ring]
+capacity = 8
+slot_bytes = 65536
 [[stages]]
 name = "work"
 stage = "identity"
@@ -51,6 +56,18 @@ directory = "TOP/captures"
 [bundle]
 payload = true
 """
+SCHEMAS = """
+[[schemas]]
+id = "bulk"
+version = 1
+fields = [{ name = "user", type = "string" }, { name = "data", type = "string" }]
+"""
+RULES = """
+[bundle.redact]
+rules = ["user:hash"]
+[dataguard]
+schemas = ["TOP/schemas.toml"]
+"""
 
 CLIENT = """
 import os, pathlib
@@ -74,12 +91,15 @@ class Cost:
     out_bytes: int
 
 
-def measure(mib: int, top: Path) -> list[Cost]:
-    """Return what making, fetching, verifying and unpacking a bundle of `mib` MiB costs."""
+def measure(mib: int, top: Path, *, guarded: bool = False) -> list[Cost]:
+    """Return what making, fetching, verifying and unpacking a bundle of `mib` MiB costs.
+
+    `guarded`: its messages go through data protection rules.
+    """
     arguments = [f"--write-dir={top}", f"--read-dir={top}"]
     with running_daemon(arguments=arguments) as daemon:
-        run = _run(daemon, top)
-        _grow(top / "captures" / run / "in" / "in", mib << 20)
+        run = _run(daemon, top, RULES if guarded else "")
+        _grow(top / "captures" / run / "in" / "in", mib << 20, _json if guarded else _noise)
         tar, directory = top / "b.tar", top / "b"
         at = ("--address", daemon.address)
         return [
@@ -89,9 +109,10 @@ def measure(mib: int, top: Path) -> list[Cost]:
         ]
 
 
-def _run(daemon: DaemonProcess, top: Path) -> str:
+def _run(daemon: DaemonProcess, top: Path, rules: str) -> str:
     (top / "spec.toml").write_text(SPEC)
-    (top / "deployment.toml").write_text(DEPLOYMENT.replace("TOP", str(top)))
+    (top / "schemas.toml").write_text(SCHEMAS)
+    (top / "deployment.toml").write_text((DEPLOYMENT + rules).replace("TOP", str(top)))
     at = ("--address", daemon.address)
     done = byteorctl(*at, "run", top / "spec.toml", "--detach")
     assert done.returncode == 0, done.stderr
@@ -105,13 +126,23 @@ def _run(daemon: DaemonProcess, top: Path) -> str:
     return run
 
 
-def _grow(directory: Path, size: int) -> None:
+def _noise() -> bytes:
+    return os.urandom(PAYLOAD_BYTES)
+
+
+def _json() -> bytes:
+    head = b'{"type":"bulk","version":1,"user":"ann","data":"'
+    room = PAYLOAD_BYTES - len(head) - 2
+    return head + os.urandom(room // 2).hex().encode() + b"0" * (room % 2) + b'"}'
+
+
+def _grow(directory: Path, size: int, message: Callable[[], bytes]) -> None:
     """Put segments of that size in all in place of what was recorded."""
     for path in directory.glob("*.seg"):
         path.unlink()
     each = (SEGMENT_BYTES - HEADER.size) // (FRAME.size + PAYLOAD_BYTES)
     for number in range(max(1, size // SEGMENT_BYTES)):
-        payloads = [os.urandom(PAYLOAD_BYTES) for _ in range(each)]
+        payloads = [message() for _ in range(each)]
         data = segment(number * each, payloads, segment_bytes=SEGMENT_BYTES)
         (directory / f"{number * each:020d}.seg").write_bytes(data)
 
@@ -138,9 +169,10 @@ def _peak(pid: int) -> int:
 
 def main() -> None:
     """Measure and print."""
-    mib = int(sys.argv[1]) if len(sys.argv) > 1 else 1024
+    numbers = [int(each) for each in sys.argv[1:] if each.isdecimal()]
+    mib, guarded = (numbers or [1024])[0], "--guarded" in sys.argv
     with tempfile.TemporaryDirectory() as top:
-        for cost in measure(mib, Path(top)):
+        for cost in measure(mib, Path(top), guarded=guarded):
             sys.stdout.write(
                 f"{cost.step}: {cost.seconds:.1f} s, {cost.out_bytes >> 20} MiB, daemon "
                 f"{cost.daemon_bytes >> 20} MiB, client {cost.client_bytes >> 20} MiB\n"

@@ -1,8 +1,10 @@
-"""What recording costs a run at full rate: generator, a native stage, discard, with and without.
+"""What recording costs a run: generator, a native stage, discard; and the examples on the market.
 
-`python -m tests.bench.capture_bench [DIRECTORY]` prints a table; the directory decides which disk
-is written to. With and without alternate in every round, the ratio is formed inside the round; the
-disk's own sequential speed stands beside it. Needs nothing but the package.
+`python -m tests.bench.capture_bench [DIRECTORY [ROUNDS]]` prints a table; the directory decides
+which disk is written to: one beneath /dev/shm is a disk that keeps up. With and without alternate
+in every round, the ratio is formed inside the round; the disk's own sequential speed stands beside
+it. The examples read records of the market, again and again, from memory. Needs nothing but the
+package.
 """
 
 from __future__ import annotations
@@ -15,14 +17,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from byteord import samples
 from byteord.deployment.plan import RunPlan
 from byteord.regions.captures import tape_stats
 from tests.support.captured import recorded, recorder_pid
 from tests.support.poll import until
 from tests.support.run import LiveRun, make_test_plan, running, spec_text
+from tests.support.shared import shared_file
+from tests.support.tree import TOP
 
 DEPLOYMENT = """
 [adapters.in]
@@ -34,6 +39,25 @@ kind = "discard"
 [tuning]
 fuse = "{fuse}"
 """
+MARKET = """
+[adapters.{ingress}]
+kind = "file"
+path = "{records}"
+framing = "fixed"
+record_bytes = 56
+[adapters.report]
+kind = "file"
+path = "{here}/report"
+mode = "truncate"
+framing = "lines"
+[tuning]
+fuse = "{fuse}"
+"""
+JOURNAL = '[journals.everything]\ndirectory = "{here}/journal"\n'
+MARKET_RECORDS = 24_000_000
+EXAMPLES = {"es-trades": "records", "market-fanout": "feed"}
+"""Examples that take records of the market, and their ingresses."""
+RECORD_BYTES = 56
 DISK_BYTES = 512 << 20
 _CHUNK = 1 << 20
 _PAUSE = threading.Event()
@@ -48,6 +72,19 @@ class Shape:
     fuse: str
     rate: int
     on_full: str
+    example: str = ""
+    """Instead of generator and discard; it is fed from `records`."""
+    records: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name it in the table."""
+        return self.example or f"{self.slot_bytes} B"
+
+    @property
+    def ingress(self) -> str:
+        """Name the role whose messages are counted."""
+        return EXAMPLES.get(self.example, "in")
 
 
 @dataclass(frozen=True)
@@ -101,13 +138,13 @@ def _cpu_ns(pid: int) -> int:
     return found
 
 
-def _look(run: LiveRun, plan: RunPlan) -> _Look:
+def _look(run: LiveRun, plan: RunPlan, shape: Shape) -> _Look:
     stats = tape_stats(run.directory, plan)
     pids = {worker["pid"] for worker in run.status()["workers"]}
     recorder = recorder_pid(run)
     return _Look(
         time.perf_counter(),
-        run.role("out")["received"],
+        run.role(shape.ingress)["received"],
         sum(_cpu_ns(pid) for pid in pids),
         _cpu_ns(recorder) if recorder else 0,
         stats[0]["kept"] if stats else 0,
@@ -115,27 +152,52 @@ def _look(run: LiveRun, plan: RunPlan) -> _Look:
     )
 
 
+def _plan(shape: Shape, here: Path) -> RunPlan:
+    if not shape.example:
+        spec = spec_text(
+            '[[stages]]\nname = "s"\nstage = "identity"',
+            ring=f"capacity = 4096\nslot_bytes = {shape.slot_bytes}",
+        )
+        size = shape.slot_bytes - 16
+        deployment = DEPLOYMENT.format(size=size, rate=shape.rate, fuse=shape.fuse)
+        return make_test_plan(spec, deployment, directories=[str(here)])
+    place = TOP / "deploy" / "examples" / shape.example
+    spec = (place / "spec.toml").read_text()
+    deployment = MARKET.format(
+        ingress=shape.ingress, records=shape.records, here=here, fuse=shape.fuse
+    )
+    if "durable" in spec:
+        deployment += JOURNAL.format(here=here)
+        (here / "journal").mkdir()
+    reads = str(Path(shape.records).parent)
+    return make_test_plan(spec, deployment, directories=[str(here), str(place), reads])
+
+
+def market_records(path: Path, count: int) -> None:
+    """Write so many records of the market, from the shared file or made alike, again and again."""
+    found = shared_file("market/esh4-mbo-20k.bin")
+    once = found.read_bytes() if found else samples.book_records(20_000, seed=7)
+    with path.open("wb") as file:
+        for _ in range(count * RECORD_BYTES // len(once) + 1):
+            file.write(once)
+
+
 def measure(shape: Shape, directory: Path, window_s: float) -> Figure:
     """Run one shape and look at it twice, `window_s` apart."""
     here = Path(tempfile.mkdtemp(dir=directory))
-    spec = spec_text(
-        '[[stages]]\nname = "s"\nstage = "identity"',
-        ring=f"capacity = 4096\nslot_bytes = {shape.slot_bytes}",
-    )
-    size = shape.slot_bytes - 16
-    deployment = DEPLOYMENT.format(size=size, rate=shape.rate, fuse=shape.fuse)
-    plan = make_test_plan(spec, deployment, directories=[str(here)])
+    plan = _plan(shape, here)
     if shape.on_full:
         keys = {"outputs": "digest", "retention_bytes": 256 << 20}
         plan, _ = recorded(plan, here / "captures", on_full=shape.on_full, **keys)
     try:
         with running(plan) as run:
             run.until_state("running")
-            until(lambda: run.role("out")["received"] > 0, 30)
+            until(lambda: run.role(shape.ingress)["received"] > 0, 30)
             _PAUSE.wait(window_s / 4)  # caches and branch predictors are warm then
-            first = _look(run, plan)
+            first = _look(run, plan, shape)
             _PAUSE.wait(window_s)
-            last = _look(run, plan)
+            last = _look(run, plan, shape)
+            assert run.status()["state"] == "running", "too few records for the time"
     finally:
         shutil.rmtree(here)
     took, messages = last.at_s - first.at_s, last.messages - first.messages
@@ -150,7 +212,7 @@ def measure(shape: Shape, directory: Path, window_s: float) -> Figure:
 
 def compare(shape: Shape, directory: Path, rounds: int, window_s: float) -> str:
     """Return one line: with and without in turn, the ratios inside each round."""
-    plain = Shape(shape.slot_bytes, shape.fuse, shape.rate, "")
+    plain = replace(shape, on_full="")
     pairs = []
     for number in range(rounds):
         order = (plain, shape) if number % 2 else (shape, plain)
@@ -162,10 +224,11 @@ def compare(shape: Shape, directory: Path, rounds: int, window_s: float) -> str:
 
     ratios = sorted(on.rate / off.rate for off, on in pairs)
     return (
-        f"{shape.slot_bytes:5} B  fuse {shape.fuse:6}  rate {shape.rate or 'full':>8}  "
+        f"{shape.name:>13}  fuse {shape.fuse:6}  rate {shape.rate or 'full':>8}  "
         f"{shape.on_full:7}  off {median(lambda off, _: off.rate) / 1e6:7.3f}  "
         f"on {median(lambda _, on: on.rate) / 1e6:7.3f} M/s  "
-        f"ratio {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})  "
+        f"ratio {statistics.median(ratios):.3f} "
+        f"(p10 {ratios[len(ratios) // 10]:.3f}, p90 {ratios[-1 - len(ratios) // 10]:.3f})  "
         f"worker CPU {median(lambda off, _: off.cpu_ns):6.1f} and "
         f"{median(lambda _, on: on.cpu_ns):6.1f} ns a message  "
         f"recorder {median(lambda _, on: on.recorder_cpu):4.2f} CPUs  "
@@ -190,13 +253,19 @@ def shapes(disk: float) -> list[Shape]:
 
 def main(arguments: Sequence[str]) -> None:
     """Measure in the directory that is the first argument, else in a temporary one."""
-    rounds, window_s = 5, 1.0
+    rounds, window_s = int(arguments[1]) if arguments[1:] else 5, 1.0
     directory = Path(tempfile.mkdtemp(dir=arguments[0] if arguments else None))
     try:
         disk = statistics.median(disk_mib_s(directory) for _ in range(3))
         print(f"disk, sequential with fdatasync: {disk:.0f} MiB/s; {os.cpu_count()} CPUs")
         for shape in shapes(disk):
             print(compare(shape, directory, rounds, window_s), flush=True)
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+            records = Path(memory, "records")
+            market_records(records, MARKET_RECORDS)
+            for name in EXAMPLES:
+                shape = Shape(0, "always", 0, "degrade", name, str(records))
+                print(compare(shape, directory, rounds, window_s / 2), flush=True)
         print(f"disk again: {disk_mib_s(directory):.0f} MiB/s")
     finally:
         shutil.rmtree(directory)

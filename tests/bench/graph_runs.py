@@ -22,7 +22,8 @@ class GraphShape:
 
     kind: str
     width: int
-    max_batch: int = BATCH
+    at_once: int = 0
+    """Messages that a generator makes, then publishes together; 0 as many as there is room."""
     fuse: str = "never"
     key: str = "rate"
 
@@ -54,9 +55,10 @@ class GraphShape:
     def deployment(self, cpus: tuple[int, int], count: int) -> str:
         """Return the deployment; `count` messages from each source, 0: endless."""
         made = f'kind = "generator"\nsize = {PAYLOAD_BYTES}\ncount = {count}\n'
+        made += f"at_once = {self.at_once}\n"
         adapters = "".join(f"[adapters.{name}]\n{made}" for name in self.sources)
         adapters += "".join(f'[adapters.{name}]\nkind = "discard"\n' for name in self.sinks)
-        knobs = {"wait": "backoff", "fuse": self.fuse, "cpus": list(cpus), "batch": self.max_batch}
+        knobs = {"wait": "backoff", "fuse": self.fuse, "cpus": list(cpus), "batch": BATCH}
         return f'version = 1\nenvironment = "dev"\n{adapters}' + WORKERS_TEXT.format(**knobs)
 
     def _lanes(self) -> str:
@@ -108,10 +110,10 @@ def graph_shapes() -> dict[str, GraphShape]:
     """Return every shape by name: `graph.KIND[WIDTH].apart|fused.single|batch`."""
     return {
         f"graph.{kind}{'' if kind == 'diamond' else width}.{how}.{size}": GraphShape(
-            kind, width, max_batch, fuse
+            kind, width, at_once, fuse
         )
         for kind, widths in WIDTHS.items()
         for width in widths
         for how, fuse in (("apart", "never"), ("fused", "always"))
-        for size, max_batch in (("single", 1), ("batch", BATCH))
+        for size, at_once in (("single", 1), ("batch", 0))
     }

@@ -152,3 +152,20 @@ def test_what_a_merge_and_a_work_queue_chose_makes_their_output_again(tmp_path: 
     for name, messages in zip(("one", "two"), outputs, strict=True):
         assert payloads(kept, "out", name) == messages
         assert (tmp_path / name).read_bytes() == b"".join(messages)
+
+
+@pytest.mark.timeout(120)
+def test_a_recorder_that_comes_back_to_much_goes_on_behind_its_last_frame(tmp_path: Path) -> None:
+    """Much at a time is written otherwise than little: nothing is lost there either."""
+    deployment = DEPLOYMENT.format(path=tmp_path / "out", fuse="auto")
+    plan = make_test_plan(
+        spec_text('[[stages]]\nname = "s"\nstage = "identity"'),
+        deployment.replace("rate = 10_000", "rate = 200_000"),
+        directories=[str(tmp_path)],
+    )
+    plan, kept = recorded(plan, tmp_path / "captures", on_full="wait", segment_bytes=4 << 20)
+    with running(plan) as run:
+        _kill_in_turn(run, [RECORDER] * 4, "in")
+    left = (tmp_path / "out").read_bytes()
+    assert b"".join(payloads(kept, "out", "out")) == left
+    assert b"".join(payloads(kept, "in", "in")) == left

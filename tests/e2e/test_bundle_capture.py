@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from byteord.runs.code import code_digests
 from byteord.spec.model import Stage
 from tests.e2e.test_auto_bundles import bundles
 from tests.e2e.test_cli_bundle import ctl
-from tests.support.cli import byteorctl
+from tests.support.cli import byteorctl, command_of
 from tests.support.cutting import cutting
 from tests.support.daemon import DaemonProcess, running_daemon
 from tests.support.poll import until
@@ -238,6 +239,35 @@ def test_payloads_are_for_those_who_may_see_them(daemon: DaemonProcess, bundle: 
     assert f'"principal": "uid:{NOBODY}"' in shown.decode().replace('":"', '": "')
 
 
+def untokened(daemon: DaemonProcess, run: str, out: Path) -> dict[str, bytes]:
+    """Return the files of a new bundle of a run by name, one word in place of every token."""
+    assert ctl(daemon, "incident-bundle", run, "--out", str(out)).returncode == 0
+    files = [path for path in out.rglob("*") if path.is_file()]
+    return {
+        str(path.relative_to(out)): re.sub(rb"redacted:[0-9a-f]{24}", b"token", path.read_bytes())
+        for path in files
+    }
+
+
+def test_what_is_of_the_run_is_the_same_in_every_bundle_of_it(
+    daemon: DaemonProcess, bundle: str, tmp_path: Path
+) -> None:
+    """Two bundles of a run that has ended differ in the host, the moment and their tokens alone."""
+    listed = json.loads(ctl(daemon, "bundle", "list", "-o", "json").stdout)["bundles"]
+    run = next(each["run_id"] for each in listed if each["bundle_id"] == bundle)
+    first, second = (untokened(daemon, run, tmp_path / name) for name in ("a", "b"))
+    assert set(first) == set(second)
+    moment = {
+        "audit_checkpoint.json",
+        "doctor.json",
+        "environment.json",
+        "host_facts.json",
+        "manifest.json",
+    }
+    assert {name for name in first if first[name] != second[name]} <= moment
+    assert len(first) > len(moment) + 10
+
+
 def test_doctor_looks_at_the_host_of_a_bundle(
     daemon: DaemonProcess, bundle: str, tmp_path: Path
 ) -> None:
@@ -262,13 +292,56 @@ def test_a_transfer_goes_on_where_it_was_cut(
     listed = json.loads(ctl(daemon, "bundle", "list", "-o", "json").stdout)["bundles"]
     digest = next(each["sha256"] for each in listed if each["bundle_id"] == bundle)
     out = tmp_path / "whole.tar"
-    with cutting(daemon.directory / "cut", str(daemon.socket), [300_000, 700_000]) as way:
+    with cutting(daemon.directory / "cut", str(daemon.socket), [300_000, 1_300_000]) as way:
         done = byteorctl(
             "--address", daemon.directory / "cut", "bundle", "get", bundle, "--out", out
         )
         assert done.returncode == 0, done.stderr
         assert way.cut == 2
     assert hashlib.sha256(out.read_bytes()).hexdigest() == digest
+
+
+def interrupted(daemon: DaemonProcess, run: str, out: Path) -> Path:
+    """Kill a client in the middle of its transfer; return what it left."""
+    way = daemon.directory / f"held-{out.parent.name[-12:]}"
+    with cutting(way, str(daemon.socket), [1_300_000], holds=True) as held:
+        command = command_of("--address", f"unix:{way}", "incident-bundle", run, "--out", out)
+        client = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        until(lambda: held.cut, 30.0, "a good part was sent")
+        (left,) = until(lambda: list(out.parent.glob(".*.bundle")), 30.0, "it is being written")
+        until(lambda: left.stat().st_size, 30.0, "a piece has arrived")
+        client.kill()
+        client.wait()
+    return left
+
+
+@pytest.mark.parametrize("damaged", [False, True], ids=["as-it-was", "damaged"])
+def test_another_client_goes_on_with_what_a_killed_one_left(
+    daemon: DaemonProcess, bundle: str, tmp_path: Path, *, damaged: bool
+) -> None:
+    """`--resume` reads only the rest, unless what is there proves wrong; nothing is left over."""
+    listed = json.loads(ctl(daemon, "bundle", "list", "-o", "json").stdout)["bundles"]
+    run = next(each["run_id"] for each in listed if each["bundle_id"] == bundle)
+    out = tmp_path / "incident.tar"
+    resume = ["incident-bundle", run, "--out", str(out), "--resume"]
+    done = ctl(daemon, *resume)
+    assert (done.returncode, b"leave out --resume" in done.stderr) == (66, True), done.stderr
+    left = interrupted(daemon, run, out)
+    arrived = left.stat().st_size
+    if damaged:
+        data = bytearray(left.read_bytes())
+        data[arrived // 2] ^= 1
+        left.write_bytes(data)
+    with cutting(daemon.directory / f"rest-{damaged}", str(daemon.socket), []) as way:
+        done = byteorctl("--address", f"unix:{daemon.directory}/rest-{damaged}", *resume)
+    assert done.returncode == 0, done.stderr
+    listed = json.loads(ctl(daemon, "bundle", "list", "-o", "json").stdout)["bundles"]
+    made = next(each for each in listed if each["bundle_id"] in left.name)
+    assert hashlib.sha256(out.read_bytes()).hexdigest() == made["sha256"]
+    size = int(made["size_bytes"])
+    assert way.passed >= size if damaged else way.passed < size - arrived + 100_000
+    assert byteorctl("bundle", "verify", out).returncode == 0
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_a_transfer_that_never_gets_on_leaves_nothing(

@@ -50,6 +50,14 @@ def offline(daemon: DaemonProcess, verb: str, run: str, out: Path) -> dict[str, 
     return dict(json.loads((out / "single_ring_snapshot.json").read_bytes()))
 
 
+def told(bundle: Path, run: str) -> list[str]:
+    """Return the events of a run that a bundle has."""
+    lines = (bundle / "events.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    assert {each["run"] for each in events} == {run}
+    return [each["event"] for each in events if each["event"].startswith("run.")]
+
+
 def tree(daemon: DaemonProcess) -> list[tuple[str, int]]:
     """Return names and inodes of what the daemon keeps."""
     places = [daemon.directory / "state", daemon.regions]
@@ -85,6 +93,11 @@ def test_a_stopped_daemon_is_no_obstacle(daemon: DaemonProcess, tmp_path: Path) 
     assert snapshot["regions"]["rings"][0]["held_by"] == "work"
     files = {path.name for path in (tmp_path / "bundle").iterdir()}
     assert {"spec.kv", "deployment.toml", "doctor.json", "environment.json"} <= files
+    assert told(tmp_path / "bundle", run) == ["run.started"]
+    assert b'state="running"} 1' in (tmp_path / "bundle" / "metrics.prom").read_bytes()
+    config = (tmp_path / "bundle" / "runtime_config.txt").read_text()
+    assert "log.level=debug\n" in config
+    assert str(daemon.directory) not in config
 
 
 def test_a_run_that_is_dead_altogether(daemon: DaemonProcess, tmp_path: Path) -> None:
@@ -100,7 +113,9 @@ def test_a_run_that_is_dead_altogether(daemon: DaemonProcess, tmp_path: Path) ->
     assert snapshot["regions"]["rings"][0]["cursor"] > 0
     manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_bytes())
     reasons = {row["name"]: row["reason"] for row in manifest["left_out"]}
-    assert "environment.json" in reasons
+    assert "no process" in reasons["environment.json"]
+    assert told(tmp_path / "bundle", run) == ["run.started"]
+    assert b'state="failed"} 1' in (tmp_path / "bundle" / "metrics.prom").read_bytes()
     again = offline(daemon, "snapshot", run, tmp_path / "s.json")
     assert again["regions"]["rings"] == snapshot["regions"]["rings"]
 
@@ -116,6 +131,8 @@ def test_a_run_that_had_ended(tmp_path: Path) -> None:
         assert daemon.stop() == 0
         snapshot = offline(daemon, "incident-bundle", run, tmp_path / "bundle")
         assert snapshot["run"]["failure"]["sequence"] == 299
+        assert {"run.started", "run.ended"} <= set(told(tmp_path / "bundle", run))
+        assert b'state="failed"} 1' in (tmp_path / "bundle" / "metrics.prom").read_bytes()
         assert json.loads((tmp_path / "bundle" / "audit_checkpoint.json").read_bytes())["sig"]
         out = tmp_path / "x.tar"
         for missing in (["nobody"], [run, "--config", str(tmp_path / "absent.toml")]):

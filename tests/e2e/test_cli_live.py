@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -163,3 +167,25 @@ def test_what_cannot_be_tapped_is_said(daemon: DaemonProcess, run: str) -> None:
     assert (done.returncode, b"there are ring-0" in done.stderr) == (66, True)
     assert ctl(daemon, "tap", "norun", "ring-0").returncode == 66
     assert ctl(daemon, "tap", run, "ring-0", "--as", "xml").returncode == 2
+
+
+def test_top_keeps_to_the_terminal_and_leaves_on_q(daemon: DaemonProcess, run: str) -> None:
+    """On a low terminal the heading and the first roles stay, the rest is counted."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 7, 100, 0, 0))
+    command = [sys.executable, "-m", "byteorctl", "--address", daemon.address, "top", run]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as top:
+        os.close(theirs)
+        drawn = b""
+        while b"q leaves" not in drawn:
+            drawn += os.read(ours, 4096)
+        os.write(ours, b"q")
+        with suppress(OSError):  # the terminal is gone with its last process
+            while os.read(ours, 4096):
+                pass
+        assert top.wait(20) == 0
+    os.close(ours)
+    screen = drawn.partition(b"\x1b[2J")[2].decode().splitlines()
+    assert run in screen[0]
+    assert "more lines" in screen[-3]
+    assert len(screen) <= 7

@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.support.cli import byteorctl
+from tests.support.daemon import running_daemon
 from tests.support.tree import TOP
 
 EXAMPLE = TOP / "deploy" / "examples" / "ssh-failures"
@@ -55,11 +56,38 @@ def run(pipeline: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
 def test_the_examples_pass_their_own_cases(
     tmp_path: Path, name: str, mode: tuple[str, ...]
 ) -> None:
-    """What ships is right, in one process and in several; a journal lies beside its spec."""
+    """What ships is right, in one process and in several; nothing is left beside the spec."""
     shutil.copytree(TOP / "deploy" / "examples" / name, tmp_path / name)
     done = byteorctl("test", tmp_path / name, *mode)
     assert done.returncode == 0, done.stdout + done.stderr
     assert b" 0 failed" in done.stdout
+    there = {path.name for path in (TOP / "deploy" / "examples" / name).iterdir()}
+    assert {path.name for path in (tmp_path / name).iterdir()} <= there
+
+
+def test_dry_runs_append_to_no_journal(tmp_path: Path) -> None:
+    """Under a daemon, too: what a journal had it has, byte for byte; `describe` says why."""
+    fanout = tmp_path / "fanout"
+    shutil.copytree(TOP / "deploy" / "examples" / "market-fanout", fanout)
+    allowed = {"allow.code_dirs": [str(fanout)], "allow.write_dirs": [str(fanout)]}
+    spec, records = fanout / "spec.toml", fanout / "cases" / "sixty-records.bin"
+    given = ("--input", str(records), "--output", str(tmp_path / "out"))
+    with running_daemon(config=allowed) as daemon:
+
+        def ctl(*arguments: str | Path) -> bytes:
+            done = byteorctl("--address", daemon.address, *arguments)
+            assert done.returncode == 0, done.stdout + done.stderr
+            return done.stdout
+
+        ctl("run", spec, *given)
+        before = {path.name: path.read_bytes() for path in (fanout / "journal").iterdir()}
+        assert len(before) == 2
+        ctl("test", fanout, "--case", "sixty-records")
+        ctl("run", "--dry-run", spec, *given)
+        assert {path.name: path.read_bytes() for path in (fanout / "journal").iterdir()} == before
+        with (fanout / "deployment.toml").open("a") as deployment:
+            deployment.write("[effects]\ndry_run = true\n")
+        assert b"journal everything: a dry run keeps" in ctl("describe", spec)
 
 
 def test_a_difference_shows_both_sides_and_exits_1(pipeline: Path, tmp_path: Path) -> None:

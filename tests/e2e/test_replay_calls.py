@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import byteorctl
-from tests.support.daemon import DaemonProcess, running_daemon
+from tests.support.daemon import DaemonProcess
+from tests.support.recording_host import RecordingHost
 from tests.support.replayed import replay
 
 MESSAGES = 6_000
@@ -43,6 +43,11 @@ kind = "ingress"
 name = "out"
 kind = "egress"
 """
+SHARDED = RING.replace(
+    "capacity = 256",
+    'capacity = 256\nshards = 4\nordering = "per_key"\nshard_key = { offset = 4, length = 2 }',
+    1,
+)
 GRAPH = """
 version = 1
 name = "clocked"
@@ -92,84 +97,48 @@ class Stamp:
             text = b" %d/%d" % (batch.now_ns, len(batch))
             batch.replace(index, bytes(payload) + text)
 '''
-DEPLOYMENT = """
-version = 1
-[adapters.in]
-kind = "stdin"
-framing = "lines"
-[adapters.out]
-kind = "stdout"
-framing = "lines"
-[tuning]
-fuse = "{fuse}"
-[capture]
-directory = "{top}/data/captures"
-outputs = "messages"
-"""
-
-
-class Host:
-    """A daemon's directories, and lines for its runs."""
-
-    def __init__(self, top: Path) -> None:
-        """Write code and input."""
-        self.top = top
-        for name in ("code", "data"):
-            (top / name).mkdir()
-        (top / "code" / "clocked.py").write_text(CODE)
-        self.lines = top / "lines"
-        self.lines.write_bytes(b"".join(b"%06d\n" % number for number in range(MESSAGES)))
-
-    def spec(self, text: str) -> Path:
-        """Return the spec as a file."""
-        path = self.top / "code" / "spec.toml"
-        path.write_text(text)
-        return path
-
-    def record(self, daemon: DaemonProcess, spec: Path, fuse: str) -> Path:
-        """Run the spec; return its capture."""
-        deployment = self.top / "code" / "deployment.toml"
-        deployment.write_text(DEPLOYMENT.format(top=self.top, fuse=fuse))
-        done = byteorctl(
-            "--address", daemon.address, "-o", "json", "run", spec, "--input", self.lines,
-            "--output", self.top / "output",
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        stamped = (self.top / "output").read_bytes().splitlines()
-        assert len(stamped) == MESSAGES
-        assert len({line.split()[1] for line in stamped}) > 1, "a run of one batch shows nothing"
-        return max((self.top / "data" / "captures").iterdir(), key=lambda each: each.name)
 
 
 @pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
+def host() -> Iterator[RecordingHost]:
     """Provide the directories."""
     with tempfile.TemporaryDirectory(prefix="byteor-t-", dir="/tmp") as place:
-        yield Host(Path(place))
+        yield RecordingHost(Path(place), {"clocked.py": CODE}, MESSAGES)
 
 
 @pytest.fixture(scope="module")
-def daemon(host: Host) -> Iterator[DaemonProcess]:
+def daemon(host: RecordingHost) -> Iterator[DaemonProcess]:
     """Provide a daemon that may use them."""
-    config = {
-        "allow.code_dirs": [str(host.top / "code")],
-        "allow.write_dirs": [str(host.top / "data")],
-    }
-    with running_daemon(config=config) as started:
+    with host.daemon() as started:
         yield started
+
+
+def recorded(host: RecordingHost, daemon: DaemonProcess, text: str, fuse: str) -> Path:
+    """Run the spec; return its capture."""
+    capture = host.record(daemon, text, "--set", f"tuning.fuse={fuse}")
+    stamped = host.output.read_bytes().splitlines()
+    assert len(stamped) == MESSAGES
+    assert len({line.split()[1] for line in stamped}) > 1, "a run of one batch shows nothing"
+    return capture
 
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("text", "fuse"),
-    [(RING, "never"), (RING, "always"), (GRAPH, "auto")],
-    ids=["ring-apart", "ring-fused", "graph"],
+    [
+        (RING, "never"),
+        (RING, "always"),
+        (GRAPH, "auto"),
+        (SHARDED, "auto"),
+        (SHARDED, "always"),
+    ],
+    ids=["ring-apart", "ring-fused", "graph", "shards-apart", "shards-fused"],
 )
 def test_stages_see_the_clock_and_the_batches_that_they_saw_live(
-    host: Host, daemon: DaemonProcess, text: str, fuse: str
+    host: RecordingHost, daemon: DaemonProcess, text: str, fuse: str
 ) -> None:
     """Clock and batch size stand in the output, and it is equal; a paced replay is no exception."""
-    capture = host.record(daemon, host.spec(text), fuse)
+    capture = recorded(host, daemon, text, fuse)
     code, result, said = replay(daemon.address, capture)
     assert (code, result["verdict"], result["reasons"]) == (0, "equal", []), (said, result)
     assert result["egresses"][0]["count"] == MESSAGES
@@ -186,10 +155,10 @@ def test_stages_see_the_clock_and_the_batches_that_they_saw_live(
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("text", [RING, GRAPH], ids=["ring", "graph"])
 def test_without_the_recorded_calls_a_stage_that_reads_the_clock_is_not_comparable(
-    host: Host, daemon: DaemonProcess, text: str
+    host: RecordingHost, daemon: DaemonProcess, text: str
 ) -> None:
     """The choices gone: the reason is told for each stage that reads the clock."""
-    capture = host.record(daemon, host.spec(text), "auto")
+    capture = recorded(host, daemon, text, "auto")
     bare = host.top / "data" / "bare"
     shutil.copytree(capture, bare)
     shutil.rmtree(bare / "choices")

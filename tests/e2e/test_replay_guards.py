@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from byteord.regions.captures import write_json
 from tests.support.daemon import DaemonProcess, running_daemon
 from tests.support.recordings import FIRST_UNIX_NS, Frame, frames
 from tests.support.replayed import Pipeline, payloads, replay
 
+Damage = Callable[[Path], None]
 STEP_NS = 4_000_000
 COUNT = 200
 
@@ -94,3 +96,37 @@ def test_a_daemon_that_replays_nothing_refuses_and_writes_it_down(
         log = "".join(each.read_text() for each in (state / "audit").glob("*.jsonl"))
         (line,) = [line for line in log.splitlines() if audit["replay_id"] in line]
         assert "replay.refused" in line
+
+
+def _cut(path: Path) -> None:
+    data = path.read_bytes().rstrip(b"\0")
+    path.write_bytes(data[: len(data) // 2])
+
+
+def _turned(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[200] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [_cut, _turned])
+@pytest.mark.parametrize("place", ["in/in", "out/out", "capture.json", "spec.kv", "out/out.json"])
+def test_damage_is_no_verdict(
+    daemon: DaemonProcess, pipeline: Pipeline, tmp_path: Path, place: str, damage: Damage
+) -> None:
+    """A damaged capture is refused (65) by the name of what is wrong, with and without --check."""
+    given = frames(payloads(COUNT))
+    rows = [{"name": "in", "kept": COUNT}]
+    left = [{"name": "out", "kept": sum(b"keep" in each.payload for each in given)}]
+    pipeline.capture(given, name=str(tmp_path / "c"), facts={"ingresses": rows, "egresses": left})
+    for name in ("capture.json", "out/out.json"):
+        path = tmp_path / "c" / name
+        write_json(path, json.loads(path.read_bytes()))
+    code, result, said = replay(daemon.address, tmp_path / "c", "--to-sequence", "50")
+    assert (code, result["verdict"]) == (0, "equal"), said
+    damage(next((tmp_path / "c").glob(place if "." in place else f"{place}/*.seg")))
+    for more in ([], ["--check"]):
+        code, result, said = replay(daemon.address, tmp_path / "c", *more)
+        assert (code, result) == (65, {}), said
+        assert Path(place).name in said
+        assert str(daemon.directory) not in said

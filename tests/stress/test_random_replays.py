@@ -8,7 +8,6 @@ import os
 import struct
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
@@ -16,22 +15,14 @@ from typing import Any
 
 import pytest
 
-from byteord.adapters.catalogue import CATALOGUE as ADAPTERS
-from byteord.deployment.validate import validate
 from byteord.errors import WrongStateError
 from byteord.rpc import replays as module
-from byteord.rpc.control import Catalogues, Control
-from byteord.rpc.replay_wanted import ReplayDone, ReplayWanted
-from byteord.rpc.replays import Replays
-from byteord.runs.host import read_host
-from byteord.runs.manager import RunManager
 from byteord.runs.state import RunState
 from byteord.runs.view import Admission
-from byteord.spec.document import Source
-from byteord.stages.catalogue import CATALOGUE as STAGES
 from tests.property.documents import toml_text
 from tests.support.graphs import PASSING, Shape, random_graph
 from tests.support.recordings import Frame, write_segments
+from tests.support.replays import graph_admission, replayed
 from tests.support.runs import Runs, ended, managed, run
 
 MESSAGES = 1_500
@@ -46,7 +37,7 @@ BUSY = "import time\nend = time.monotonic() + 60\nwhile time.monotonic() < end: 
 def _graph(seed: int) -> dict[str, Any]:
     """Return a graph with several ingresses in which some role chooses freely."""
     random = Random(seed)
-    shape = Shape(kinds=KINDS, stages=PASSING, durable=False, lossy=False, dead_letters=False)
+    shape = Shape(kinds=KINDS, stages=PASSING, durable=False, dead_letters=False)
     while True:
         tree = random_graph(random, shape)
         several = sum(end["kind"] == "ingress" for end in tree["endpoints"]) > 1
@@ -68,29 +59,9 @@ def _deployment(tree: Mapping[str, Any], data: Path) -> str:
     return toml_text({"adapters": adapters, "capture": capture})
 
 
-def _admission(runs: Runs, tree: Mapping[str, Any]) -> Admission:
-    report = validate(
-        Source("spec.toml", toml_text(dict(tree)).encode(), "toml"),
-        Source("deployment.toml", _deployment(tree, runs.top / "data").encode(), "toml"),
-        authority=runs.authority,
-        stages=STAGES,
-        adapters=ADAPTERS,
-        host=read_host(),
-    )
-    assert report.ok, report.findings
-    assert report.spec is not None
-    assert report.deployment is not None
-    return Admission(report.spec, report.deployment)
-
-
-async def _replayed(runs: Runs, manager: RunManager, run_id: str) -> Mapping[str, Any]:
-    control = Control(runs.authority, manager, Catalogues(STAGES, ADAPTERS), read_host)
-    replays = Replays(control, str(runs.top / "replays"))
-    wanted = ReplayWanted(str(uuid.uuid4()), run_id=run_id)
-    async for event in replays.replay(wanted, "uid:0", sees=True):
-        if isinstance(event, ReplayDone):
-            return event.fields
-    raise AssertionError("it ended without a result")
+def admission(runs: Runs, tree: Mapping[str, Any]) -> Admission:
+    """Return a graph that reads and writes files, and is recorded."""
+    return graph_admission(runs, tree, _deployment(tree, runs.top / "data"))
 
 
 @contextlib.contextmanager
@@ -124,13 +95,13 @@ def _live_equals_replayed(seed: int, times: int) -> None:
     async def work(runs: Runs) -> None:
         tree = _graph(seed)
         async with managed(runs) as manager:
-            view = await manager.start(_admission(runs, tree))
+            view = await manager.start(admission(runs, tree))
             last = await ended(manager, view.id)
             assert last.state is RunState.COMPLETED, last.failure
             about = runs.top / "data" / "captures" / view.id / "capture.json"
             assert json.loads(about.read_text())["choosers"], "a graph without a choice"
             for _ in range(times):
-                result = await _replayed(runs, manager, view.id)
+                result = await replayed(runs, manager, view.id)
                 assert result["verdict"] == "equal", (result, toml_text(tree))
 
     run(work)
@@ -163,7 +134,7 @@ def test_roles_that_wait_for_each_other_end_a_replay(monkeypatch: pytest.MonkeyP
 
     async def work(runs: Runs) -> None:
         async with managed(runs) as manager:
-            view = await manager.start(_admission(runs, _fork()))
+            view = await manager.start(admission(runs, _fork()))
             assert (await ended(manager, view.id)).state is RunState.COMPLETED
             choices = runs.top / "data" / "captures" / view.id / "choices" / "join"
             for path in choices.iterdir():
@@ -171,7 +142,7 @@ def test_roles_that_wait_for_each_other_end_a_replay(monkeypatch: pytest.MonkeyP
             made = struct.pack("<IIQIIQ", 1, 0, MESSAGES, 1, 1, MESSAGES)
             write_segments(choices, [Frame(made, 0, 2 * MESSAGES)])
             with pytest.raises(WrongStateError) as caught:
-                await _replayed(runs, manager, view.id)
+                await replayed(runs, manager, view.id)
             assert caught.value.reason == "REPLAY_STALLED"
             (audit,) = (runs.top / "replays").glob("*.json")
             assert json.loads(audit.read_text())["refused"]["reason"] == "REPLAY_STALLED"

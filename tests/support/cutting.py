@@ -12,10 +12,13 @@ from pathlib import Path
 class CuttingProxy:
     """Passes connections on to `target`; the n-th is cut once `cuts[n]` bytes came back from it."""
 
-    def __init__(self, path: Path, target: str, cuts: Sequence[int]) -> None:
-        """Listen at `path`."""
+    def __init__(self, path: Path, target: str, cuts: Sequence[int], *, holds: bool) -> None:
+        """Listen at `path`. `holds`: nothing more comes then, instead of a cut."""
         self.cut = 0
         """Connections that were cut so far."""
+        self.passed = 0
+        """Bytes that came back from the target."""
+        self._released = threading.Event() if holds else None
         self._target = target
         self._cuts = list(cuts)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -29,6 +32,8 @@ class CuttingProxy:
 
     def close(self) -> None:
         """End everything, and wait until it has."""
+        if self._released is not None:
+            self._released.set()
         _end(self._listener)
         self._taker.join()
         for end in self._open:
@@ -58,13 +63,16 @@ class CuttingProxy:
             while data := source.recv(65_536):
                 sink.sendall(data)
                 passed += len(data)
-                if counts and self._is_over(passed):
+                if counts and self._is_over(passed, len(data)):
+                    if self._released is not None:
+                        self._released.wait()
                     break
         _end(source)
         _end(sink)
 
-    def _is_over(self, passed: int) -> bool:
+    def _is_over(self, passed: int, more: int) -> bool:
         with self._lock:
+            self.passed += more
             if self._cuts and passed >= self._cuts[0]:
                 self._cuts.pop(0)
                 self.cut += 1
@@ -78,9 +86,11 @@ def _end(end: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def cutting(path: Path, target: str, cuts: Sequence[int]) -> Iterator[CuttingProxy]:
+def cutting(
+    path: Path, target: str, cuts: Sequence[int], *, holds: bool = False
+) -> Iterator[CuttingProxy]:
     """Provide such a way."""
-    proxy = CuttingProxy(path, target, cuts)
+    proxy = CuttingProxy(path, target, cuts, holds=holds)
     try:
         yield proxy
     finally:

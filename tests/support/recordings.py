@@ -111,9 +111,18 @@ def digest_of(payloads: Sequence[bytes]) -> str:
 
 
 def write_capture(
-    directory: Path, spec: Path, deployment: Path, capture: Capture, authority: Authority
+    directory: Path,
+    spec: Path,
+    deployment: Path,
+    capture: Capture,
+    authority: Authority,
+    *,
+    client_output: bool = True,
 ) -> Path:
-    """Write the capture of a run of these documents; return its directory."""
+    """Write the capture of a run of these documents; return its directory.
+
+    A client fed the run, and took its output unless `client_output` says otherwise.
+    """
     report = validate(
         Source(spec.name, spec.read_bytes()),
         Source(deployment.name, deployment.read_bytes()),
@@ -121,7 +130,7 @@ def write_capture(
         stages=STAGES,
         adapters=ADAPTERS,
         client_input=True,
-        client_output=True,
+        client_output=client_output,
         level="topology",
     )
     assert report.spec is not None, report.findings

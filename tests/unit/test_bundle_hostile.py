@@ -18,6 +18,8 @@ from byteorctl.errors import CliError
 from byteord.capture.archive import Manifest, Row, write_archive
 from byteord.capture.entries import BundleFile
 from byteord.capture.files import BundleFacts, RunDocuments, manifest_of
+from byteord.errors import DataError
+from byteord.rpc.replay_bundle import capture_place
 
 FILES = {
     "capture/in/in/00000000000000000000.seg": bytes(range(64)),
@@ -87,6 +89,41 @@ def test_every_length_but_the_whole_is_refused(tmp_path: Path, zipped: bool) -> 
     for end in range(len(data) - spare):
         path.write_bytes(data[:end])
         assert seen(path) is None, end
+
+
+def replayable(top: Path) -> bool:
+    """Tell whether a replay takes it; what it does not is refused by the name of a file."""
+    try:
+        capture_place(str(top))
+    except DataError as error:
+        said = (error.reason, error.details["file"] in error.message)
+        if said != ("BUNDLE_DAMAGED", True):
+            raise
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
+def test_every_byte_of_an_unpacked_one_counts(tmp_path: Path, name: str) -> None:
+    """Any file cut or changed at any byte, gone, or one too many: no check takes the bundle."""
+    written(tmp_path / "b")
+    top = tmp_path / "d"
+    top.mkdir()
+    unpack(str(tmp_path / "b"), str(top))
+    whole = seen(top)
+    assert (whole is not None, replayable(top)) == (True, True)
+    data = (top / name).read_bytes()
+    for at in range(len(data)):
+        for bad in (data[:at], data[:at] + bytes([data[at] ^ 0x41]) + data[at + 1 :]):
+            (top / name).write_bytes(bad)
+            assert seen(top) is None, at
+            assert not replayable(top), at
+    (top / name).unlink()
+    assert seen(top) is None
+    assert name == "manifest.json" or not replayable(top)
+    (top / name).write_bytes(data)
+    (top / "code" / "more").touch()
+    assert (seen(top), replayable(top)) == (None, False)
 
 
 @pytest.mark.parametrize(

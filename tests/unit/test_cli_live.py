@@ -9,7 +9,7 @@ import pytest
 
 from byteorctl.output.live_dot import HELD, HOLDER, live_dot
 from byteorctl.output.payload import decoder
-from byteorctl.output.top_view import Rates, bar
+from byteorctl.output.top_view import Rates, bar, fitted
 
 
 def run(received: int, *, full: bool = False) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def run(received: int, *, full: bool = False) -> dict[str, Any]:
             {"name": "a", "received": received, "published": received, "dropped": 0} | role,
             {"name": "b", "received": 1, "published": 1, "dropped": 0} | role,
         ],
-        "holds": [{"role": "a", "message": held}] if full else [],
+        "holds": [{"role": "a", "by": "b", "message": held}] if full else [],
         "lanes": [
             {
                 "name": 'l"',
@@ -54,6 +54,16 @@ def test_rates_are_differences_over_time() -> None:
     assert rates.text("1", "role", "b", "in") == "0"
     rates.look([], 1.0)
     assert rates.text("1", "role", "new", "in") == "-"
+
+
+def test_what_has_no_room_is_said_below_what_has() -> None:
+    """From the first line on, and never more lines than there are rows."""
+    text = "".join(f"line {n}\n" for n in range(10))
+    assert fitted(text, 10) == text
+    cut = fitted(text, 4).splitlines()
+    assert cut[:3] == ["line 0", "line 1", "line 2"]
+    assert cut[3:] == ["... 7 more lines: a higher terminal has room, or name one run"]
+    assert len(fitted(text, 0).splitlines()) == 2
 
 
 def test_a_bar_fills_with_depth() -> None:

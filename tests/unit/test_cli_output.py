@@ -12,6 +12,7 @@ from byteorctl.output.findings import finding_line, summary
 from byteorctl.output.formats import Format, emit, parse_format, render
 from byteorctl.output.jsonpath import compile_template
 from byteorctl.output.quantities import count, duration, size
+from byteorctl.output.replay_view import show_egresses
 from byteorctl.output.screen import Screen, column_groups
 from byteorctl.output.tree import show_tree
 from byteorctl.output.yaml import to_yaml
@@ -208,3 +209,24 @@ def test_quantities_are_readable() -> None:
     ]
     assert count(1234567) == "1,234,567"
     assert [size(n) for n in (5, 4 << 20)] == ["5 bytes", "4 MiB"]
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "verdict", "said"),
+    [
+        (100, 100, "equal", ""),
+        (120, 100, "equal", "out: equal as far as the run came; 20 more leave now"),
+        (80, 100, "equal", "out: equal as far as it was replayed; 20 followed live"),
+        (80, 100, "different", ""),
+        (80, None, "not_comparable", ""),
+    ],
+)
+def test_an_egress_that_is_equal_in_part_says_so(
+    now: int, then: int | None, verdict: str, said: str
+) -> None:
+    """A verdict is no more than what was compared: the difference in number stands below it."""
+    stream = io.StringIO()
+    sides = {"count": now, "live_count": then, "bytes": 1, "sha256": "ab"}
+    show_egresses(Screen(stream), [{"name": "out", "verdict": verdict, **sides}])
+    assert ("equal as far" in stream.getvalue()) is bool(said)
+    assert said in stream.getvalue()

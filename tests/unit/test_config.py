@@ -18,6 +18,7 @@ from byteord.deployment.config import (
     private_config,
     with_directories,
 )
+from byteord.deployment.config_flat import flat_config, words_of
 from byteord.deployment.config_keys import KEYS, check_tables
 from byteord.deployment.model import Environment
 from byteord.errors import NotFoundError
@@ -54,6 +55,16 @@ def test_the_example_shows_defaults_where_they_are_fixed() -> None:
     assert not problems
     fixed = {path: key.default for path, key in KEYS.items() if key.default not in ("", None, [])}
     assert {path: values[path] for path in fixed} == fixed
+
+
+def test_every_key_of_a_file_is_found_again_in_what_applies() -> None:
+    """The configuration as it applies has exactly the keys there are, with the file's values."""
+    said = check_tables(tomllib.loads(EXAMPLE.read_text()))[0]
+    applies = flat_config(load(str(EXAMPLE)))
+    assert set(applies) == set(KEYS)
+    assert {key: list(v) if isinstance(v, tuple) else v for key, v in applies.items()} == said
+    assert words_of("log.format") == ("auto", "json", "console")
+    assert words_of("paths.state") == ()
 
 
 def test_an_empty_file_gives_the_defaults() -> None:

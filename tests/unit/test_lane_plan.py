@@ -184,6 +184,47 @@ def test_a_unit_stops_growing_at_eight_roles() -> None:
     )
     plan = _plan(spec, deployed(""), fuse="always")
     assert [len(unit.roles) for unit in plan.units] == [8, 5]
+    assert [worker.threads for worker in plan.workers] == [((0, 1),)]
+
+
+def _fan_out(width: int, lossy: str = "") -> str:
+    """Return a graph of one source and several sinks."""
+    sinks = [end(f"out{i}", "egress", "a") for i in range(width)]
+    return graph(
+        lanes=(f'name = "a"\nkind = "fanout_broadcast"\n{lossy}',),
+        roles=(),
+        ends=(end("in", "ingress", "a"), *sinks),
+    )
+
+
+def _sinks(width: int) -> str:
+    return BOX.format("in") + "".join(BOX.format(f"out{i}") for i in range(width))
+
+
+def test_neighbours_that_cannot_commit_as_one_take_turns_on_a_thread() -> None:
+    """Each unit has at most one sink; fused, those of one source share its thread and worker."""
+    plan = _plan(_fan_out(3), _sinks(3), fuse="always")
+    assert _units(plan) == ["in+out0", "out1", "out2"]
+    assert [worker.name for worker in plan.workers] == ["in+out0+out1+out2"]
+    assert plan.workers[0].threads == ((0, 1, 2),)
+    single = _plan(_fan_out(3), _sinks(3), single=True, fuse="always")
+    assert single.workers[0].threads == ((0, 1, 2),)
+    never = _plan(_fan_out(3), _sinks(3))
+    assert [worker.threads for worker in never.workers] == [((0,),), ((1,),), ((2,),), ((3,),)]
+
+
+def test_a_reader_that_may_miss_messages_never_shares_the_thread_of_its_writer() -> None:
+    """Nobody waits for it, so it must not hold anybody up."""
+    plan = _plan(_fan_out(3, 'lossy = ["out1"]'), _sinks(3), fuse="always")
+    assert [worker.name for worker in plan.workers] == ["in+out0+out2", "out1"]
+
+
+def test_auto_leaves_threads_for_half_of_the_cpus() -> None:
+    """Where there are CPUs, units keep threads of their own even if roles are fused."""
+    cpus = len(HOST.cpus_allowed)
+    plan = _plan(_fan_out(cpus), _sinks(cpus), fuse="auto")
+    assert len(plan.units) == cpus
+    assert len(plan.workers) == max(cpus // 2, 1)
 
 
 def test_the_plan_is_described_with_its_lanes() -> None:

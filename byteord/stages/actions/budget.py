@@ -1,43 +1,41 @@
 """How many actions a replay may attempt, over all of its workers.
 
-Owns one small file in the run directory, counted under a lock, and the mark that says it was spent.
+Owns one small file in the run directory that all of them map: what was taken of it, and whether it
+was spent.
 """
 
 from __future__ import annotations
 
-import fcntl
+import mmap
 import os
 import struct
 
-COUNT, SPENT = "actions.count", "actions.spent"
-_FLOCK = struct.Struct("hhqqi4x")
-_WORD = struct.Struct("<Q")
+from byteord._cext.replay import take_action
+
+COUNT = "actions.count"
+_WORDS = struct.Struct("<QQ")
+BYTES = _WORDS.size
 
 
 class ActionBudget:
-    """Attempts left; one object for each stage, one count for all of a run."""
+    """Attempts left: one count for all of a run, stages and egresses."""
 
     def __init__(self, directory: str, most: int) -> None:
-        """Open or make the count in the run's directory."""
+        """Map the count in the run's directory; OSError."""
         self.most = most
-        self._directory = directory
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(os.path.join(directory, COUNT), flags, 0o600)
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(os.path.join(directory, COUNT), flags)
+        try:
+            self.area = mmap.mmap(descriptor, BYTES)
+        finally:
+            os.close(descriptor)
 
     def take(self) -> bool:
-        """Take one attempt; False when none is left, which is then marked. OSError."""
-        self._lock(fcntl.F_WRLCK)
-        try:
-            data = os.pread(self._fd, _WORD.size, 0)
-            used = _WORD.unpack(data)[0] if len(data) == _WORD.size else 0
-            if used >= self.most:
-                mark = os.path.join(self._directory, SPENT)
-                os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-                return False
-            os.pwrite(self._fd, _WORD.pack(used + 1), 0)
-            return True
-        finally:
-            self._lock(fcntl.F_UNLCK)
+        """Take one attempt; False when none is left, which is noted."""
+        return take_action(self.area, self.most)
 
-    def _lock(self, kind: int) -> None:
-        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLKW, _FLOCK.pack(kind, os.SEEK_SET, 0, 1, 0))
+
+def read_budget(data: bytes) -> tuple[int, bool]:
+    """Return how many attempts were taken, and whether one more was wanted than there were."""
+    used, spent = _WORDS.unpack_from(data)
+    return used, bool(spent)

@@ -119,8 +119,19 @@ typedef struct byteor_config {
     const byteor_config_item *items;
     size_t count;
     uint32_t payload_max; /* of the ring the stage will work on */
-    uint32_t reserved;
+    uint32_t features;    /* BYTEOR_CONFIG_*: which of the later members are there */
+    uint64_t seed;        /* with BYTEOR_CONFIG_SEED: of this stage in this run; use byteor_seed() */
 } byteor_config;
+
+#define BYTEOR_CONFIG_SEED 0x01u
+
+/* Where whatever is drawn at random has to come from, so that a replay draws the same: another one
+ * for each stage, shard and run, unless the deployment fixes it. An instance that is made anew after
+ * a crash gets the same again: keep in `state` how far it was drawn from. 0 from a byteor that gives
+ * none. */
+static inline uint64_t byteor_seed(const byteor_config *config) {
+    return config->features & BYTEOR_CONFIG_SEED ? config->seed : 0;
+}
 
 typedef struct byteor_stage_vtable {
     uint32_t abi;          /* BYTEOR_STAGE_ABI */

@@ -23,6 +23,7 @@ from byteord.capture.files import (
     manifest_of,
 )
 from byteord.capture.redact import Redactor
+from byteord.capture.spec_view import NO_SPEC, SpecView
 from byteord.capture.store import BundleStore, Label
 from byteord.deployment.bundling import BundleLimits
 from byteord.errors import InvalidArgumentError, NotFoundError, ResourceError
@@ -71,6 +72,9 @@ PLACES = (
     "condition message",
     "action setting",
     "bundle condition",
+    "daemon's path",
+    "daemon's list",
+    "daemon's word",
 )
 
 
@@ -150,7 +154,18 @@ def facts(place: str = "", secret: str = PLANTED) -> BundleFacts:
         enforced=False,
         process=ProcessFacts(7, cwd, args, env, "VmRSS: 1"),
         snapshot=snapshot(planted),
+        config={
+            "paths.state": planted.get("daemon's path", "/var/lib/x"),
+            "allow.exec": ("/bin/true", planted.get("daemon's list", "a")),
+            "log.format": planted.get("daemon's word", "json"),
+            "metrics.address": "",
+            "listen.reflection": None,
+            "on_stop": "leave",
+            "effects.dry_run": True,
+            "ceilings.runs_max": 64,
+        },
         events=({"event": "run.started", "run": "1-a", "message": planted.get("event", "m")},),
+        spec=SpecView(b"name=x\n"),
     )
 
 
@@ -192,6 +207,13 @@ def test_tokens_correlate_within_a_bundle_and_not_across() -> None:
 def test_what_is_harmless_stays_readable() -> None:
     """Numbers, closed words, our own options, the class of an exception are kept."""
     made = content(facts())
+    config = dict(line.split("=", 1) for line in made["runtime_config.txt"].decode().splitlines())
+    assert config["effects.dry_run"] == "true"
+    assert config["ceilings.runs_max"] == "64"
+    assert (config["log.format"], config["on_stop"]) == ("json", "leave")
+    assert (config["metrics.address"], config["listen.reflection"]) == ("", "")
+    assert config["paths.state"].startswith("redacted:")
+    assert config["allow.exec.0"] != config["allow.exec.1"]
     deployment = tomllib.loads(made["deployment.toml"].decode())
     assert deployment["adapters"]["in"]["kind"] == "file"
     assert deployment["adapters"]["in"]["framing"] == "lines"
@@ -220,7 +242,9 @@ def test_the_manifest_lists_what_is_there_and_what_is_not() -> None:
     made = content(facts())
     manifest = json.loads(made["manifest.json"])
     assert {row["name"] for row in manifest["files"]} == made.keys() - {"manifest.json"}
-    lost = BundleFacts(**{**facts_fields(), "snapshot": b"", "documents": RunDocuments()})
+    lost = BundleFacts(
+        **{**facts_fields(), "snapshot": b"", "documents": RunDocuments(), "spec": NO_SPEC}
+    )
     left_out = {row["name"] for row in json.loads(content(lost)["manifest.json"])["left_out"]}
     assert left_out == {
         "single_ring_snapshot.json",

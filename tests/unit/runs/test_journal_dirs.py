@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
+from byteord.adapters.paths import path_error
 from byteord.deployment.plan import JournalPlan, LanePlan
 from byteord.errors import ByteorError, DeniedError, NotFoundError
 from byteord.runs.journal_dirs import make_directory, with_absolute_journals
@@ -49,3 +52,14 @@ def test_links_files_and_missing_parents_are_refused(tmp_path: Path) -> None:
             make_directory(str(tmp_path / name), allowed)
     with pytest.raises(NotFoundError):
         make_directory(str(tmp_path / "no" / "j"), allowed)
+
+
+def test_a_read_only_filesystem_is_said_to_be_one() -> None:
+    """Not permissions: no change of them would help."""
+    error = OSError(errno.EROFS, os.strerror(errno.EROFS))
+    said = path_error("/data/j", error, at="/data")
+    assert isinstance(said, DeniedError)
+    assert (said.reason, "/data: its filesystem is read-only" in said.message) == (
+        "PATH_READ_ONLY",
+        True,
+    )
