@@ -459,7 +459,14 @@ def _tap_batch(answer: runs_pb2.TapLaneResponse) -> TapBatch:
         TappedMessage(each.sequence, each.stripe, each.time_ns, each.type, each.payload)
         for each in answer.messages
     )
-    return TapBatch(messages, answer.missed, answer.filtered, answer.digests, answer.timed_out)
+    return TapBatch(
+        messages,
+        answer.missed,
+        answer.filtered,
+        answer.digests,
+        timed_out=answer.timed_out,
+        withheld=answer.withheld,
+    )
 
 
 def _replay_event(answer: replays_pb2.ReplayResponse) -> ReplayEvent:

@@ -49,6 +49,7 @@ class TapBatch:
     filtered: int
     digests: bool
     timed_out: bool
+    withheld: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

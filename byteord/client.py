@@ -30,9 +30,10 @@ from typing import Any, Generic, TypeVar
 from byteord._cext import region
 from byteord._cext.batch import Batch, BatchError
 from byteord._cext.client import ClosedError, Consumer, Publisher
+from byteord._cext.client_lossy import LossyConsumer
 from byteord._cext.client_shards import ShardConsumer, ShardPublisher, StripeConsumer
 from byteord.deployment.plan import RolePlan, RunPlan
-from byteord.deployment.ports import progress_wanted
+from byteord.deployment.ports import progress_wanted, unit_ports
 from byteord.errors import DeniedError, NotFoundError, RegionError, UnavailableError
 from byteord.regions.clock import clock_mult, membarrier_available
 from byteord.regions.create import CONTROL, boot_id, runs_directory, start_ticks
@@ -44,6 +45,7 @@ __all__ = [
     "BatchError",
     "ClosedError",
     "Consumer",
+    "LossyConsumer",
     "Publisher",
     "Session",
     "ShardConsumer",
@@ -56,11 +58,14 @@ __all__ = [
 
 KEEPER_BYTE = 1 << 32
 """Locked, with an ingress's own byte, by a run that keeps time for a client that is not there."""
+LOSSY_BYTE = 1 << 33
+"""Locked, with the role's index added, by a client that plays a lossy consumer: it has no cell."""
 KEPT_S_MAX, KEPT_LOOK_S = 2.0, 0.0005
 
 _FLOCK = struct.Struct("hhqqi4x")
 Handle = TypeVar(
-    "Handle", bound=Publisher | Consumer | ShardPublisher | ShardConsumer | StripeConsumer
+    "Handle",
+    bound=Publisher | Consumer | ShardPublisher | ShardConsumer | StripeConsumer | LossyConsumer,
 )
 
 
@@ -148,7 +153,8 @@ def attach(
 
     A Session around a Publisher (ingress) or a Consumer (egress); of a run with several shards a
     ShardPublisher, which spreads by the run's shard key, or a ShardConsumer, which joins in order;
-    of a lane with several producers a StripeConsumer, which keeps the order of each of them.
+    of a lane with several producers a StripeConsumer, which keeps the order of each of them; of a
+    fan-out that names it in `lossy` a LossyConsumer, which counts what it missed.
 
     `run` is a run's id or its region directory; `wait` is `spin` or `backoff`. With `spec_sha256`
     the run must be of that spec. NotFoundError, DeniedError (`SPEC_MISMATCH`,
@@ -198,7 +204,8 @@ def client_places(plan: RunPlan, role: RolePlan) -> list[tuple[int, int, int]]:
         rings = plan.lanes[tx.lane].rings[tx.stripe : tx.stripe + tx.stripes]
         return [(ring, -1, 0) for ring in rings]
     (rx,) = role.rx
-    return [(ring, rx.cell, 1 + rx.cell) for ring in plan.lanes[rx.lane].rings]
+    byte = LOSSY_BYTE + role.index if rx.lossy else 1 + rx.cell
+    return [(ring, rx.cell, byte) for ring in plan.lanes[rx.lane].rings]
 
 
 def _session(directory: Path, plan: RunPlan, role: RolePlan, wait: str) -> Session[Any]:
@@ -276,11 +283,29 @@ def handle_at(
             return ShardPublisher(ring_fds, control_fd, key=plan.shard_key or (0, 0), **common)
         drops = bool(role.tx) and plan.lanes[role.tx[0].lane].on_full == "drop"
         return Publisher(ring_fds[0], control_fd, drops=drops, **common)
+    if role.rx and role.rx[0].lossy:
+        return _lossy_at(plan, role, unit, wait, ring_fds=ring_fds, control_fd=control_fd)
     depends = role.depends if plan.model != "lane_graph" else role.rx[0].depends
     if sharded:
         several = StripeConsumer if plan.model == "lane_graph" else ShardConsumer
         return several(ring_fds, control_fd, cell=cell, depends=depends, **common)
     return Consumer(ring_fds[0], control_fd, cell=cell, depends=depends, **common)
+
+
+def _lossy_at(
+    plan: RunPlan, role: RolePlan, unit: int, wait: str, *, ring_fds: list[int], control_fd: int
+) -> LossyConsumer:
+    ports = unit_ports(plan, plan.units[unit])
+    (port,) = (each for each in ports.rx if each.role == role.index)
+    return LossyConsumer(
+        ring_fds[0],
+        control_fd,
+        role=role.index,
+        unit=unit,
+        words=ports.words,
+        word=port.word,
+        wait=wait,
+    )
 
 
 def _lock(descriptor: int, byte: int, what: str) -> None:

@@ -69,6 +69,7 @@ enum byteor_tape_kind {
     BYTEOR_TAPE_FOLLOW = 2, /* what a client published in the ring that the unit's stages work on */
     BYTEOR_TAPE_OUT = 3,    /* what the unit's sink takes */
     BYTEOR_TAPE_CHOICES = 4,
+    BYTEOR_TAPE_OFFER = 6,  /* what the unit publishes to a client that is an egress; `ports`: of a LaneGraph's port that writes */
     BYTEOR_TAPE_LANE = 5    /* what a role of a LaneGraph takes from the ports in `ports`, which a client fills */
 };
 
@@ -109,8 +110,8 @@ typedef struct byteor_tape {
     uint32_t refusing;         /* some choice of this batch found no room: none of them is of use */
     byteor_tape_head *open;    /* NULL: none */
     uint64_t base;             /* what `committed` was after the last commit */
-    uint64_t taken;            /* of BYTEOR_TAPE_LANE: messages so far */
-    uint64_t ports;            /* bit per port that reads */
+    uint64_t taken;            /* of BYTEOR_TAPE_LANE and _OFFER: messages so far */
+    uint64_t ports;            /* bit per port that reads, or writes */
 } byteor_tape;
 
 #define BYTEOR_TAPES_MAX 24u
@@ -120,9 +121,10 @@ typedef struct byteor_capture {
     byteor_tape *in;     /* of its ingress */
     byteor_tape *follow; /* of the client that fills the ring which its stages take from */
     byteor_tape *out;    /* of its egress */
+    byteor_tape *offer;  /* of the client that takes what the stages of a ring have passed */
     byteor_tape *lane[BYTEOR_MEMBERS_MAX];    /* of the client that fills an input of a role */
     byteor_tape *choices[BYTEOR_MEMBERS_MAX]; /* of its roles */
-    uint32_t choosers;
+    uint32_t choosers, offers;
     uint32_t count;
     byteor_tape tape[BYTEOR_TAPES_MAX];
 } byteor_capture;
@@ -240,7 +242,23 @@ static inline void byteor_tape_messages(byteor_tape *t, const byteor_ring *ring,
         slots += (uint64_t)now * ring->slot_bytes;
         count -= now;
     }
-    BYTEOR_KILL_POINT(27);
+    BYTEOR_KILL_POINT(31);
+}
+
+/* The same of messages that are about to be published to a client: from `position` on, which may go over the ring's end. */
+static inline void byteor_tape_offer(byteor_tape *t, const byteor_ring *ring, uint64_t position, uint64_t count) {
+    while (count) {
+        uint64_t now = ring->capacity - position % ring->capacity, live = 0;
+        if (now > count) now = count;
+        for (uint64_t i = 0; i < now; i++) {
+            const byteor_slot *slot = byteor_ring_slot(ring, position + i);
+            live += byteor_live(slot) || ((slot->flags & BYTEOR_SLOT_END) && slot->length);
+        }
+        byteor_tape_messages(t, ring, (const uint8_t *)byteor_ring_slot(ring, position), (uint32_t)now, t->taken, 1);
+        t->taken += live;
+        position += now;
+        count -= now;
+    }
 }
 
 /* --- choices ---------------------------------------------------------------------------------------------------- */
@@ -282,11 +300,11 @@ static inline void byteor_choices_take_back(byteor_capture *c) {
     }
 }
 
-/* Whether there is room for the choices of another batch, where it is waited for. */
+/* Whether there is room for the choices of another batch, and for what it publishes to clients, where it is waited for. */
 static inline int byteor_choices_ready(byteor_capture *c) {
-    for (uint32_t i = 0; c->choosers && i < c->count; i++) {
+    for (uint32_t i = 0; c->choosers + c->offers && i < c->count; i++) {
         byteor_tape *t = &c->tape[i];
-        if (t->kind == BYTEOR_TAPE_CHOICES && t->waits && byteor_tape_free(t, t->bytes / 2) < t->bytes / 2) return 0;
+        if ((t->kind == BYTEOR_TAPE_CHOICES || t->kind == BYTEOR_TAPE_OFFER) && t->waits && byteor_tape_free(t, t->bytes / 2) < t->bytes / 2) return 0;
     }
     return 1;
 }
@@ -317,7 +335,7 @@ static inline void byteor_capture_show(byteor_capture *c) {
         byteor_tape *t = &c->tape[i];
         if (byteor_load_relaxed64(&t->ring->producer->cursor) == t->next) continue;
         byteor_store_release64(&t->ring->producer->cursor, t->next); /* partner: the recorder's acquire load */
-        BYTEOR_KILL_POINT(28);
+        BYTEOR_KILL_POINT(32);
     }
 }
 

@@ -46,7 +46,7 @@ from layout cimport (
     byteor_ring_view,
 )
 
-KINDS = {"in": 1, "follow": 2, "out": 3, "choices": 4, "lane": 5}
+KINDS = {"in": 1, "follow": 2, "out": 3, "choices": 4, "lane": 5, "offer": 6}
 CHOICES = {1: "take", 2: "route", 3: "keep", 4: "drop", 5: "batch", 6: "miss"}
 STATES = ("ok", "disk_full", "failed", "unsynced")
 NOTHING, SOME, CHECKPOINT, WAITS, NONSENSE = range(5)

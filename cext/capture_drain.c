@@ -4,7 +4,7 @@
 #include "guard_sha256.h"
 #include "sha256_blocks.h"
 
-#define SHOWN_BYTES 524288u          /* the record follows what was dealt with this closely, or an eighth of the tape */
+#define SHOWN_BYTES 1048576u         /* the record follows what was dealt with this closely, or an eighth of the tape */
 #define AHEAD_BYTES 1024u
 #define RETRY_NS ((uint64_t)50000000u) /* between tries to write to a disk without room */
 

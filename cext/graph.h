@@ -53,6 +53,7 @@ typedef struct byteor_tx_port {
     uint64_t progress;  /* what its ring will show after the commit */
     uint64_t end;       /* sequence of the end slot, BYTEOR_NO_SEQUENCE until it is written */
     byteor_tape *choices; /* of a port that drops, in a run that is recorded; NULL */
+    byteor_tape *offer;   /* of a port that a client alone reads; NULL */
     uint32_t number;      /* among the outputs of its role */
     byteor_script script; /* in a replay: what it kept and dropped; its lane blocks then */
 } byteor_tx_port;

@@ -97,9 +97,20 @@ static inline int byteor_graph_flush(byteor_unit_runtime *u) {
     return 0;
 }
 
+/* What is about to be published to clients, for the recorder. */
+static inline void byteor_graph_offer(byteor_graph *g) {
+    for (uint32_t t = 0; t < g->tx_count; t++) {
+        byteor_tx_port *port = &g->tx[t];
+        if (port->offer == NULL) continue;
+        uint64_t cursor = byteor_load_relaxed64(&port->ring->producer->cursor);
+        byteor_tape_offer(port->offer, port->ring, cursor, *byteor_tx_word(g, port, BYTEOR_TX_POSITION) - cursor);
+    }
+}
+
 static inline void byteor_graph_publish(byteor_unit_runtime *u) {
     byteor_graph *g = u->graph;
     if (g->journals && byteor_graph_flush(u) != 0) return;
+    if (u->capture && u->capture->offers) byteor_graph_offer(g);
     u->work.state_select ^= g->state_changed;
     g->state_changed = 0;
     g->changed = 0;
@@ -150,6 +161,12 @@ static inline void byteor_graph_recover_capture(byteor_unit_runtime *u) {
     if (c == NULL) return;
     for (uint32_t i = 0; i < c->count; i++)
         if (c->tape[i].kind == BYTEOR_TAPE_LANE) c->tape[i].taken = byteor_lane_taken(g, c->tape[i].ports);
+    for (uint32_t i = 0; i < c->count; i++)
+        for (uint32_t t = 0; t < g->tx_count && c->tape[i].kind == BYTEOR_TAPE_OFFER; t++) {
+            if (!(c->tape[i].ports >> t & 1u)) continue;
+            g->tx[t].offer = &c->tape[i];
+            c->tape[i].taken = *byteor_tx_word(g, &g->tx[t], BYTEOR_TX_POSITION); /* the end slot, if it has come, is the last */
+        }
     byteor_recover_capture(u);
     for (uint32_t m = 0; m < u->member_count; m++) {
         byteor_graph_member *gm = &g->member[m];

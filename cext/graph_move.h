@@ -156,6 +156,31 @@ static inline int byteor_ingress_turn(byteor_unit_runtime *u, uint32_t command, 
     return 1;
 }
 
+/* Whether an ingress by itself can go on as one of a ring does: only its position changes from message to message. */
+static inline int byteor_ingress_streams(const byteor_unit_runtime *u) {
+    const byteor_tx_port *port = &u->graph->tx[0];
+    return u->source && u->member_count == 1 && !port->journal && !port->choices && !port->script.count && port->claim_max >= 2u * BYTEOR_SMALL_BATCH;
+}
+
+/* See byteor_source_stream. As byteor_graph_pass returns. */
+static inline int byteor_ingress_stream(byteor_unit_runtime *u) {
+    byteor_tx_port *port = &u->graph->tx[0];
+    uint64_t *position = byteor_tx_word(u->graph, port, BYTEOR_TX_POSITION);
+    const uint32_t most = (uint32_t)byteor_least(u->max_batch, BYTEOR_SMALL_BATCH);
+    u->rings = port->ring;
+    u->work.position = *position;
+    u->gate = port->gate;
+    byteor_words_store(u); /* from here on the arrays differ in the position only */
+    byteor_stream s = byteor_stream_begin(u);
+    for (int i = 0; i < 2; i++) s.word[i] = u->graph->shared[i] + port->word + BYTEOR_TX_POSITION;
+    int found = byteor_stream_run(u, &s, most);
+    *position = u->work.position;
+    port->gate = u->gate;
+    port->progress = u->work.time_last;
+    if (found > 0 && (uint32_t)found <= most) return 1;
+    return byteor_source_gave_none(u, found, most) == BYTEOR_DUTY_FAILED ? -1 : 1;
+}
+
 /* --- egress ----------------------------------------------------------------------------------------------------- */
 
 /* Entries that lie side by side are written as they lie; else they are brought together first. */

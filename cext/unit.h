@@ -354,6 +354,15 @@ static inline void byteor_recover_capture(byteor_unit_runtime *u) {
         if (t->kind == BYTEOR_TAPE_IN) c->in = t;
         if (t->kind == BYTEOR_TAPE_FOLLOW) c->follow = t;
         if (t->kind == BYTEOR_TAPE_OUT) c->out = t;
+        if (t->kind == BYTEOR_TAPE_OFFER) {
+            const byteor_member_count *count = &u->work.member[t->member];
+            t->committed = &t->taken;
+            c->offers++;
+            if (u->kind == BYTEOR_UNIT_RING) {
+                c->offer = t;
+                t->taken = count->received - count->dropped - count->skipped;
+            }
+        }
         if (t->kind == BYTEOR_TAPE_LANE) {
             c->lane[t->member] = t;
             t->committed = &t->taken; /* made right by who knows the ports */

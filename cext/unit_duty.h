@@ -116,6 +116,7 @@ static inline void byteor_finish_batch(byteor_unit_runtime *u, uint32_t count, i
         int done = byteor_ring_egress(u, timed);
         if (done == 0 && u->sink->common.status == BYTEOR_ADAPTER_FAILED && !failed) byteor_sink_outcome(u, u->work.egress_position);
     }
+    if (u->capture && u->capture->offer) byteor_tape_offer(u->capture->offer, &u->rings[0], u->work.position - count, count);
     BYTEOR_KILL_POINT(8);
     byteor_publish_batch(u);
 }

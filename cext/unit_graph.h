@@ -66,6 +66,10 @@ static inline int byteor_graph_duty(byteor_unit_runtime *u, uint32_t command) {
     int worked = byteor_graph_pass(u, command, &outcome), next = worked;
     if (worked == 0) return outcome == BYTEOR_DUTY_IDLE && g->no_room ? BYTEOR_DUTY_NO_ROOM : outcome;
     g->timed = 0;
+    if (next > 0 && byteor_graph_goes_on(u) && byteor_ingress_streams(u)) {
+        next = byteor_ingress_stream(u);
+        passes = BYTEOR_TURN_BATCHES;
+    }
     for (; next > 0 && passes < BYTEOR_TURN_BATCHES && byteor_graph_goes_on(u); passes++) next = byteor_graph_pass(u, command, &further);
     byteor_graph_show_turn(u, passes);
     byteor_graph_show_counters(u);

@@ -148,6 +148,7 @@ typedef struct byteor_stream {
     byteor_ring_producer *producer;
     uint32_t *selector;
     byteor_record *record;
+    uint64_t *word[2]; /* of a LaneGraph: where its two arrays have the position; NULL */
     byteor_adapter_common *common;
 } byteor_stream;
 
@@ -171,6 +172,7 @@ static inline void byteor_stream_commit(byteor_unit_runtime *u, const byteor_str
     byteor_store_relaxed64(&record->commits, commits);
     byteor_store_relaxed64(&record->member[0].received, position + s->received);
     byteor_adapter_record_store(&record->source, s->common, &u->source_rejects[inactive]);
+    if (s->word[inactive]) byteor_store_relaxed64(s->word[inactive], position);
     BYTEOR_KILL_POINT(2);
     byteor_store_release32(s->selector, inactive); /* the commit point, as there */
     byteor_fence_signal();
@@ -222,20 +224,26 @@ static inline void byteor_stream_end(byteor_unit_runtime *u, const byteor_stream
     u->work.member[0].received = position + s->received;
 }
 
+/* All of a stream. Returns what the last poll gave. */
+static inline int byteor_stream_run(byteor_unit_runtime *u, const byteor_stream *s, uint32_t most) {
+    uint64_t position = u->work.position, commits = u->work.commits, last = commits + BYTEOR_STREAM_BATCHES;
+    int found = 1;
+    while (position != s->end && commits != last && s->common->status != BYTEOR_ADAPTER_ENDED) {
+        uint64_t ahead = byteor_stream_ahead(u, position, s->end);
+        found = byteor_stream_stretch(u, s, &position, position + ahead, &commits, last, (uint32_t)byteor_least(most, ahead));
+        if (found <= 0 || found >= (int)BYTEOR_SMALL_BATCH) break;
+    }
+    byteor_stream_end(u, s, position, commits);
+    return found;
+}
+
 /* The rest of a turn of an ingress by itself, after a small batch: more of them, committed and published one by one without
  * a look at the clock, as long as there is room and the source gives them at once. Stores are what it costs: the lines that
  * a follower has had arrive in order, and few of them fit the store buffer with all that is stored in between. Returns as
  * byteor_ring_batch does. */
 static inline int byteor_source_stream(byteor_unit_runtime *u, uint32_t most) {
     const byteor_stream s = byteor_stream_begin(u);
-    uint64_t position = u->work.position, commits = u->work.commits, last = commits + BYTEOR_STREAM_BATCHES;
-    int found = 1;
-    while (position != s.end && commits != last && s.common->status != BYTEOR_ADAPTER_ENDED) {
-        uint64_t ahead = byteor_stream_ahead(u, position, s.end);
-        found = byteor_stream_stretch(u, &s, &position, position + ahead, &commits, last, (uint32_t)byteor_least(most, ahead));
-        if (found <= 0 || found >= (int)BYTEOR_SMALL_BATCH) break;
-    }
-    byteor_stream_end(u, &s, position, commits);
+    int found = byteor_stream_run(u, &s, most);
     if (found > 0 && (uint32_t)found <= most) return BYTEOR_DUTY_WORKED;
     return byteor_source_gave_none(u, found, most);
 }

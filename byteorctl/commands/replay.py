@@ -85,7 +85,7 @@ def _decoder(_: click.Context, __: click.Parameter, form: str) -> Decoder:
 @click.option("--to-sequence", type=click.IntRange(min=0), metavar="N", help="Last message.")
 @click.option("--from-time", callback=_time, metavar="TIME", help="Nothing that came before it.")
 @click.option("--to-time", callback=_time, metavar="TIME", help="Nothing that came after it.")
-@click.option("--last", type=click.IntRange(min=1), metavar="N", help="Only the last N messages.")
+@click.option("--last", type=click.IntRange(min=1), metavar="N", help="Of these the last N alone.")
 @click.option(
     "--speed",
     type=click.FloatRange(min=0),

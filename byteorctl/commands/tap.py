@@ -73,9 +73,10 @@ def command(
     The run does not wait for it. It is a sample for people: up to 200 messages and 1 MiB a second
     (with --contains 8 times as much is searched), at the lowest priority. The rest is skipped, and
     the number said at the end.
-    LANE is a lane of a LaneGraph, or ring-0, ring-1, ... of a SingleRing run. Where the run's
-    environment shows no payload, the SHA-256 of each is shown. Ends with the run, after --limit
-    messages, after --timeout seconds, or by Ctrl-C; where nothing passes, --limit alone waits.
+    LANE is a lane of a LaneGraph, or ring-0, ring-1, ... of a SingleRing run. Messages are shown
+    through the data protection rules of the run; outside dev, and to who may not see payloads,
+    the SHA-256 of each is shown. Ends with the run, after --limit messages, after --timeout
+    seconds, or by Ctrl-C; where nothing passes, --limit alone waits.
     """
     last: TapBatch | None = None
     shown = 0
@@ -93,9 +94,10 @@ def command(
         except KeyboardInterrupt:
             click.echo("", err=True)
     missed, filtered = (last.missed, last.filtered) if last is not None else (0, 0)
-    click.echo(
-        f"byteorctl: {shown:,} shown, {missed:,} skipped, {filtered:,} filtered out", err=True
-    )
+    said = f"byteorctl: {shown:,} shown, {missed:,} skipped, {filtered:,} filtered out"
+    if last is not None and last.withheld:
+        said += f", {last.withheld:,} withheld: they fit no schema of the data protection rules"
+    click.echo(said, err=True)
     late = last is not None and last.timed_out
     return Exit.DEADLINE if late and limit is not None and shown < limit else Exit.OK
 

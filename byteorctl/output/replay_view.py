@@ -11,13 +11,14 @@ from byteorctl.output.screen import Screen
 
 NS_PER_S = 1_000_000_000
 NOT_SHOWN = "(not shown; sha256:{})"
+WITHHELD = "(withheld; it fits no schema of the data protection rules)"
 
 
 def show_replay(screen: Screen, result: Plain, decode: Decoder) -> None:
     """Draw what a replay came to."""
     screen.fields(
         [
-            ("replay", f"{result['replay_id']}: {words(result)}"),
+            ("replay", ": ".join(filter(None, (result["replay_id"], words(result))))),
             ("mode", result["mode"]),
             ("input", _input(result)),
             ("speed", speed(result)),
@@ -48,6 +49,8 @@ def speed(result: Plain) -> str:
 
 def _input(result: Plain) -> str:
     replayed, selected = int(result["replayed"]), int(result["selected"])
+    if not result["verdict"]:
+        return f"{count(selected)} messages"
     of = "" if replayed == selected else f" of {count(selected)}"
     return f"{count(replayed)}{of} messages"
 
@@ -150,5 +153,7 @@ def _payload(payload: Plain | None, decode: Decoder) -> str:
         return ""
     if payload["shown"] == "digest":
         return f"{count(payload['length'])} bytes {NOT_SHOWN.format(payload['sha256'])}"
+    if payload["shown"] == "withheld":
+        return WITHHELD
     text = decode(bytes.fromhex(payload["hex"]))
     return f"{text} (redacted)" if payload["shown"] == "redacted" else text or "(empty)"

@@ -28,7 +28,7 @@ def show_run(screen: Screen, run: Plain) -> None:
 def show_figures(
     screen: Screen, run: Plain, *, input_bytes: int | None, output_bytes: int | None
 ) -> None:
-    """Draw what a run came to: times, throughput, roles."""
+    """Draw what a run came to: times, throughput, what it did outside or would have, roles."""
     screen.fields(
         [
             ("run", f"{run['id']} {run['name']}: {run['state']}"),
@@ -38,6 +38,7 @@ def show_figures(
             ("throughput", throughput(run)),
         ]
     )
+    show_effects(screen, run)
     show_roles(screen, run)
     show_lanes(screen, run)
     show_reports(screen, run)

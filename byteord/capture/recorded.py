@@ -67,6 +67,12 @@ class Recorded:
         return str(self.facts.get("run", ""))
 
     @property
+    def unrecorded(self) -> tuple[str, ...]:
+        """Return the egresses of the recorded run of which there is no digest."""
+        names = self.facts.get("unrecorded")
+        return tuple(str(name) for name in names) if isinstance(names, list) else ()
+
+    @property
     def by_rx(self) -> bool:
         """Tell whether frames say their position in the recorded stream."""
         return self.kind == "capture"

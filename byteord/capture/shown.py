@@ -1,23 +1,23 @@
 """A payload as it may be shown: its digest, and its bytes where they may be seen.
 
-Pure. Owns that rule for everything that a replay shows. Data protection goes by field, as the
-`dataguard` rules of the spec say; what is no JSON object is shown only where no such rule is.
+Owns that rule for everything that a replay shows. Where messages are under data protection rules
+it shows, and digests, what the rules leave of one; of a message that fits none it tells nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-REDACTED = "[redacted]"
+from byteord._cext.guard import Guard
 
 
 @dataclass(frozen=True, slots=True)
 class ShownPayload:
-    """What may be seen of a payload. `shown`: empty, `redacted` or `digest`."""
+    """What may be seen of a payload. `shown`: empty, `redacted`, `digest` or `withheld`."""
 
     length: int
     sha256: str
@@ -27,47 +27,38 @@ class ShownPayload:
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Shows payloads. `allowed` False: digests alone; `fields`: values never shown."""
+    """Shows payloads, in one thread at a time. `allowed` False: digests alone."""
 
     allowed: bool = False
-    fields: Collection[str] = ()
-    """Paths of fields under a rule, dotted; a field of that path or name below any is hidden."""
+    guarded: bool = False
+    """Messages are under data protection rules."""
+    guard: Guard | None = None
+    """These rules; None where there are none, or where they cannot be applied."""
+
+    @property
+    def quotes(self) -> bool:
+        """Tell whether words that may quote a payload may be shown."""
+        return self.allowed and not self.guarded
 
     def show(self, payload: bytes) -> ShownPayload:
         """Return a payload as it may be seen."""
-        digest = hashlib.sha256(payload).hexdigest()
+        seen = self._seen(payload)
+        if seen is None:
+            return ShownPayload(0, "", shown="withheld")
+        digest = hashlib.sha256(seen).hexdigest()
         if not self.allowed:
-            return ShownPayload(len(payload), digest)
-        if not self.fields:
-            return ShownPayload(len(payload), digest, payload, "")
-        document = as_object(payload)
-        if document is None:
-            return ShownPayload(len(payload), digest)
-        clean, changed = self._without(document, "")
-        if not changed:
-            return ShownPayload(len(payload), digest, payload, "")
-        data = json.dumps(clean, separators=(",", ":"), ensure_ascii=False).encode()
-        return ShownPayload(len(payload), digest, data, "redacted")
+            return ShownPayload(len(seen), digest)
+        return ShownPayload(len(seen), digest, seen, "" if seen == payload else "redacted")
 
-    def _without(self, node: Any, path: str) -> tuple[Any, bool]:
-        if isinstance(node, Mapping):
-            made: dict[str, Any] = {}
-            touched = False
-            for key, value in node.items():
-                where = f"{path}.{key}" if path else key
-                if self._hidden(where, key):
-                    made[key], touched = REDACTED, True
-                    continue
-                made[key], inner = self._without(value, where)
-                touched |= inner
-            return made, touched
-        if isinstance(node, list):
-            pairs = [self._without(each, path) for each in node]
-            return [each for each, _ in pairs], any(inner for _, inner in pairs)
-        return node, False
+    def digest(self, payload: bytes) -> str:
+        """Return the SHA-256 of a payload as it may be seen; empty: not even that may be."""
+        seen = self._seen(payload)
+        return "" if seen is None else hashlib.sha256(seen).hexdigest()
 
-    def _hidden(self, path: str, name: str) -> bool:
-        return path in self.fields or name in self.fields
+    def _seen(self, payload: bytes) -> bytes | None:
+        if not self.guarded:
+            return payload
+        return self.guard.view(payload) if self.guard is not None else None
 
 
 def as_object(payload: bytes) -> dict[str, Any] | None:

@@ -49,6 +49,8 @@ _HEADS = [
     "keep",
     "outputs",
     "on_full",
+    "sync",
+    "unrecorded",
     "ingresses",
     "egresses",
     "choosers",

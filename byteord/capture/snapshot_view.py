@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from byteord.capture.redact import Redactor
-from byteord.capture.spec_view import shown_key
+from byteord.spec.stage_key import tokened_key
 
 _EXCEPTION = re.compile(r"([A-Z][A-Za-z]{2,40}(?:Error|Exception|Interrupt|Exit|Warning))(?::|\Z)")
 _PLAN_WORDS = frozenset(
@@ -143,7 +143,7 @@ class _View:
         if not isinstance(node, str) or not node:
             return node
         if key == "stage":
-            return shown_key(node, self._redactor)
+            return tokened_key(node, self._redactor.token)
         kept = key in words or isinstance(node, _Kept)
         return str(node) if kept else self._redactor.token(node)
 

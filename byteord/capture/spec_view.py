@@ -18,11 +18,9 @@ from byteord.spec.keys import SPEC_KEYS
 from byteord.spec.lanegraph.keys import LANE_GRAPH_KEYS
 from byteord.spec.model import Model, Scalar, StageCatalogue
 from byteord.spec.schema import key_of
-from byteord.spec.stage_key import StageKeyError, parse_key
+from byteord.spec.stage_key import tokened_key
 
 _STAGE = re.compile(r"(stages|roles)\.([0-9]+)\.(stage|config\..+)\Z")
-_URL = re.compile(r"(https?://)([^/?#]*)(.*)\Z", re.DOTALL)
-_ACTIONS = ("http_post:", "exec:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ class SpecFilter:
         return not lets_leave(self._allowed, f"stages.{name}.config.{option}")
 
     def _target(self, name: str, stage: str) -> tuple[str, str]:
-        what, shown = f"stages.{name}.target", shown_key(stage, self._redactor)
+        what, shown = f"stages.{name}.target", tokened_key(stage, self._redactor.token)
         if shown == stage or lets_leave(self._allowed, what):
             return "", stage
         return what, shown
@@ -112,37 +110,3 @@ class SpecFilter:
 
 def _is_below(option: str, row: str) -> bool:
     return row.endswith(".*") and option.startswith(row[:-1])
-
-
-def shown_key(key: str, redactor: Redactor) -> str:
-    """Return a stage's key: of an action the program, or scheme and host, and tokens for the rest.
-
-    A user in a URL, its path, query and fragment may be credentials; so may arguments.
-    """
-    if not key.startswith(_ACTIONS):
-        return key
-    kind, _, target = key.partition(":")
-    if not _is_key(key):
-        return f"{kind}:{redactor.token(target)}"
-    return f"{kind}:{_url(target, redactor) if kind == 'http_post' else _command(target, redactor)}"
-
-
-def _is_key(key: str) -> bool:
-    try:
-        parse_key(key)
-    except StageKeyError:
-        return False
-    return True
-
-
-def _url(target: str, redactor: Redactor) -> str:
-    found = _URL.match(target)
-    if found is None or "@" in found[2]:
-        return redactor.token(target)
-    rest = "" if found[3] in ("", "/") else f"/{redactor.token(found[3])}"
-    return f"{found[1]}{found[2]}{rest or found[3]}"
-
-
-def _command(target: str, redactor: Redactor) -> str:
-    program, *arguments = target.split("|")
-    return "|".join([program, *(redactor.token(each) for each in arguments)])

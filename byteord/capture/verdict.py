@@ -90,8 +90,16 @@ def reasons_of(
     found = [*_of_input(source, surveys, wanted), *_of_conditions(source, how)]
     if source.kind != "capture":
         found.append(Reason("no_live_digests", "a journal does not say what left the run"))
-    elif not source.live:
+    elif not source.live and not source.unrecorded:
         found.append(Reason("no_live_digests", "the capture has no digest of any egress"))
+    found += [
+        Reason(
+            "egress_not_recorded",
+            f"egress {name}: a client took what left there, of several producers or shards, or "
+            "without being waited for: in which order, and what it missed, is not in the capture",
+        )
+        for name in source.unrecorded
+    ]
     found += [
         Reason("gap", f"egress {name}: {live.lost:,} messages are not in the live digest")
         for name, live in source.live.items()

@@ -64,12 +64,13 @@ class TapePlan:
     kind: str
     """How the unit comes by it; a key of `byteord._cext.capture.KINDS`."""
     ports: int = 0
-    """Of kind `lane`: bit per port of the unit that reads what the client publishes."""
+    """Of kind `lane` bit per port of the unit that reads what a client publishes, of kind `offer`
+    of the one that writes what a client takes."""
 
     @property
     def counted(self) -> bool:
         """Tell whether the role counts what it hands over: then it is known what is not there."""
-        return self.kind in {"in", "out"}
+        return self.kind in {"in", "out", "offer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,17 +216,18 @@ def check_capture_ends(
     """
     if not capture["directory"]:
         return
-    for name, kind in clients.items():
+    for name, kind in clients.items() if ring_shards > 1 else ():
         if kind is EndpointKind.EGRESS:
             found.add(
                 "DEPLOYMENT_CAPTURE_CLIENT",
                 ("adapters", name, "kind"),
                 seen="client, in a deployment that is recorded",
-                wanted="an adapter of a worker, if what leaves there is to be in the capture",
+                wanted="an adapter of a worker, if what leaves there is to be in the capture: what "
+                "a client takes of several shards is not recorded",
                 fix="nothing, if what enters is enough",
                 severity=Severity.NOTE,
             )
-        elif ring_shards > 1:
+        else:
             found.add(
                 "DEPLOYMENT_CAPTURE_CLIENT",
                 ("adapters", name, "kind"),

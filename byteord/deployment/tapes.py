@@ -10,6 +10,7 @@ from byteord.deployment.plan import LanePlan, RolePlan, RunPlan
 from byteord.deployment.ports import is_graph_unit, lane_rings, monotone_lanes, unit_ports
 
 _CLIENT = "client"
+_ONE_EACH = 2
 
 
 def tapes_of(plan: RunPlan) -> tuple[TapePlan, ...]:
@@ -19,8 +20,8 @@ def tapes_of(plan: RunPlan) -> tuple[TapePlan, ...]:
     for role in plan.roles:
         if role.kind == "ingress":
             found += tapes.ingress(role)
-        if role.kind == "egress" and role.adapter != _CLIENT:
-            found.append(tapes.make("out", role, role, "out"))
+        if role.kind == "egress":
+            found += tapes.egress(role)
     choosers = [role for role in plan.roles if role.adapter != _CLIENT and tapes.chooses(role)]
     return (*found, *(tapes.make("choices", role, role, "choices") for role in choosers))
 
@@ -53,6 +54,39 @@ class _Tapes:
         if taker.adapter == _CLIENT:
             return []
         return [self.make("in", role, taker, "lane", ports=self._ports(role, taker, lane))]
+
+    def egress(self, role: RolePlan) -> list[TapePlan]:
+        """Return the tape of an egress; what a client takes is handed over by who publishes it.
+
+        Nothing where that is not one role, or the client may lose some of it.
+        """
+        if role.adapter != _CLIENT:
+            return [self.make("out", role, role, "out")]
+        if self._plan.model != "lane_graph":
+            last = self._last_stages()
+            alone = len(last) == 1 and len(self._plan.rings) == 1
+            return [self.make("out", role, last[0], "offer")] if alone else []
+        rx = role.rx[0]
+        lane = self._plan.lanes[rx.lane]
+        rings = lane_rings(self._plan, lane)
+        if rx.lossy or rx.depends or lane.journal or len(role.rx) + len(rings) > _ONE_EACH:
+            return []
+        writer = self._plan.roles[lane.producers[0]]
+        if writer.adapter == _CLIENT:
+            return []
+        ports = unit_ports(self._plan, self._where[writer.index][0]).tx
+        mine = sum(
+            1 << index
+            for index, port in enumerate(ports)
+            if port.role == writer.index and port.ring == rings[0]
+        )
+        return [self.make("out", role, writer, "offer", ports=mine)]
+
+    def _last_stages(self) -> list[RolePlan]:
+        """Return the stages of a SingleRing that no other follows."""
+        stages = [role for role in self._plan.roles if role.kind == "stage"]
+        followed = {cell for role in stages for cell in role.depends}
+        return [role for role in stages if role.cell not in followed]
 
     def _first_taker(self) -> RolePlan:
         """Return the stage of a SingleRing that sees a message before any changes it."""

@@ -30,6 +30,7 @@ from byteord.policy.decide import REPLAY_EXECUTE, Question, Verdict, decide
 from byteord.policy.denials import Denials
 from byteord.policy.judge import Judged, judge
 from byteord.policy.needs import AnySpec, needs
+from byteord.spec.stage_key import shown_target
 
 LEASE_S = 10.0
 """How far ahead a lease reaches: what a daemon that dies lets happen."""
@@ -339,7 +340,7 @@ def _decision(judged: Judged) -> dict[str, str]:
     return {
         "where": need.where,
         "capability": need.capability,
-        "target": need.target[:1024],
+        "target": shown_target(need.capability, need.target)[:1024],
         "decision": str(decision.verdict),
         "reason": decision.reason,
     }

@@ -9,6 +9,7 @@ from byteord.deployment.model import Effects
 from byteord.errors import DeniedError
 from byteord.policy.decide import Approved, Decision, Question, Verdict, decide
 from byteord.policy.needs import Need
+from byteord.spec.stage_key import shown_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def named(judged: Sequence[Judged]) -> str:
     """Return capabilities with who needs them and where they act, for people."""
     return ", ".join(
         f"{each.need.capability} of {each.need.where}"
-        + (f" ({each.need.target})" if each.need.target else "")
+        + (f" ({shown_target(each.need.capability, each.need.target)})" if each.need.target else "")
         for each in judged
     )
 

@@ -191,7 +191,8 @@ def holds(
     """Return by role name what holds it back: a lane with no room, and the consumer to blame.
 
     A fact from the sequences. `waits` are the merges that wait for a lane, as `Waits.find` says.
-    `root` is where the chain ends: the role that nothing else holds.
+    `root` is where the chain ends: the role that nothing else holds, or, where roles wait for each
+    other in a circle, one of that circle.
     """
     found: dict[str, dict[str, Any]] = {}
     for role in plan.roles:
@@ -205,8 +206,9 @@ def holds(
                 }
     found = {**(waits or {}), **found}
     for held in found.values():
-        root = held["by"]
-        while root in found and found[root]["by"] != root:
+        root, passed = held["by"], set[str]()
+        while root in found and root not in passed:
+            passed.add(root)
             root = found[root]["by"]
         held["root"] = root
     return found

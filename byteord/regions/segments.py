@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from byteord._cext import journal
@@ -107,15 +107,20 @@ class Recording:
     def survey(self, wanted: Range, *, by_rx: bool, bytes_max: int = UINT64_MAX) -> Survey:
         """Return what is there and what `wanted` selects, at most `bytes_max` of payload.
 
-        `by_rx`: frames tell the position in the recorded stream; else their own count is it.
+        `by_rx`: frames tell the position in the recorded stream; else their own count is it. The
+        last ones are those of what the other bounds select.
         """
+        behind = 0
+        if wanted.last and wanted != Range(last=wanted.last):
+            bounded = self.survey(replace(wanted, last=0), by_rx=by_rx)
+            behind = self._end - bounded.high if bounded.chosen else 0
         found = self.segments.survey(
             by_rx=by_rx,
             from_sequence=wanted.from_sequence or 0,
             to_sequence=UINT64_MAX if wanted.to_sequence is None else wanted.to_sequence,
             from_unix_ns=wanted.from_unix_ns or 0,
             to_unix_ns=UINT64_MAX if wanted.to_unix_ns is None else wanted.to_unix_ns,
-            last=wanted.last,
+            last=wanted.last + behind if wanted.last else 0,
             bytes_max=bytes_max,
         )
         return Survey(**{**found, "gaps": tuple(found["gaps"])})

@@ -16,7 +16,7 @@ from byteord.deployment.describe import describe
 from byteord.deployment.diff import Diff, diff
 from byteord.deployment.model import AdapterCatalogue, Authority, Deployment, HostFacts
 from byteord.deployment.validate import Report
-from byteord.errors import DeniedError, InvalidArgumentError, UnavailableError
+from byteord.errors import DeniedError, InvalidArgumentError, ResourceError, UnavailableError
 from byteord.policy.judge import Judged, judge
 from byteord.policy.needs import AnySpec, capabilities, needs
 from byteord.rpc.facts import CapabilityFacts, capability_facts
@@ -26,9 +26,11 @@ from byteord.runs.admission import new_run_id
 from byteord.runs.code import code_digests, pins_of
 from byteord.runs.dead_letters import DeadLetter, dead_letters
 from byteord.runs.files import RunFiles
+from byteord.runs.live import LiveRun
 from byteord.runs.manager import RunManager
 from byteord.runs.plan import make_plan, plan_description
 from byteord.runs.state import RunState
+from byteord.runs.tap import TapView
 from byteord.runs.view import Admission, RunView
 from byteord.spec.document import Source
 from byteord.spec.dot import to_dot
@@ -229,6 +231,30 @@ class Control:
         data = {"run": known, "principal": principal, "method": "ReadDeadLetters"}
         await asyncio.to_thread(governor.audit.append, "payload.read", data)
         return dead_letters(governor.actions_dir, known)
+
+    async def tap_view(self, run: LiveRun, principal: str, *, sees: bool, seeks: bool) -> TapView:
+        """Return how somebody may see messages of a run as they pass; payloads only once audited.
+
+        `seeks`: only messages with certain bytes are wanted, which tells what they say: DeniedError
+        (PAYLOAD_NOT_GRANTED) for somebody who may not see payloads.
+        """
+        if seeks and not sees:
+            raise DeniedError(
+                f"{principal} may not see payloads, and a filter by content tells what they say; "
+                "wanted access.payload of the daemon's configuration to grant it, or no filter",
+                reason="PAYLOAD_NOT_GRANTED",
+            )
+        digests = not sees or run.plan.environment != "dev"
+        if sees and (seeks or not digests):
+            data = {"run": run.id, "principal": principal, "method": "TapLane"}
+            recorded = await asyncio.to_thread(self.manager.governor.record, "payload.read", data)
+            if not recorded and seeks:
+                raise ResourceError(
+                    "the audit log cannot be written, so no payload is shown: make room for it",
+                    reason="AUDIT_NOT_WRITABLE",
+                )
+            digests = digests or not recorded
+        return TapView(digests, run.protection)
 
     def capabilities(self) -> CapabilityFacts:
         """Return what this daemon can do here; reads facts of the host."""

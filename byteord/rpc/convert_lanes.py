@@ -105,4 +105,5 @@ def tap_to_proto(batch: TapBatch) -> pb.TapLaneResponse:
         digests=batch.digests,
         ended=batch.ended,
         timed_out=batch.timed_out,
+        withheld=batch.withheld,
     )

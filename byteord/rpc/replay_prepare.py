@@ -6,7 +6,6 @@ the event loop. Nothing runs yet.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from byteord.regions.segments import Survey
 from byteord.rpc.control import Control, refuse
 from byteord.rpc.replay_bundle import check_withheld, code_place, stand_in
 from byteord.rpc.replay_calls import CalledAsThen, MayRead, recorded_seeds, what_may_be_read
+from byteord.rpc.replay_viewer import check_output, viewer_of
 from byteord.rpc.replay_wanted import ReplayWanted
 from byteord.runs.choices import free_roles
 from byteord.runs.files import RunFiles
@@ -119,11 +119,13 @@ def prepare(
     facts.limits = {**limits, "input_reached": False, "actions_reached": False}
     surveys = _surveys(wanted, recorded, spec, limits["input_bytes_max"])
     facts.limits["input_reached"] = any(each.limited for each in surveys.values())
-    facts.source |= _input_facts(recorded, surveys)
+    viewer = viewer_of(recorded, spec, deployment, allowed=sees and wanted.payloads)
+    facts.source |= _input_facts(recorded, surveys, viewer)
     if wanted.execute:
         _check_execute(authority, recorded, spec, deployment, surveys)
     job = _job(wanted, recorded, spec, surveys, limits["actions_max"])
-    viewer = Viewer(allowed=sees and wanted.payloads, fields=_guarded(spec))
+    if wanted.client_output:
+        check_output(viewer, [each.name for each in spec.egresses], sees=sees)
     dirs = authority.code_dirs if job.code_dirs is None else job.code_dirs
     reads = what_may_be_read(spec.stages, dirs, authority.code_packages)
     prepared = Prepared(recorded, spec, deployment, surveys, job, viewer, reads)
@@ -256,7 +258,9 @@ def _untouched(authority: Authority, spec: AnySpec) -> Authority:
         write_dirs=("/",),
         listen=("*:*", "unix:/"),
         connect=("*:*", "unix:/"),
-        url_prefixes=tuple(key.module for key in actions if key.kind == "http_post"),
+        url_prefixes=tuple(
+            key.module.partition("?")[0] for key in actions if key.kind == "http_post"
+        ),
         exec_allowed=tuple(key.module for key in actions if key.kind == "exec"),
     )
 
@@ -287,10 +291,23 @@ def _surveys(
             reason="INVALID_ARGUMENT",
         )
     each_max = bytes_max // len(names)
-    return {
+    found = {
         name: inputs[name].survey(wanted.range, by_rx=recorded.by_rx, bytes_max=each_max)
         for name in names
     }
+    if not wanted.range.whole and not any(each.chosen or each.limited for each in found.values()):
+        there = ", ".join(f"{name} {_extent(each)}" for name, each in found.items())
+        raise NotFoundError(
+            f"range: it selects no message; wanted one of what is there: {there}",
+            reason="NO_SEQUENCE",
+        )
+    return found
+
+
+def _extent(survey: Survey) -> str:
+    if not survey.frames:
+        return "(nothing)"
+    return f"from {survey.first:,} to {survey.last:,}"
 
 
 def _fed(wanted: ReplayWanted, names: list[str]) -> str:
@@ -305,14 +322,16 @@ def _fed(wanted: ReplayWanted, names: list[str]) -> str:
     )
 
 
-def _input_facts(recorded: Recorded, surveys: Mapping[str, Survey]) -> dict[str, Any]:
+def _input_facts(
+    recorded: Recorded, surveys: Mapping[str, Survey], viewer: Viewer
+) -> dict[str, Any]:
     samples: list[str] = []
     for name, survey in surveys.items():
         recording = recorded.inputs.get(name) or recorded.inputs[""]
         for own in range(survey.low, min(survey.low + 8, survey.high)):
             found = recording.segments.find(own=own)
             if found is not None:
-                samples.append(hashlib.sha256(found[4]).hexdigest())
+                samples.append(viewer.digest(found[4]))
     return {
         "journal_lane": ",".join(surveys),
         "scanned_records": sum(each.frames for each in surveys.values()),
@@ -445,17 +464,6 @@ def _code(wanted: ReplayWanted, recorded: Recorded) -> tuple[str, ...] | None:
             reason="NO_CODE",
         )
     return (recorded.code_dir,)
-
-
-def _guarded(spec: AnySpec) -> frozenset[str]:
-    """Return the fields that data protection has a rule for."""
-    return frozenset(
-        str(value).partition(":")[0]
-        for stage in spec.stages
-        if stage.stage.startswith("dataguard_")
-        for key, value in stage.config.items()
-        if key.startswith("rules.")
-    )
 
 
 def _with_step(prepared: Prepared, wanted: ReplayWanted) -> Prepared:

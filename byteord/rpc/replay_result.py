@@ -18,6 +18,7 @@ from byteord.deployment.plan import RolePlan, RunPlan
 from byteord.rpc.replay_prepare import Prepared
 from byteord.runs.replay_job import Harvest
 from byteord.runs.view import FailureView, RunView
+from byteord.spec.stage_key import shown_key, shown_target
 
 _EXCEPTION = re.compile(r"([A-Z][A-Za-z]{2,40}(?:Error|Exception|Interrupt|Exit|Warning))(?::|\Z)")
 _ROLE_KINDS = ("stage", "egress")
@@ -48,7 +49,7 @@ def step_fields(step: Step, viewer: Viewer) -> dict[str, Any]:
     """Return a step as a message of the API has it."""
     fields: dict[str, Any] = {
         "role": step.role,
-        "stage": step.stage,
+        "stage": shown_key(step.stage),
         "sequence": step.sequence,
         "before": shown(viewer.show(step.before)),
         "outcome": step.outcome,
@@ -109,7 +110,9 @@ def failure_fields(failure: FailureView, prepared: Prepared) -> dict[str, Any]:
     }
     if failure.sequence is not None:
         fields["sequence"] = failure.sequence + prepared.job.sequence_base
-    if failure.reason.startswith("STAGE_") and not prepared.viewer.allowed:
+    if prepared.viewer.guarded:
+        fields["message_sha256"] = ""
+    if failure.reason.startswith("STAGE_") and not prepared.viewer.quotes:
         kind = _EXCEPTION.match(failure.message)
         ours = failure.message.startswith("ACTION_LIMIT") or "ACTION_LIMIT" in failure.message
         fields["message"] = failure.message if ours else (kind[1] if kind else "")
@@ -146,8 +149,8 @@ def action_rows(harvest: Harvest, plan: RunPlan | None) -> list[dict[str, Any]]:
                 "role": role.name,
                 "input_lane": _lane(plan, role, into=True),
                 "output_lane": _lane(plan, role, into=False),
-                "stage": role.stage or None,
-                "target": str(entry.get("target", "")).partition("?")[0],
+                "stage": shown_key(role.stage) or None,
+                "target": shown_target(effect.capability, str(entry.get("target", ""))),
                 "decision": "Allow" if entry["event"] == "begin" else "DryRunOnly",
                 "sequence": entry.get("sequence") if role.stage else None,
                 "key": entry.get("key") or None,

@@ -43,6 +43,7 @@ from byteord.rpc.doctor import Doctor
 from byteord.rpc.replays import Replays
 from byteord.rpc.requests import Request, RequestStore, check_request_id
 from byteord.runs.admission import new_run_id
+from byteord.runs.describe import shown_snapshot
 from byteord.runs.tap import follow
 
 Context = Any
@@ -207,19 +208,25 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
                 yield convert_runs.watch_event_to_proto(event)
 
     async def SnapshotRun(  # noqa: N802  name of the API
-        self, request: runs_pb.SnapshotRunRequest, _context: Context
+        self, request: runs_pb.SnapshotRunRequest, context: Context
     ) -> AsyncIterator[runs_pb.SnapshotRunResponse]:
         """Stream the state of a run's regions."""
         snapshot = await self._manager.snapshot(request.run_id)
+        sees = self._who.sees_payloads(context.peer())
+        snapshot = await asyncio.to_thread(shown_snapshot, snapshot, sees=sees)
         for chunk in streams.snapshot_chunks(snapshot):
             yield chunk
 
     async def TapLane(  # noqa: N802  name of the API
-        self, request: runs_pb.TapLaneRequest, _context: Context
+        self, request: runs_pb.TapLaneRequest, context: Context
     ) -> AsyncIterator[runs_pb.TapLaneResponse]:
         """Stream messages of a lane; a first, empty answer says that the tap is open."""
         wanted = convert_lanes.tap_from_proto(request)
-        tapped = follow(self._manager.live(request.run_id), request.lane, wanted)
+        principal = self._who.principal(context.peer())
+        sees = self._who.sees_payloads(context.peer())
+        run = self._manager.live(request.run_id)
+        view = await self._control.tap_view(run, principal, sees=sees, seeks=bool(wanted.contains))
+        tapped = follow(run, request.lane, wanted, view)
         async with contextlib.aclosing(tapped) as batches:
             async for batch in batches:
                 yield convert_lanes.tap_to_proto(batch)

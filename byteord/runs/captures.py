@@ -97,6 +97,7 @@ def describe_capture(
     plan: RunPlan, capture: CapturePlan, code: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return what `capture.json` says at the start of a run."""
+    recorded = {tape.name for tape in capture.tapes if tape.stream == "out"}
 
     def names(stream: str) -> list[dict[str, Any]]:
         tapes = (tape for tape in capture.tapes if tape.stream == stream)
@@ -122,6 +123,9 @@ def describe_capture(
         "sync": capture.sync,
         "ingresses": names("in"),
         "egresses": names("out"),
+        "unrecorded": [
+            role.name for role in plan.roles if role.kind == "egress" and role.name not in recorded
+        ],
         "choosers": names("choices"),
         "conditions": conditions(capture, code, plan.seed),
     }

@@ -6,6 +6,7 @@ for the resident memory that `/proc` tells.
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import json
 import os
@@ -29,9 +30,25 @@ from byteord.runs.view import (
     StreamView,
     WorkerView,
 )
+from byteord.runs.words import Words, shown_role
+from byteord.spec.stage_key import shown_target
 from byteord.tuning.monitor import Report
 
 SNAPSHOT_VERSION = 1
+_SHA256 = "sha256:"
+_HOST_KEYS = (
+    "actions_dir",
+    "ca_text",
+    "code_dirs",
+    "code_store",
+    "exec_allowed",
+    "read_dirs",
+    "schemas",
+    "secrets_dir",
+    "url_prefixes",
+    "write_dirs",
+)
+"""Of a plan: where the daemon lets things lie, and what lies there."""
 ROLE_OVER = frozenset({"ended", "failed", "stopped"})
 UNSEEN_EXIT = "unknown: its shim died first"
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -233,21 +250,16 @@ def elapsed_ns(read: Mapping[str, Any] | None, key: str) -> int:
 def snapshot_json(
     view: RunView, plan: RunPlan, read: Mapping[str, Any] | None, *, taken_unix_ns: int
 ) -> bytes:
-    """Return the snapshot: the run, its plan, and its rings, roles and units as read.
+    """Return the snapshot: the run, its plan, and its rings, roles and units as they may be told.
 
     `regions` null: unreadable.
     """
-    shown = (
-        read
-        if read is None or plan.environment == "dev"
-        else {**read, "roles": _without_payloads(read["roles"])}
-    )
     document = {
         "snapshot_version": SNAPSHOT_VERSION,
         "taken_unix_ns": taken_unix_ns,
         "run": asdict(view),
         "plan": json.loads(plan.to_json()),
-        "regions": shown,
+        "regions": read,
     }
     return json.dumps(document, separators=(",", ":"), default=_jsonable).encode()
 
@@ -314,21 +326,65 @@ def _role(raw: Mapping[str, Any]) -> RoleView:
     )
 
 
-def _without_payloads(roles: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Outside dev a snapshot tells samples of rejected input by digest only."""
-    return [
-        {
-            **role,
-            "samples": {
-                reason: _digest(sample) for reason, sample in role.get("samples", {}).items()
-            },
+class Payloads(enum.Enum):
+    """What a snapshot tells of samples of rejected input."""
+
+    SHOWN = "shown"
+    DIGESTS = "digests"
+    NOTHING = "nothing"
+
+    @classmethod
+    def of(cls, environment: str, *, guarded: bool) -> Payloads:
+        """Return what a run's environment allows; under rules short ones could be guessed."""
+        if guarded:
+            return cls.NOTHING
+        return cls.SHOWN if environment == "dev" else cls.DIGESTS
+
+
+def told(read: Mapping[str, Any] | None, words: Words, payloads: Payloads) -> dict[str, Any] | None:
+    """Return regions as read, without what must not be told of messages and by stages."""
+    if read is None:
+        return None
+    return {**read, "roles": [_told_of(role, words, payloads) for role in read["roles"]]}
+
+
+def _told_of(role: Mapping[str, Any], words: Words, payloads: Payloads) -> dict[str, Any]:
+    shown = words.role_errors(role)
+    samples = role.get("samples", {})
+    if payloads is Payloads.SHOWN or not samples:
+        return shown
+    digests = payloads is Payloads.DIGESTS
+    told = {reason: _digest(sample) for reason, sample in samples.items()} if digests else {}
+    return {**shown, "samples": told}
+
+
+def shown_snapshot(snapshot: bytes, *, sees: bool) -> bytes:
+    """Return a snapshot as people see it: without free values of the spec and the host's own.
+
+    `sees` False: for somebody who may see no payload: samples as digests.
+    """
+    document = json.loads(snapshot)
+    plan = document.get("plan") or {}
+    plan["roles"] = [shown_role(role) for role in plan.get("roles") or ()]
+    for key in _HOST_KEYS:
+        plan.pop(key, None)
+    for effect in plan.get("effects") or ():
+        effect["target"] = shown_target(str(effect["capability"]), str(effect["target"]))
+    if not sees:
+        _hide_samples(document)
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _hide_samples(document: dict[str, Any]) -> None:
+    for role in (document.get("regions") or {}).get("roles") or ():
+        role["samples"] = {
+            reason: sample if sample.startswith(_SHA256) else _digest(bytes.fromhex(sample))
+            for reason, sample in (role.get("samples") or {}).items()
         }
-        for role in roles
-    ]
 
 
 def _digest(sample: bytes) -> str:
-    return "sha256:" + hashlib.sha256(sample).hexdigest()
+    return _SHA256 + hashlib.sha256(sample).hexdigest()
 
 
 def _jsonable(value: object) -> object:

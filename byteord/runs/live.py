@@ -22,18 +22,21 @@ from typing import Any
 
 from byteord._cext.control import Control
 from byteord.capture.files import RunDocuments
+from byteord.capture.guarding import Guarding
 from byteord.deployment.plan import RunPlan
 from byteord.errors import RegionError
 from byteord.policy.governor import Lease, Running
 from byteord.regions.create import CONTROL
 from byteord.regions.reader import RunReader, attach
 from byteord.runs.describe import (
+    Payloads,
     capture_view,
     elapsed_ns,
     hold_views,
     lane_views,
     role_views,
     snapshot_json,
+    told,
     without_processes,
     worker_views,
 )
@@ -41,6 +44,7 @@ from byteord.runs.documents import load_documents
 from byteord.runs.effect_views import acting, effects_view
 from byteord.runs.effects import decode_credential
 from byteord.runs.leftovers import mapping_pids, stop_leftovers
+from byteord.runs.protection import protection_of
 from byteord.runs.replay_job import ReplayJob
 from byteord.runs.shim_client import (
     ProcessWatch,
@@ -53,6 +57,7 @@ from byteord.runs.shims import Shim
 from byteord.runs.state import RunState, may_follow
 from byteord.runs.streams import InputStream, OutputStream, stream_pair
 from byteord.runs.view import ConditionView, EffectsView, FailureView, RunView
+from byteord.runs.words import Words
 from byteord.shim.order import Order
 from byteord.tuning.monitor import Report, read_report
 
@@ -117,6 +122,7 @@ class LiveRun:
         """What it replays, while this daemon started it; None: an ordinary run."""
         self.directory = ""
         self.documents = RunDocuments()
+        self._words: tuple[RunDocuments, Guarding | None, Words] | None = None
         self.state = RunState.STARTING
         self.revision = 0
         self.ran = False
@@ -270,7 +276,9 @@ class LiveRun:
 
     def effects(self) -> EffectsView | None:
         """Return what it does outside, counted; None when it has no effects."""
-        return effects_view(self.plan, self.lease, self.read()) if self.plan.effects else None
+        if not self.plan.effects:
+            return None
+        return self._told()[2].effects(effects_view(self.plan, self.lease, self.read()))
 
     def tuning(self) -> Report:
         """Return what its shim read back of its workers' tuning, now or last."""
@@ -296,10 +304,26 @@ class LiveRun:
             )
         return self._view(self.state, self._failure(), light=light)
 
+    @property
+    def protection(self) -> Guarding | None:
+        """The rules that whatever is shown of its messages goes through; None: none."""
+        return self._told()[1]
+
+    def _told(self) -> tuple[RunDocuments, Guarding | None, Words]:
+        """Return what may be told of it, by the documents that are known."""
+        if self._words is None or self._words[0] is not self.documents:
+            rules = protection_of(self.plan, self.documents)
+            words = Words(self.plan, os.environ, guarded=rules is not None)
+            self._words = (self.documents, rules, words)
+        return self._words
+
     def snapshot(self, view: RunView | None = None) -> bytes:
         """Return the snapshot document."""
-        shown = view or self.view()
-        return snapshot_json(shown, self.plan, self._last_read, taken_unix_ns=time.time_ns())
+        shown, (_, rules, words) = view or self.view(), self._told()
+        payloads = Payloads.of(self.plan.environment, guarded=rules is not None)
+        return snapshot_json(
+            shown, self.plan, told(self._last_read, words, payloads), taken_unix_ns=time.time_ns()
+        )
 
     def conclude(self) -> tuple[RunView, bytes]:
         """After the shim has gone: stop what it left behind, return the last view and snapshot.
@@ -408,16 +432,17 @@ class LiveRun:
         mine = tuple(
             each for each in self._conditions if each.type not in {other.type for other in theirs}
         )
+        words = self._told()[2]
         workers = () if light else worker_views(self.plan, status, read, self.tuning())
-        roles = () if light else role_views(self.plan, read)
+        roles = () if light else words.roles(role_views(self.plan, read))
         if state.terminal:
             workers, roles = without_processes(workers, roles)
         return RunView(
             id=self.id,
             name=self.name,
             state=state,
-            conditions=(*theirs, *mine),
-            failure=failure,
+            conditions=words.conditions((*theirs, *mine), failure),
+            failure=words.failure(failure),
             spec_sha256=self.plan.spec_sha256,
             deployment_sha256=self.plan.deployment_sha256,
             created_unix_ns=self.facts.created_unix_ns,
@@ -434,7 +459,7 @@ class LiveRun:
             or dict(status.code_digests if status else {}),
             revision=self.revision,
             principal=self.facts.principal,
-            effects=effects_view(self.plan, self.lease, read),
+            effects=words.effects(effects_view(self.plan, self.lease, read)),
             capture=capture_view(self.plan, read),
         )
 

@@ -2,8 +2,8 @@
 
 Owns the pace: it looks on a timer, gives a sample that people can read, and never asks the run to
 wait. What it costs is bounded by what it looks at, not by a low priority: who waits at a low one
-for a CPU may hold the interpreter's lock, and then the whole daemon waits with it. Outside `dev`
-payloads are told by digest only.
+for a CPU may hold the interpreter's lock, and then the whole daemon waits with it. Messages go
+through the data protection rules of the run before anything else is done with them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 
+from byteord.capture.guarding import Guarding
 from byteord.regions.tap import LaneTap, TappedMessage
 from byteord.runs.live import LiveRun
 
@@ -49,10 +50,20 @@ class TapBatch:
     missed: int
     filtered: int
     digests: bool
-    """Payloads are SHA-256 digests: the run's environment shows no payload."""
+    """Payloads are SHA-256 digests: no payload may be seen here, or not by whoever asks."""
+    withheld: int = 0
+    """Messages that fit no schema of the data protection rules, since the tap began."""
     ended: bool = False
     timed_out: bool = False
     """It ended since its time was over."""
+
+
+@dataclass(frozen=True, slots=True)
+class TapView:
+    """How messages are shown: as digests or not, and through which rules."""
+
+    digests: bool = False
+    guarding: Guarding | None = None
 
 
 class Pace:
@@ -78,8 +89,12 @@ class Pace:
 class Sampler:
     """One tap's looks, within its pace."""
 
-    def __init__(self, tap: LaneTap, wanted: TapFilter, now: float) -> None:
+    def __init__(
+        self, tap: LaneTap, wanted: TapFilter, now: float, *, guarding: Guarding | None = None
+    ) -> None:
         """Begin to look; `now` in seconds of any clock that does not go back."""
+        self._guarded, self._guard = guarding is not None, guarding.open() if guarding else None
+        self.withheld = 0
         factor = SEARCH if wanted.contains else 1
         self._tap, self._wanted = tap, wanted
         self._looks, self._shows = Pace(RATE * factor, now), Pace(RATE, now)
@@ -111,7 +126,17 @@ class Sampler:
         copied = self._tap.looked - looked - (self._tap.missed - missed)
         self._looks.spend(copied)
         self._bytes.spend(copied * slot)
-        return self._kept(found, shows)
+        return self._kept(self._seen(found), shows)
+
+    def _seen(self, found: list[TappedMessage]) -> list[TappedMessage]:
+        """Return messages through the rules, before anything is sought in them."""
+        if not self._guarded:
+            return found
+        view = self._guard.view if self._guard is not None else lambda _: None
+        pairs = [(each, view(each.payload)) for each in found]
+        seen = [replace(each, payload=left) for each, left in pairs if left is not None]
+        self.withheld += len(found) - len(seen)
+        return seen
 
     def _kept(self, found: list[TappedMessage], shows: int) -> list[TappedMessage]:
         kept = [each for each in found if self._wanted.contains in each.payload]
@@ -126,16 +151,20 @@ class Sampler:
 
 
 async def follow(
-    run: LiveRun, lane: str, wanted: TapFilter, clock: Callable[[], float] = time.monotonic
+    run: LiveRun,
+    lane: str,
+    wanted: TapFilter,
+    view: TapView,
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncGenerator[TapBatch, None]:
     """Yield batches until the lane or the run has ended, enough were seen, or the time is over.
 
     The first one is empty: it says that the tap is open. Raises NotFoundError, RegionError.
     """
     tap = await asyncio.to_thread(LaneTap, run.directory, run.plan, lane)
-    digests = run.plan.environment != "dev"
-    said = clock()
-    sampler, until = Sampler(tap, wanted, said), said + (wanted.timeout_s or math.inf)
+    digests, said = view.digests, clock()
+    sampler = Sampler(tap, wanted, said, guarding=view.guarding)
+    until = said + (wanted.timeout_s or math.inf)
     try:
         yield TapBatch((), 0, 0, digests)
         while True:
@@ -149,8 +178,8 @@ async def follow(
             if found or over or now >= said + SAY_S:
                 said = now
                 shown = tuple(map(_digest, found)) if digests else tuple(found)
-                totals = (sampler.missed, sampler.filtered)
-                yield TapBatch(shown, *totals, digests, ended=over, timed_out=late)
+                totals = (sampler.missed, sampler.filtered, digests, sampler.withheld)
+                yield TapBatch(shown, *totals, ended=over, timed_out=late)
             if over:
                 return
             await asyncio.sleep(max(0.0, min(LOOK_S, until - now)))

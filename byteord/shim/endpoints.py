@@ -50,11 +50,16 @@ def input_rings(plan: RunPlan, role: RolePlan) -> list[int]:
 
 
 def outputs_taken(plan: RunPlan, rings: Sequence[Any]) -> bool:
-    """Tell whether every client that is an egress has taken everything."""
+    """Tell whether every client that is an egress, and not a lossy one, has taken everything."""
     for role in clients(plan, "egress"):
         places = [(ring, role.cell) for ring in range(len(plan.rings))]
         if plan.model == "lane_graph":
-            places = [(ring, rx.cell) for rx in role.rx for ring in plan.lanes[rx.lane].rings]
+            places = [
+                (ring, rx.cell)
+                for rx in role.rx
+                for ring in plan.lanes[rx.lane].rings
+                if not rx.lossy
+            ]
         for ring, cell in places:
             state = rings[ring].read()
             if state["end_sequence"] is None or state["cells"][cell] <= state["end_sequence"]:

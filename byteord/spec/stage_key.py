@@ -6,11 +6,14 @@ Pure: no stage code is imported and no file looked at.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 USER_KINDS = ("python", "cabi", "numba")
 ACTION_KINDS = ("http_post", "exec")
 BUILTIN = "builtin"
+WITHHELD = "[withheld]"
+"""Stands where a value is not shown."""
 
 _FORMS = {
     "python": "python:module:Class",
@@ -21,6 +24,7 @@ _FORMS = {
 }
 _URL = re.compile(r"https?://[!-~]{1,1000}\Z")
 _PROGRAM = re.compile(r"/[^\s|][^\x00-\x1f\x7f]{0,1000}\Z")
+_SHOWN_URL = re.compile(r"(https?://[^/?#]*)([^?#]*)(.*)\Z", re.DOTALL)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}\Z")
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}(?:\.[A-Za-z_][A-Za-z0-9_]{0,254}){0,15}\Z")
@@ -91,3 +95,50 @@ def parse_key(key: str) -> StageKey:
     if not module_form.match(module) or not _IDENTIFIER.match(symbol):
         raise StageKeyError(key, form)
     return StageKey(kind, "", module, symbol)
+
+
+def shown_key(key: str) -> str:
+    """Return a stage's key as people on the host see it, without what may be a credential in it.
+
+    That is the arguments of a program, and of a URL a user, the query and the fragment.
+    """
+    return _acting(key, lambda _: WITHHELD, _split_behind_path)
+
+
+def shown_target(kind: str, target: str) -> str:
+    """Return where an action goes as people on the host see it; anything else as it is."""
+    return shown_key(f"{kind}:{target}").partition(":")[2] if kind in ACTION_KINDS else target
+
+
+def tokened_key(key: str, token: Callable[[str], str]) -> str:
+    """Return a stage's key as it may leave the host, with tokens in place of credentials.
+
+    Of a URL also the path is one: of a hook it may be all that keeps strangers out.
+    """
+    return _acting(key, token, _split_behind_host)
+
+
+def _acting(key: str, token: Callable[[str], str], split: Callable[[str, str], int]) -> str:
+    kind, _, target = key.partition(":")
+    if kind not in ACTION_KINDS:
+        return key
+    try:
+        parse_key(key)
+    except StageKeyError:
+        return f"{kind}:{token(target)}"
+    if kind == "exec":
+        program, *arguments = target.split("|")
+        return f"{kind}:{'|'.join([program, *map(token, arguments)])}"
+    found = _SHOWN_URL.match(target)
+    if found is None or "@" in found[1]:
+        return f"{kind}:{token(target)}"
+    at = len(found[1]) + split(found[2], found[3])
+    return f"{kind}:{target[:at]}{token(target[at:]) if target[at:] else ''}"
+
+
+def _split_behind_path(path: str, rest: str) -> int:
+    return len(path) + bool(rest)
+
+
+def _split_behind_host(path: str, _: str) -> int:
+    return bool(path)

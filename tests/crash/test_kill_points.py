@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash.test_kill_rings import POINTS as RING_POINTS
 from tests.stress.test_native_stress import HEADERS, compile_program, run_program
 
 PROGRAM = Path(__file__).resolve().parents[1] / "stress" / "graph_kill.c"
@@ -67,10 +68,10 @@ def test_a_kill_at_each_pass_of_each_point_changes_no_output(
 
 
 def test_every_kill_point_of_the_headers_is_known() -> None:
-    """A new one is taken too, or belongs to what LaneGraphs do not have (4, 6)."""
+    """A new one is taken too, here or where units of a SingleRing are killed."""
     text = "".join(path.read_text() for path in HEADERS.glob("*.[ch]"))
     found = {int(number) for number in re.findall(r"BYTEOR_KILL_POINT\((\d+)\)", text)}
-    assert found == {*POINTS, 4, 6}
+    assert found == {*POINTS, *RING_POINTS["ring"], *RING_POINTS["shards"]}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Clients that consume a lane of several producers: each in its order, nothing lost or twice."""
+"""Clients that consume: a lane of several producers in their orders; lossily, all accounted for."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from byteord import client
-from byteord.client import StripeConsumer
+from byteord.client import LossyConsumer, StripeConsumer
 from byteord.deployment.plan import RunPlan
 from byteord.errors import UnavailableError
 from tests.support.graph_laws import check_conservation
-from tests.support.lanes import L, R, graph_plan, source
+from tests.support.lanes import L, R, graph_plan, sink, source
 from tests.support.poll import until
-from tests.support.run import running
+from tests.support.run import LiveRun, running
 
 EACH, PUBLISHERS = 3_000, 2
 
@@ -139,3 +140,67 @@ def test_a_consumer_that_is_killed_leaves_the_rest_to_the_next() -> None:
         until(lambda: run.role("out")["received"] == 80, 10)
         assert run.until_state("completed", "failed")["state"] == "completed", run.log()
         run.shim.wait(10)
+
+
+def _lossy_plan(out: Path) -> RunPlan:
+    roles = [
+        R("in", "ingress", tx=("a",), more={"adapter": "client"}),
+        sink("all", "a", "file", path=str(out), mode="truncate", framing="fixed"),
+        R("out", "egress", rx=("a",), more={"adapter": "client"}),
+    ]
+    lanes = [L("a", "fanout_broadcast", capacity=64, lossy=("out",))]
+    return graph_plan(lanes, roles, write_dirs=(str(out.parent),))
+
+
+def _lossy_row(run: LiveRun) -> tuple[int, int, int]:
+    """Return what was published, and what the lossy client has read and missed of it."""
+    (lane,) = run.reader.read_lanes()
+    row = next(each for each in lane["consumers"] if each["role"] == "out")
+    return lane["published"], row["consumed"], row["missed"]
+
+
+def _take_and_die(directory: str, count: int, taken: Any) -> None:
+    with client.attach(directory, "out") as consumer:
+        for _ in range(count):
+            taken.send(consumer.take())
+        taken.send(b"")
+        signal.pause()
+
+
+@pytest.mark.timeout(60)
+def test_a_lossy_client_holds_nobody_and_knows_what_it_missed(tmp_path: Path) -> None:
+    """Its sibling has all; what it read is a part of that, in order, and the rest is counted.
+
+    One that is killed has a successor that goes on where it was.
+    """
+    sent = [b"%08d" % number for number in range(2_000)]
+    with running(_lossy_plan(tmp_path / "out")) as run:
+        run.until_state("running", "failed")
+        with client.attach(run.directory, "in") as publisher:
+            publisher.publish_many(sent[:40])
+            context = multiprocessing.get_context("fork")
+            here, there = context.Pipe(duplex=False)
+            victim = context.Process(target=_take_and_die, args=(run.directory, 25, there))
+            victim.start()
+            got = [here.recv() for _ in range(26)][:-1]
+            os.kill(victim.pid or 0, signal.SIGKILL)
+            victim.join(10)
+            with client.attach(run.directory, "out") as consumer:
+                assert isinstance(consumer, LossyConsumer)
+                with pytest.raises(UnavailableError, match="played by another process"):
+                    client.attach(run.directory, "out")
+                got += consumer.take_many(10)
+                assert got == sent[:35]
+                assert _lossy_row(run) == (40, 35, 0)
+                publisher.publish_many(sent[40:])  # many times round, and nobody waits
+                until(lambda: run.role("all")["received"] == len(sent), 20)
+                assert _lossy_row(run) == (len(sent), 35, 0)
+                publisher.end()
+                rest = list(consumer)
+                assert (consumer.ended, rest) == (True, sent[len(sent) - len(rest) :])
+                assert 0 < len(rest) <= 64
+                assert consumer.missed == len(sent) - 35 - len(rest)
+                assert _lossy_row(run) == (len(sent), 35 + len(rest), consumer.missed)
+        assert run.until_state("completed", "failed")["state"] == "completed", run.log()
+        run.shim.wait(10)
+    assert (tmp_path / "out").read_bytes() == b"".join(sent)

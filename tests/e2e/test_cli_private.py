@@ -225,6 +225,8 @@ def test_effects_of_a_private_run_are_dry_unless_asked_for(tmp_path: Path) -> No
     done = run(tmp_path, "run", "--sp", "spec.toml")
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "out.txt").exists()
+    assert "written down, not done" in done.stdout + done.stderr
+    assert f"{tmp_path}/out.txt" in done.stdout + done.stderr
     done = run(tmp_path, "run", "--sp", "spec.toml", "--allow-effects")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out.txt").read_text() == "one\ntwo\n"

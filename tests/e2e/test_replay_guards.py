@@ -14,7 +14,7 @@ import pytest
 
 from byteord.regions.captures import write_json
 from tests.support.daemon import DaemonProcess, running_daemon
-from tests.support.recordings import FIRST_UNIX_NS, Frame, frames
+from tests.support.recordings import FIRST_UNIX_NS, Frame, frames, write_segments
 from tests.support.replayed import Pipeline, payloads, replay
 
 Damage = Callable[[Path], None]
@@ -109,8 +109,16 @@ def _turned(path: Path) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("damage", [_cut, _turned])
-@pytest.mark.parametrize("place", ["in/in", "out/out", "capture.json", "spec.kv", "out/out.json"])
+@pytest.mark.parametrize(
+    ("place", "damage"),
+    [
+        ("in/in", _cut),
+        ("out/out", _cut),
+        ("in/in", _turned),
+        ("capture.json", _turned),
+        ("out/out.json", _turned),
+    ],
+)
 def test_damage_is_no_verdict(
     daemon: DaemonProcess, pipeline: Pipeline, tmp_path: Path, place: str, damage: Damage
 ) -> None:
@@ -130,3 +138,61 @@ def test_damage_is_no_verdict(
         assert (code, result) == (65, {}), said
         assert Path(place).name in said
         assert str(daemon.directory) not in said
+
+
+@pytest.fixture(scope="module")
+def journal(pipeline: Pipeline) -> Path:
+    """Provide the directory of a journal lane, of several segments."""
+    place = pipeline.place / "journal"
+    write_segments(place, _slow() * 8)
+    assert len(list(place.iterdir())) > 1
+    return place
+
+
+@pytest.mark.parametrize(
+    ("bounds", "first", "count"),
+    [
+        ([], 0, 8 * COUNT),
+        (["--from-sequence", "0", "--to-sequence", "0"], 0, 1),
+        (["--from-sequence", "1599"], 1599, 1),
+        (["--from-sequence", "700", "--to-sequence", "1000"], 700, 301),
+        (["--last", "1"], 1599, 1),
+        (["--last", "5000"], 0, 8 * COUNT),
+        (["--to-sequence", "99", "--last", "2"], 98, 2),
+        (["--from-sequence", "98", "--to-sequence", "99", "--last", "20"], 98, 2),
+        (["--max-input", "40"], 0, 3),
+    ],
+)
+def test_a_journal_gives_exactly_what_is_asked_for(
+    daemon: DaemonProcess, pipeline: Pipeline, tmp_path: Path, journal: Path, *,
+    bounds: list[str], first: int, count: int,
+) -> None:  # fmt: skip
+    """Ranges of one message, at both ends, over the bounds of segments, and of the last of them."""
+    out = tmp_path / "out"
+    more: list[str | Path] = ["--spec", pipeline.spec(), "--output", out, *bounds]
+    code, result, said = replay(daemon.address, journal, *more)
+    assert (code, result["verdict"]) == (0, "not_comparable"), said
+    assert "no_live_digests" in {each["code"] for each in result["reasons"]}
+    assert (result["selected"], result["replayed"]) == (count, count)
+    given = (payloads(COUNT) * 8)[first : first + count]
+    assert out.read_bytes() == b"".join(b"<%s\n" % each for each in given if b"keep" in each)
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        ["--from-sequence", "1600"],
+        ["--from-sequence", "5", "--to-sequence", "4"],
+        ["--from-time", "2200-01-01"],
+        ["--to-time", "1"],
+    ],
+)
+def test_a_range_without_a_message_is_told_from_an_empty_replay(
+    daemon: DaemonProcess, pipeline: Pipeline, capture: Path, journal: Path, bounds: list[str]
+) -> None:
+    """Exit 66, and what there is: whoever mistypes a number does not read "equal"."""
+    for source, last in ((journal, 1599), (capture, 199)):
+        more: list[str | Path] = ["--spec", pipeline.spec(), *bounds]
+        code, result, said = replay(daemon.address, source, *more)
+        assert (code, result) == (66, {}), said
+        assert f"in from 0 to {last:,}" in said

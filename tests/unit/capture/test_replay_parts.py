@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
 import pytest
 
 from byteord.capture.divergence import first_to_differ, last_hand, steps_of
+from byteord.capture.guarding import guarding_of
 from byteord.capture.recorded import LiveEgress, Recorded
-from byteord.capture.shown import Viewer, first_byte, first_field
+from byteord.capture.shown import ShownPayload, Viewer, first_byte, first_field
 from byteord.capture.verdict import (
     Conditions,
     Verdict,
@@ -18,6 +20,7 @@ from byteord.capture.verdict import (
     reasons_of,
 )
 from byteord.regions.segments import Range, Survey
+from tests.support.guard import REGISTRY, config_of
 
 DIGEST = "ab" * 32
 HIDDEN = "s3cr3t-value"
@@ -86,24 +89,37 @@ def test_a_count_that_differs_is_a_difference_only_where_the_run_was_whole() -> 
         assert cut.verdict is Verdict.EQUAL
 
 
-@pytest.mark.parametrize("depth", range(4))
-@pytest.mark.parametrize("inside_list", [False, True])
-def test_a_field_under_a_rule_is_never_shown(depth: int, *, inside_list: bool) -> None:
-    """Wherever it stands in a message; what cannot be told apart is not shown at all."""
-    node: Any = {"user": HIDDEN, "kept": "yes"}
-    if inside_list:
-        node = {"rows": [node, {"user": {"deep": HIDDEN}}]}
-    for level in range(depth):
-        node = {f"level{level}": node}
-    payload = json.dumps(node).encode()
-    seen = Viewer(allowed=True, fields={"user"}).show(payload)
-    assert HIDDEN.encode() not in seen.data
-    assert seen.shown == "redacted"
-    assert b"yes" in seen.data
-    for opaque in (payload[:-1], b"user=" + HIDDEN.encode(), b"\x81\xa4user\xa6" + b"s3cr3t"):
-        hidden = Viewer(allowed=True, fields={"user"}).show(opaque)
-        assert (hidden.data, hidden.shown) == (b"", "digest")
-    assert Viewer(allowed=False).show(payload).data == b""
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_field_under_a_rule_is_never_shown(*, allowed: bool) -> None:
+    """Nor its digest or that of the whole; of what fits no schema nothing is told at all."""
+    rules = guarding_of(
+        [("dataguard_fused", config_of(("user:mask=0:0:*",)))],
+        [REGISTRY.decode()],
+        rules={},
+        slot_bytes=1024,
+        key=bytes(32),
+    )
+    assert rules is not None
+    viewer = Viewer(allowed=allowed, guarded=True, guard=rules.open())
+    message = {"type": "login", "version": 3, "user": HIDDEN, "note": "yes"}
+    payload = json.dumps(message).encode()
+    seen = viewer.show(payload)
+    left = json.dumps({**message, "user": "*" * len(HIDDEN)}, separators=(",", ":")).encode()
+    assert seen.sha256 == viewer.digest(payload) == hashlib.sha256(left).hexdigest()
+    assert (seen.data, seen.shown) == ((left, "redacted") if allowed else (b"", "digest"))
+    assert not viewer.quotes
+    nested = json.dumps({**message, "rows": [{"user": HIDDEN}]}).encode()
+    for opaque in (payload[:-1], nested, b"user=" + HIDDEN.encode(), b"\x81\xa4user\xa6s3cr3t"):
+        assert viewer.show(opaque) == ShownPayload(0, "", b"", "withheld")
+        assert viewer.digest(opaque) == ""
+    assert Viewer(allowed=True, guarded=True).show(payload).shown == "withheld"
+
+
+def test_without_rules_a_payload_is_shown_or_digested() -> None:
+    """By the grant alone."""
+    digest = hashlib.sha256(b"abc").hexdigest()
+    assert Viewer(allowed=True).show(b"abc") == ShownPayload(3, digest, b"abc", "")
+    assert Viewer(allowed=False).show(b"abc") == ShownPayload(3, digest, b"", "digest")
 
 
 def test_the_first_byte_and_field_that_differ() -> None:

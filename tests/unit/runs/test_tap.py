@@ -6,14 +6,17 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from byteord._cext.client import Consumer, Publisher
+from byteord.capture.guarding import guarding_of
 from byteord.regions.create import create_run, remove_run
 from byteord.regions.tap import LaneTap
 from byteord.runs.tap import BYTES_RATE, RATE, SEARCH, Pace, Sampler, TapFilter
+from tests.support.guard import REGISTRY, config_of
 from tests.support.run import make_test_plan, spec_text
 
 STAGE = '[[stages]]\nname = "pass"\nstage = "identity"\n'
@@ -52,6 +55,12 @@ class Lane:
                     taken += found
             self._next += part
             count -= part
+
+    def publish(self, sent: list[bytes]) -> None:
+        """Publish these messages; every consumer takes them."""
+        assert self._publisher.publish_many(sent, timeout_s=0) == len(sent)
+        for consumer in self._consumers:
+            assert len(consumer.take_many(len(sent), timeout_s=0)) == len(sent)
 
     def end(self) -> None:
         """Say that nothing more comes."""
@@ -151,3 +160,28 @@ def test_a_limit_is_met_exactly(stack: ExitStack) -> None:
         shown += len(sampler.look(tick / 10))
     assert shown == RATE + 5
     assert sampler.satisfied
+
+
+def test_messages_go_through_the_rules_before_they_are_sought_in(stack: ExitStack) -> None:
+    """What a rule takes out cannot be found by content; what fits no schema is counted alone."""
+    rules = guarding_of(
+        [("dataguard_redact", config_of(("user:drop",)))],
+        [REGISTRY.decode()],
+        rules={},
+        slot_bytes=256,
+        key=bytes(32),
+    )
+    hidden, plain = b"hidden-9w4", b'{"type":"login","version":3,"note":"plain"}'
+    given = [plain[:-1] + b',"user":"%s"}' % hidden, b"no message", plain]
+    for contains, shown in ((b"", 2), (hidden, 0), (b"plain", 2)):
+        lane, tap, _ = tapped(stack, TapFilter(), 256)
+        sampler = Sampler(tap, TapFilter(contains), 0.0, guarding=rules)
+        lane.publish(given)
+        assert [each.payload for each in sampler.look(1.0)] == [plain] * shown
+        assert (sampler.withheld, sampler.filtered) == (1, 2 - shown)
+    broken = replace(rules, problem="no schema") if rules is not None else None
+    lane, tap, _ = tapped(stack, TapFilter(), 256)
+    sampler = Sampler(tap, TapFilter(), 0.0, guarding=broken)
+    lane.publish(given)
+    assert sampler.look(1.0) == []
+    assert sampler.withheld == 3

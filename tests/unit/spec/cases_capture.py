@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from byteord.spec.findings import Severity
 from tests.unit.spec.case import Case, deployed, ring
-from tests.unit.spec.documents import SPEC
 
 _HERE = '[capture]\ndirectory = "/data/captures"\n'
 _CLIENT_IN = '[adapters.in]\nkind = "client"\n[adapters.out]\nkind = "box"\npath = "/data/out"\n'
@@ -52,7 +51,7 @@ CAPTURES = (
         "DEPLOYMENT_CAPTURE_CLIENT",
         "adapters.out.kind",
         "what leaves there",
-        SPEC,
+        ring('shards = 2\nordering = "per_key"\nshard_key = { offset = 0, length = 4 }'),
         _CLIENT_OUT + _HERE,
         severity=Severity.NOTE,
     ),
