@@ -120,6 +120,7 @@ static inline void byteor_graph_publish(byteor_unit_runtime *u) {
     byteor_graph_show(u);
     (void)byteor_graph_show_progress(g);
     byteor_wake(u);
+    if (g->journals) byteor_graph_show_counters(u); /* else when the turn is over; a batch that was not written is not counted */
     for (uint32_t t = 0; g->journals && t < g->tx_count; t++)
         if (g->tx[t].journal) byteor_journal_retain(g->tx[t].journal, g->unix_ns);
 }

@@ -175,7 +175,6 @@ typedef struct byteor_journal_reader {
     int directory_fd;
     uint8_t *map;
     uint64_t segment, segment_bytes, offset;
-    uint64_t ready; /* pages below it are mapped */
     uint64_t next; /* sequence of the frame at `offset` */
     uint64_t seen_sequence[BYTEOR_JOURNAL_SEEN]; /* plus 1; where frames of this segment lie that may be asked for again */
     uint64_t seen_offset[BYTEOR_JOURNAL_SEEN];

@@ -2,8 +2,8 @@
  * each stretch of a segment, never per message.
  *
  * A stretch is made ready before its first frame: zeros are written to it and its pages mapped, in two calls. Touched page by
- * page the same memory costs four times as much, most of it for entering the kernel and for its filesystem. A reader maps a
- * stretch at once, too, which the writer had made ready before.
+ * page the same memory costs four times as much, most of it for entering the kernel and for its filesystem. A reader
+ * leaves that to its faults: the kernel maps 16 pages that are in memory at each, which costs less than to ask for a stretch.
  *
  * A staged writer does without the map: it hands whole pieces to the kernel, which costs it no page faults, but shows a
  * frame only then. That suits who writes for the disk alone, and can do again what was not handed over. */
@@ -25,8 +25,7 @@
 #define NOT_SYNCED "fdatasync failed; what it was for may be lost, so nothing more is written and it is not tried again"
 #define ZERO_BYTES 65536u
 #define DIRECT_BYTES 131072u /* from here on a piece is written past the page cache */
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
+#ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
 
@@ -363,19 +362,10 @@ static int open_segment(byteor_journal_reader *r, uint64_t segment) {
     r->map = map;
     r->segment = segment;
     r->segment_bytes = (uint64_t)info.st_size;
-    r->ready = 0;
     r->offset = sizeof(byteor_journal_header);
     r->next = segment;
     memset(r->seen_sequence, 0, sizeof r->seen_sequence);
     return 0;
-}
-
-/* The stretch in which the next frame lies; its writer has made it ready as a whole. */
-static void map_stretch(byteor_journal_reader *r) {
-    uint64_t from = r->offset / BYTEOR_JOURNAL_STRETCH * BYTEOR_JOURNAL_STRETCH, left = r->segment_bytes - from;
-    uint64_t bytes = left < BYTEOR_JOURNAL_STRETCH ? left : BYTEOR_JOURNAL_STRETCH;
-    (void)madvise(r->map + from, bytes, MADV_POPULATE_READ);
-    r->ready = from + bytes;
 }
 
 /* Go back to a frame that was read before and not taken. */
@@ -390,7 +380,6 @@ const byteor_journal_frame *byteor_journal_find(byteor_journal_reader *r, uint64
     for (int turn = 0; turn < 3; turn++) {
         if (r->map && r->next <= sequence) {
             for (;;) {
-                if (r->offset >= r->ready && r->offset < r->segment_bytes) map_stretch(r);
                 const byteor_journal_frame *frame = byteor_journal_at(r->map, r->segment_bytes, r->offset, r->segment);
                 if (frame == NULL || frame->sequence != r->next) break;
                 r->seen_sequence[r->next % BYTEOR_JOURNAL_SEEN] = r->next + 1;

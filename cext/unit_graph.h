@@ -72,7 +72,7 @@ static inline int byteor_graph_duty(byteor_unit_runtime *u, uint32_t command) {
     }
     for (; next > 0 && passes < BYTEOR_TURN_BATCHES && byteor_graph_goes_on(u); passes++) next = byteor_graph_pass(u, command, &further);
     byteor_graph_show_turn(u, passes);
-    byteor_graph_show_counters(u);
+    if (!g->journals) byteor_graph_show_counters(u);
     if (next >= 0) return BYTEOR_DUTY_WORKED;
     u->done = 1;
     return BYTEOR_DUTY_FAILED;

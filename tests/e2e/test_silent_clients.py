@@ -66,6 +66,8 @@ count = 1_000_000_000
 kind = "client"
 [adapters.out]
 kind = "discard"
+[tuning]
+fuse = "never"
 """
 
 
@@ -161,4 +163,24 @@ def test_a_client_that_is_stopped_with_a_claim_is_named(daemon: DaemonProcess) -
         assert "`join` waits for lane" in ctl(daemon, "top", "joined", "--count", "1").decode()
     now = _received(daemon)
     until(lambda: _received(daemon) > now + 100, 30.0, "the merge goes on")
+    until(lambda: _status(daemon)["holds"] == [], 20.0, "nobody is held")
+
+
+@pytest.mark.timeout(90)
+def test_a_worker_that_is_stopped_before_a_merge_is_named(daemon: DaemonProcess) -> None:
+    """The silence of an idle branch is followed to the role that it begins at, and its process."""
+    workers = _status(daemon)["workers"]
+    pid = next(each["pid"] for each in workers if "pass" in each["roles"])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+
+        def held() -> dict[str, Any]:
+            return next((each for each in _status(daemon)["holds"] if each["role"] == "join"), {})
+
+        hold = until(held, 30.0, "the merge is held")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert (hold["lane"], hold["by"]) == ("b-passed", "pass")
+    assert f"`pass`, pid {pid} (stopped) has passed nothing on" in hold["message"]
+    assert hold["message"].endswith(f"let it go on (kill -CONT {pid})")
     until(lambda: _status(daemon)["holds"] == [], 20.0, "nobody is held")
