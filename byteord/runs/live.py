@@ -410,7 +410,7 @@ class LiveRun:
             if code is None
             else (f"ended by signal {-code}" if code < 0 else f"exited with {code}")
         )
-        said = _tail(os.path.join(self.directory, "shim.log"))
+        said = self._told()[2].tail(_tail(os.path.join(self.directory, "shim.log")))
         message = (
             f"the run's shim {how} without a result; its workers were stopped and the run is lost"
         )

@@ -30,8 +30,6 @@ _PLACE = re.compile(r" \([A-Za-z0-9_.-]{1,100}:[0-9]{1,9}\)\Z")
 _PLAIN_VARIABLES = frozenset(
     ["HOME", "LANG", "LOGNAME", "OLDPWD", "PATH", "PWD", "SHELL", "TERM", "TMPDIR", "USER"]
 )
-_TAIL = "SHIM_DIED"
-"""A failure that ends with the last words of the processes of a run."""
 _NO_MESSAGE = frozenset(
     ["START_FAILED", "WORKER_DIED", "STAGE_HUNG", "REGION_LOST", "TUNING_DEGRADED"]
 )
@@ -50,7 +48,7 @@ class Words:
 
     def failure(self, failure: FailureView | None) -> FailureView | None:
         """Return a failure as it may be told."""
-        if failure is None or not (failure.role in self._own or failure.reason == _TAIL):
+        if failure is None or failure.role not in self._own:
             return failure
         stage = shown_key(failure.stage)
         return replace(failure, stage=stage, message=self.told(failure.message, failure.reason))
@@ -100,6 +98,12 @@ class Words:
                 {**each, "text": self.told(str(each["text"]), str(each["code"]))} for each in errors
             ],
         }
+
+    def tail(self, text: str) -> str:
+        """Return the last words of the processes of a run, which users' code may have written."""
+        if not text or not self._own:
+            return text
+        return self.told(text, "") if self._open else WITHHELD
 
     def told(self, text: str, code: str) -> str:
         """Return words of a stage as they may be told; `code` is the error's."""

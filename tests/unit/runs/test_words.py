@@ -78,6 +78,17 @@ def test_what_no_message_can_stand_in_is_told(plan: RunPlan, reason: str) -> Non
     assert told_ == "TypeError: no [withheld]"
 
 
+def test_last_words_of_processes_are_told_where_words_are(plan: RunPlan) -> None:
+    """What a shim left in its log may be a stage's: without free values in dev, else not at all."""
+    assert Words(plan, {}, guarded=False).tail(f"a {PLANTED} b") == "a [withheld] b"
+    assert Words(plan, {}, guarded=True).tail(PLANTED) == WITHHELD
+    assert Words(plan, {}, guarded=True).tail("") == ""
+    bare = replace(plan, roles=tuple(role for role in plan.roles if role.name != "mine"))
+    assert (
+        Words(bare, {}, guarded=True).tail("a traceback of byteor's") == "a traceback of byteor's"
+    )
+
+
 def test_words_of_byteor_itself_stay(plan: RunPlan) -> None:
     """Of built-in stages and adapters nothing is hidden."""
     words = Words(replace(plan, environment="prod"), {}, guarded=True)
