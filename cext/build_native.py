@@ -1,13 +1,18 @@
-"""Build step of the native modules: each is built again when anything that it includes has changed.
+"""Build step of the native modules: several at once, each again when what it includes has changed.
 
-Owns the list of those files, read from the sources themselves. How modules are compiled is the
-business of setuptools and Cython, and stands in `pyproject.toml`.
+Owns the list of those files, read from the sources themselves, and how many modules are built at a
+time. How modules are compiled is the business of setuptools and Cython, and stands in
+`pyproject.toml`.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from copy import copy
+from multiprocessing import get_context
 from pathlib import Path
 
 from setuptools.command.build_ext import build_ext
@@ -32,6 +37,36 @@ class BuildNative(build_ext):
         super().finalize_options()
         for extension in self.extensions or []:
             extension.depends = dependencies(extension.sources)
+
+    def build_extensions(self) -> None:
+        """Build the modules, as many at once as there are CPUs, or as `--parallel` says.
+
+        In processes: Cython is not made for threads. Each module has a directory of its own, since
+        several compile the same C file. Raises what the first failing module raised.
+        """
+        workers = int(self.parallel or len(os.sched_getaffinity(0)))
+        if min(workers, len(self.extensions)) == 1:
+            super().build_extensions()
+            return
+        _commands.append(self)
+        try:
+            with ProcessPoolExecutor(workers, get_context("fork")) as pool:
+                for _built in pool.map(_build_one, range(len(self.extensions))):
+                    pass
+        finally:
+            _commands.remove(self)
+
+
+_commands: list[BuildNative] = []
+"""The step that is running: inherited by its processes, since it does not pickle."""
+
+
+def _build_one(index: int) -> None:
+    """Build one module, in a process of its own."""
+    command = copy(_commands[-1])
+    extension = command.extensions[index]
+    command.build_temp = str(Path(command.build_temp) / extension.name)
+    command.build_extension(extension)
 
 
 def dependencies(names: Sequence[str]) -> list[str]:

@@ -279,7 +279,7 @@ KEYS: dict[str, Key] = {
         Key("access.operators", "who may start and stop runs, and look", [], _PEOPLE),
         Key("access.approvers", "who may read the audit log, and look", [], _PEOPLE),
         Key("access.admins", "who may do everything", [], _PEOPLE),
-        Key("access.payload", "who may see payloads, in replays and bundles", [], _PEOPLE),
+        Key("access.payload", "who may see payloads, in taps, replays and bundles", [], _PEOPLE),
         Key("allow.code_dirs", "where code of stages may come from", [], _DIRECTORIES),
         Key(
             "allow.code_packages",

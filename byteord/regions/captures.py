@@ -167,11 +167,6 @@ class Tapes:
         ]
 
 
-def tape_stats(run_directory: str, plan: RunPlan) -> list[dict[str, Any]]:
-    """Return how far the recorder of a run has come with each stream; RegionError."""
-    return Tapes(run_directory, plan).stats()
-
-
 def _attach(path: Path) -> Tape:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

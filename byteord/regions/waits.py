@@ -120,6 +120,35 @@ class Waits:
         return self._pids[writer.index]
 
 
+def open_inputs(read: Mapping[str, Any]) -> dict[str, str]:
+    """Return by endpoint which clients are there and have not ended their input, in a sentence.
+
+    `read` is what `RunReader.read` returns. A drain waits for them: what they publish still counts.
+    """
+    return {
+        role["name"]: _open_text(role)
+        for role in read["roles"]
+        if (role["kind"], role["stage"], role["state"]) == ("ingress", "client", "running")
+        and _is_open(read, role["name"])
+    }
+
+
+def _is_open(read: Mapping[str, Any], endpoint: str) -> bool:
+    lanes = [each for each in read["lanes"] if endpoint in each["producers"]]
+    if lanes:
+        return not all(each["ended"] for each in lanes)
+    return any(ring["end_sequence"] is None for ring in read["rings"])
+
+
+def _open_text(role: Mapping[str, Any]) -> str:
+    pid, stopped = role["pid"], is_stopped(role["pid"])
+    state = f"pid {pid}, stopped" if stopped else f"pid {pid}"
+    return (
+        f"the client of `{role['name']}` ({state}) is there and has not ended its input: let it "
+        f"call end() or leave, or end it (kill -KILL {pid})"
+    )
+
+
 def lock_owner(path: str) -> int:
     """Return the process that holds a lock on a file, as far as this one may look; 0: none."""
     for process in Path("/proc").iterdir():

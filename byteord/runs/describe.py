@@ -16,6 +16,7 @@ from typing import Any
 
 from byteord.deployment.plan import RunPlan, WorkerPlan
 from byteord.regions.lanes import hold_text
+from byteord.regions.waits import open_inputs
 from byteord.runs.lanes import ring_holds, ring_lanes
 from byteord.runs.shim_client import ShimStatus, ShimWorker
 from byteord.runs.view import (
@@ -271,11 +272,14 @@ def stuck_roles(read: Mapping[str, Any] | None) -> str:
     open_roles = [role for role in read["roles"] if role["state"] not in ("ended", "stopped")]
     held = {each.role: each.message for each in hold_views(read)}
     waiting = [role for role in open_roles if role["lag_slots"] or role["name"] in held]
+    clients = open_inputs(read)
     said = [
         held.get(role["name"])
+        or clients.get(role["name"])
         or f"{role['name']} is {role['state']} with {role['lag_slots']} messages waiting"
         for role in waiting or open_roles
     ]
+    said += [text for text in clients.values() if text not in said]
     said += [f"lane {each.name} holds {each.depth}" for each in lane_views(read) if each.depth]
     holders: Sequence[str] = sorted({ring["held_by"] for ring in read["rings"] if ring["held_by"]})
     if holders and not read.get("lanes"):

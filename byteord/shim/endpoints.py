@@ -11,6 +11,7 @@ from typing import Any
 from byteord.deployment.plan import RolePlan, RunPlan
 from byteord.regions.lanes import hold_text
 from byteord.regions.reader import RunReader
+from byteord.regions.waits import open_inputs as open_client_inputs
 
 STREAM = "stream"
 """Kind of the adapter that a client of the run feeds or takes through the daemon."""
@@ -84,7 +85,8 @@ def stuck(directory: str, over: frozenset[str]) -> tuple[int, str]:
     graph = reader.plan.model == "lane_graph"
     waiting = [r for r in left if graph and (r["lag_slots"] or r["name"] in read["held"])]
     roots = [read["held"][r["name"]]["root"] for r in waiting if r["name"] in read["held"]]
-    names = [*roots, *(role["name"] for role in waiting or left)]
+    names = [*roots, *(role["name"] for role in waiting), *open_client_inputs(read)]
+    names += [role["name"] for role in left]
     blamed = next((role["index"] for role in read["roles"] if role["name"] in names[:1]), 0)
     return blamed, _stuck_text(read, waiting, left)
 
@@ -100,7 +102,8 @@ def _stuck_text(
         else f"{role['name']} is {role['state']} with {role['lag_slots']} messages waiting"
         for role in waiting
     ]
-    if not waiting:
+    said += open_client_inputs(read).values()
+    if not said:
         said = [f"{role['name']} is {role['state']}" for role in left]
     said += [
         f"lane {each['name']} holds {each['depth']}" for each in read["lanes"] if each["depth"]

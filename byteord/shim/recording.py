@@ -17,7 +17,7 @@ from typing import Any
 from byteord._cext.control import Control
 from byteord.deployment.plan import RunPlan, WorkerPlan
 from byteord.errors import RegionError
-from byteord.regions.captures import ABOUT, read_about, run_directory, tape_stats, write_json
+from byteord.regions.captures import ABOUT, Tapes, read_about, run_directory, write_json
 from byteord.shim import processes
 from byteord.shim.processes import Process
 from byteord.worker.recorder import EXIT_OK, run_recorder
@@ -48,6 +48,7 @@ class Recording:
         self.plan, self._directory, self._selector = plan, directory, selector
         self._control_fd, self._ring_fds, self._condition = control_fd, ring_fds, condition
         self._control = control
+        self._tapes: Tapes | None = None
         self._deadline = 0.0
         self._process = Process(WorkerPlan(len(plan.workers), "recorder", ()))
         self._pipe: tuple[int, int] | None = os.pipe() if plan.capture else None
@@ -129,7 +130,9 @@ class Recording:
 
     def _stats(self) -> list[dict[str, Any]]:
         try:
-            return tape_stats(self._directory, self.plan)
+            if self._tapes is None:  # once: they are large, and mapping one fills in its pages
+                self._tapes = Tapes(self._directory, self.plan)
+            return self._tapes.stats()
         except RegionError:
             return []
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from byteord import samples
 from byteord.deployment.plan import RunPlan
-from byteord.regions.captures import tape_stats
+from byteord.regions.captures import Tapes
 from tests.support.captured import recorded, recorder_pid
 from tests.support.poll import until
 from tests.support.run import LiveRun, make_test_plan, running, spec_text
@@ -139,7 +139,7 @@ def _cpu_ns(pid: int) -> int:
 
 
 def _look(run: LiveRun, plan: RunPlan, shape: Shape) -> _Look:
-    stats = tape_stats(run.directory, plan)
+    stats = Tapes(run.directory, plan).stats()
     pids = {worker["pid"] for worker in run.status()["workers"]}
     recorder = recorder_pid(run)
     return _Look(

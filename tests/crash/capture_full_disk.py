@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from byteord.regions.captures import read_about, read_stream, tape_stats
+from byteord.regions.captures import Tapes, read_about, read_stream
 from tests.support.captured import recorded
 from tests.support.poll import until
 from tests.support.run import LiveRun, make_test_plan, running, spec_text
@@ -80,7 +80,7 @@ def _capture(run: LiveRun) -> dict[str, Any]:
 
 
 def _stats(run: LiveRun) -> dict[str, Any]:
-    return tape_stats(run.directory, run.reader.plan)[0]
+    return Tapes(run.directory, run.reader.plan).stats()[0]
 
 
 if __name__ == "__main__":

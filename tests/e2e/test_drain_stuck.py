@@ -77,9 +77,9 @@ def _status(daemon: DaemonProcess, run: str) -> dict[str, Any]:
     return shown
 
 
-def _start(daemon: DaemonProcess, directory: Path) -> str:
+def _start(daemon: DaemonProcess, directory: Path, deployment: str = DEPLOYMENT) -> str:
     (directory / "spec.toml").write_text(SPEC)
-    (directory / "deployment.toml").write_text(DEPLOYMENT)
+    (directory / "deployment.toml").write_text(deployment)
     spec = str(directory / "spec.toml")
     done = byteorctl("--address", daemon.address, "run", "--detach", spec)
     assert done.returncode == 0, done.stderr
@@ -146,3 +146,35 @@ def test_a_branch_that_cannot_drain_is_named(
     side = next(each for each in everything["consumers"] if each["role"] == "side")
     assert side["consumed"] == everything["published"]
     assert not daemon.run_directories()
+
+
+def _publish_and_stop(directory: str) -> None:
+    with client.attach(directory, "in") as publisher:
+        publisher.publish(b"hello")
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@pytest.mark.timeout(60)
+def test_a_client_that_does_not_end_its_input_is_named(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    """A drain waits for what it may still publish; which process that is stands in the failure."""
+    text = DEPLOYMENT.replace('kind = "client"', 'kind = "discard"')
+    made = 'kind = "generator"\nsize = 16\ncount = 1_000_000_000\n'
+    assert made in text
+    run = _start(daemon, tmp_path, text.replace(made, 'kind = "client"\n'))
+    (directory,) = (path for path in daemon.run_directories() if path.name == run)
+    context = multiprocessing.get_context("fork")
+    person = context.Process(target=_publish_and_stop, args=(str(directory),))
+    person.start()
+    try:
+        os.waitid(os.P_PID, person.pid or 0, os.WSTOPPED | os.WNOWAIT)
+        said = _stop_in_vain(daemon, run)
+        last = _status(daemon, run)
+    finally:
+        person.kill()
+        person.join(10)
+    named = f"the client of `in` (pid {person.pid}, stopped) is there and has not ended its input"
+    assert named in said
+    assert named in last["failure"]["message"]
+    assert (last["failure"]["reason"], last["failure"]["role"]) == ("DRAIN_TIMEOUT", "in")

@@ -275,7 +275,8 @@ _ROLES = (
     Key(
         "roles.*.key",
         "range",
-        "Router with `key_hash`: payload bytes that choose the lane: `{ offset, length }`.",
+        "Router with `key_hash`: payload bytes that choose the lane: `{ offset, length }`; of a "
+        "shorter message those that it has.",
         default_text="none",
     ),
 )
