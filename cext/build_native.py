@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from copy import copy
 from multiprocessing import get_context
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
+from setuptools import Extension
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 DIRECTORY = Path(__file__).resolve().parent
 _C = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
@@ -42,31 +44,32 @@ class BuildNative(build_ext):
         """Build the modules, as many at once as there are CPUs, or as `--parallel` says.
 
         In processes: Cython is not made for threads. Each module has a directory of its own, since
-        several compile the same C file. Raises what the first failing module raised.
+        several compile the same C file. Raises CompileError when one fails, whose process says why.
         """
         workers = int(self.parallel or len(os.sched_getaffinity(0)))
         if min(workers, len(self.extensions)) == 1:
             super().build_extensions()
             return
-        _commands.append(self)
-        try:
-            with ProcessPoolExecutor(workers, get_context("fork")) as pool:
-                for _built in pool.map(_build_one, range(len(self.extensions))):
-                    pass
-        finally:
-            _commands.remove(self)
+        fork = get_context("fork")  # each inherits this command, and the modules that made it
+        waiting, failed = list(self.extensions), False
+        running: list[ForkProcess] = []
+        while waiting or running:
+            while waiting and len(running) < workers:
+                process = fork.Process(target=self._build_apart, args=(waiting.pop(),))
+                process.start()
+                running.append(process)
+            wait([each.sentinel for each in running])
+            failed = failed or any(each.exitcode for each in running)
+            running = [each for each in running if each.exitcode is None]
+            if failed:
+                waiting.clear()
+        if failed:
+            raise CompileError("a native module was not built: see above")
 
-
-_commands: list[BuildNative] = []
-"""The step that is running: inherited by its processes, since it does not pickle."""
-
-
-def _build_one(index: int) -> None:
-    """Build one module, in a process of its own."""
-    command = copy(_commands[-1])
-    extension = command.extensions[index]
-    command.build_temp = str(Path(command.build_temp) / extension.name)
-    command.build_extension(extension)
+    def _build_apart(self, extension: Extension) -> None:
+        """Build one module, in a process of its own, which changes nothing of this one."""
+        self.build_temp = str(Path(self.build_temp) / extension.name)
+        self.build_extension(extension)
 
 
 def dependencies(names: Sequence[str]) -> list[str]:
