@@ -38,6 +38,7 @@ typedef struct byteor_rx_port {
     uint32_t end_taken; /* this turn: its end is the next thing in it */
     uint64_t position;  /* this turn: next sequence to look at */
     uint64_t progress;  /* as read before this turn looked at the ring */
+    uint64_t taken_ns;  /* time of the last message taken from it, 0: none since the unit began */
     uint64_t noted;     /* missed messages that are among the choices */
     byteor_losses lost; /* in a replay: what it missed; it does not miss anything by itself then */
 } byteor_rx_port;

@@ -365,7 +365,9 @@ static inline void byteor_accept(byteor_unit_runtime *u, uint32_t m, uint32_t fi
     for (uint32_t i = gm->rx_count > 1 ? first : first + count - 1; i < first + count; i++) {
         const byteor_entry *entry = &g->entry[i];
         if (i + 1 < first + count && entry[1].port == entry->port) continue; /* the last one of a run says it all */
-        *byteor_rx_word(g, &g->rx[entry->port], BYTEOR_RX_POSITION) = entry->next;
+        byteor_rx_port *port = &g->rx[entry->port];
+        *byteor_rx_word(g, port, BYTEOR_RX_POSITION) = entry->next;
+        port->taken_ns = entry->slot->time_ns;
     }
     if (gm->rx_count > 1) g->word[gm->place_word] = (g->entry[first + count - 1].port - gm->rx_first + 1) % gm->rx_count;
     g->changed = 1;
@@ -406,6 +408,13 @@ static inline uint64_t byteor_end_time(byteor_unit_runtime *u, uint32_t m) {
     return latest ? latest : byteor_now_ns(u->clock);
 }
 
+/* What waits in a port whose messages come in time order is not before this; 1 when nothing is known. Slots that may be
+ * overwritten, and frames of a journal, are not looked at: what waits there is not before what was taken last. */
+static inline uint64_t byteor_waiting_ns(const byteor_rx_port *port, uint64_t position) {
+    if (port->cell >= 0) return byteor_ring_slot(port->ring, position)->time_ns;
+    return port->taken_ns ? port->taken_ns : 1;
+}
+
 /* Everything up to this time is through member m: the least of its inputs', below what still waits in them. */
 static inline uint64_t byteor_member_progress(byteor_graph *g, const byteor_graph_member *gm) {
     uint64_t least = UINT64_MAX;
@@ -414,8 +423,7 @@ static inline uint64_t byteor_member_progress(byteor_graph *g, const byteor_grap
         uint64_t position = *byteor_rx_word(g, port, BYTEOR_RX_POSITION), bound = port->progress;
         if (byteor_rx_at_end(g, port, position)) continue;
         if (byteor_rx_ready(g, port, position, 1)) {
-            int known = port->monotone && port->cell >= 0;
-            bound = known ? byteor_ring_slot(port->ring, position)->time_ns - 1 : 0;
+            bound = port->monotone ? byteor_waiting_ns(port, position) - 1 : 0;
         } else if (port->depends_count && byteor_load_acquire64(&port->ring->producer->cursor) != position) {
             bound = 0;
         }
