@@ -19,6 +19,7 @@ from layout cimport (
     byteor_region_open,
     byteor_region_unmap,
     byteor_ring,
+    byteor_ring_slot,
     byteor_ring_view,
     byteor_slot,
 )
@@ -101,6 +102,12 @@ cdef class Tap:
     def end_sequence(self):
         """Sequence of the end slot; 2**64 - 1 until there is one."""
         return byteor_load_acquire64(&self.ring.producer.end_sequence)
+
+    @property
+    def journal_base(self):
+        """Of the index of a journal: the journal's own count at which the run began, None: not yet. See graph.h."""
+        cdef uint64_t word = byteor_load_acquire64(<uint64_t *> byteor_payload(byteor_ring_slot(&self.ring, 0)))
+        return word - 1 if word else None
 
     @property
     def slot_bytes(self):

@@ -6,15 +6,15 @@ and waits for nothing.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from byteord._cext.tap import Tap
 from byteord.deployment.plan import RunPlan
-from byteord.errors import NotFoundError, RegionError, WrongStateError
-from byteord.regions.reader import open_region
+from byteord.deployment.ports import journal_lanes
+from byteord.errors import NotFoundError, RegionError
+from byteord.regions.journal_tap import JournalTap, attach_tap
 
 DROPPED, END = 0x01, 0x10
 NO_SEQUENCE = (1 << 64) - 1
@@ -37,9 +37,14 @@ class LaneTap:
 
     def __init__(self, directory: str, plan: RunPlan, lane: str) -> None:
         """Attach; raises NotFoundError for a lane that the plan does not have, RegionError."""
-        rings = _rings_of(plan, lane)
-        self._changers = _last_changers(plan, lane, rings[0])
-        self._taps = [_attach(Path(directory, plan.rings[ring].file)) for ring in rings]
+        self._taps: list[Tap | JournalTap] = []
+        self._changers: tuple[int, ...] = ()
+        if journals := [each for each in journal_lanes(plan) if each.name == lane]:
+            self._taps.append(JournalTap(directory, plan, journals[0]))
+        else:
+            rings = _rings_of(plan, lane)
+            self._changers = _last_changers(plan, lane, rings[0])
+            self._taps += [attach_tap(Path(directory, plan.rings[ring].file)) for ring in rings]
         self._begin = sum(tap.position for tap in self._taps)
         self._turn = 0
 
@@ -110,11 +115,6 @@ def _rings_of(plan: RunPlan, lane: str) -> Sequence[int]:
         raise _unknown(lane, names)
     for each in plan.lanes:
         if each.name == lane:
-            if not each.rings:
-                raise WrongStateError(
-                    f"the lane {lane} is a {each.kind} without a ring: read its files instead",
-                    reason="LANE_NOT_TAPPABLE",
-                )
             return each.rings
     raise _unknown(lane, [each.name for each in plan.lanes])
 
@@ -137,13 +137,3 @@ def _last_changers(plan: RunPlan, lane: str, ring: int) -> tuple[int, ...]:
         for role in changers
         if role.in_place and plan.lanes[role.rx[0].lane].name == lane
     )
-
-
-def _attach(path: Path) -> Tap:
-    descriptor = open_region(path)
-    try:
-        return Tap(descriptor)
-    except ValueError as error:
-        raise RegionError(f"region {path}: {error}; it is not used") from error
-    finally:
-        os.close(descriptor)
