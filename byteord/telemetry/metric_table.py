@@ -92,6 +92,13 @@ METRICS: tuple[Metric, ...] = (
         (*_RUN, "lane", "role", "shard"),
     ),
     Metric("byteor_role_received_total", "counter", "Messages that a role took.", _ROLE),
+    Metric(
+        "byteor_role_held_slots",
+        "gauge",
+        "Messages for which a role is held: so far behind is who leaves its output no room, or so "
+        "many wait in a merge for a silent input. 0: nothing holds it; `status` names who does.",
+        _ROLE,
+    ),
     Metric("byteor_role_published_total", "counter", "Messages that a role passed on.", _ROLE),
     Metric(
         "byteor_role_dropped_total",

@@ -111,7 +111,8 @@ def _run(page: Page, run: RunSample) -> None:
     for ring in () if lanes else run.read["rings"]:
         _lane(page, labels, ring)
     for role in run.read["roles"]:
-        _role(page, labels, role, run.histogram)
+        held = (run.read.get("held") or {}).get(role["name"], {})
+        _role(page, labels, role, run.histogram, held.get("lag_slots", 0))
     put_capture(page, labels, run.read.get("capture", ()))
     _workers(page, labels, run.read["roles"], run.processes or {})
     _tuning(page, labels, run)
@@ -156,10 +157,12 @@ def _role(
     run: str,
     role: Mapping[str, Any],
     histogram: Callable[[int, str], Histogram] | None,
+    held_slots: int,
 ) -> None:
     kind = role["kind"] if role["kind"] in {"ingress", "egress"} else "stage"
     reasons = ("stage", "skipped") if kind == "stage" else tuple(role["rejected"])
     labels = _role_labels(run, role["name"], role["worker"], role["shard"])
+    _put(page, "byteor_role_held_slots", labels, held_slots)
     errors = role["errors"]
     values = [role["received"], role["published"], role["batches"]]
     values.append(sum(each["count"] for each in errors) if errors else 0)

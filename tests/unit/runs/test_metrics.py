@@ -198,6 +198,16 @@ def test_every_metric_of_the_table_is_rendered_and_no_other() -> None:
             assert set(labels) == set(metric.labels)
 
 
+def test_what_holds_a_role_is_a_figure() -> None:
+    """Of the one that is held, how far the one to blame is behind; 0 of all others."""
+    roles = [role_read(0, "ingress"), role_read(1, "stage")]
+    held = {"role0": {"lane": "b", "by": "role1", "lag_slots": 64, "root": "role1"}}
+    read = {**graph_read(), "roles": roles, "held": held}
+    graph = RunSample("r1", "graph", RunState.RUNNING, read)
+    samples = families(render(replace(full_sample(), runs=[graph])))["byteor_role_held_slots"]
+    assert {labels["role"]: value for labels, value in samples} == {"role0": 64, "role1": 0}
+
+
 def test_the_reference_names_every_metric() -> None:
     """The published reference has one line for each metric, with its meaning."""
     lines = reference().splitlines()[2:]
