@@ -94,7 +94,8 @@ def test_a_caller_that_goes_away_ends_it_and_the_audit_says_so(
     (run,) = {event["run"] for event in daemon.events("run.started")}
     until(lambda: not processes_naming(run), 10.0, "its processes are gone")
     assert not list(daemon.regions.rglob(run))
-    assert not list((daemon.directory / "state" / "replays" / "uploads").iterdir())
+    uploads = daemon.directory / "state" / "replays" / "uploads"
+    until(lambda: not list(uploads.iterdir()), 10.0, "what was uploaded is gone")
     logged = _logged(daemon, audit["replay_id"])
     assert (logged["stopped_by"], logged["verdict"]) == ("cancelled", "")
 

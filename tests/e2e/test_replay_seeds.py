@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from byteord.regions.captures import write_json
 from byteord.stages import include_dir
 from tests.support.daemon import DaemonProcess
 from tests.support.recording_host import RecordingHost
@@ -140,7 +141,7 @@ def changed(capture: Path, seed: int | None) -> Path:
     shutil.copytree(capture, copy)
     about = json.loads((copy / "capture.json").read_text())
     about["conditions"]["seed"] = seed
-    (copy / "capture.json").write_text(json.dumps(about))
+    write_json(copy / "capture.json", about)
     return copy
 
 
