@@ -21,12 +21,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from byteord.regions.reader import RunReader
 from tests.bench.candidates import two_cpus
 from tests.bench.graph_runs import CAPACITY, GraphShape
-from tests.bench.method import median_interval, summarise
+from tests.bench.method import alternated, median_interval, summarise
 from tests.bench.native import BenchError
 from tests.bench.runs import SLOT_BYTES, DaemonUnderTest
 from tests.support.poll import until
@@ -117,15 +118,7 @@ def fanout(fuse: str) -> Iterator[Fanout]:
 
 def measure(run: Fanout, rounds: int, ms: float) -> dict[str, list[float]]:
     """Return the ratios of the windows of each kind to their neighbours."""
-    ratios: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    before = run.window(ms)
-    for number in range(rounds * len(KINDS)):
-        kind = KINDS[number % len(KINDS)]
-        found = run.window(ms, kind)
-        after = run.window(ms)
-        ratios[kind].append(2 * found / (before + after))
-        before = after
-    return ratios
+    return alternated(partial(run.window, ms), KINDS, rounds)
 
 
 def report(title: str, ratios: dict[str, list[float]], account: tuple[int, int, int]) -> None:

@@ -8,7 +8,7 @@ divided by the anchors of its own probes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from math import comb
@@ -134,6 +134,24 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
         if below > OUTSIDE_EACH_SIDE:
             return ordered[max(0, left_out - 1)], ordered[-max(1, left_out)]
     return ordered[0], ordered[-1]
+
+
+def alternated(
+    window: Callable[[str], float], kinds: Sequence[str], rounds: int
+) -> dict[str, list[float]]:
+    """Return by kind the ratios of its windows to the mean of their two neighbours.
+
+    The neighbours are windows of kind `nothing`, in which nothing is done; each serves two.
+    """
+    ratios: dict[str, list[float]] = {kind: [] for kind in kinds}
+    before = window("nothing")
+    for number in range(rounds * len(kinds)):
+        kind = kinds[number % len(kinds)]
+        found = window(kind)
+        after = window("nothing")
+        ratios[kind].append(2 * found / (before + after))
+        before = after
+    return ratios
 
 
 def kept(rounds: Iterable[Round], candidate: str, wanted: PairClass) -> list[Sample]:

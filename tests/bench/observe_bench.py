@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from byteorctl.address import resolve
@@ -31,13 +32,14 @@ from byteorctl.client import Client
 from byteord.regions.reader import RunReader
 from tests.bench.candidates import two_cpus
 from tests.bench.graph_runs import GraphShape
-from tests.bench.method import median_interval, summarise
+from tests.bench.method import alternated, median_interval, summarise
 from tests.bench.native import BenchError
 from tests.bench.runs import DaemonUnderTest
 from tests.support.poll import until
 
 ROUNDS = 30
 WINDOW_MS = 500.0
+SHOWN_TIMEOUT_S = 10.0
 KEEP = 0.98
 """Looking may take less than 2 % of the throughput."""
 SAID = {
@@ -117,11 +119,16 @@ class Observed:
         shown, begin, before = self.shown, time.perf_counter(), self.moved()
         self.look(kind)
         threading.Event().wait(max(0.0, ms / 1e3 - (time.perf_counter() - begin)))
-        rate = (self.moved() - before) / (time.perf_counter() - begin)
-        if kind == "tap" and self.shown == shown:
+        if kind == "tap":  # it looks ten times a second: a short window lasts until it has
+            self._until_shown(shown)
+        return (self.moved() - before) / (time.perf_counter() - begin)
+
+    def _until_shown(self, shown: int) -> None:
+        try:
+            until(lambda: self.shown > shown, SHOWN_TIMEOUT_S, "the tap shows messages")
+        except AssertionError as error:
             message = "the tap showed nothing during its window"
-            raise BenchError(message)
-        return rate
+            raise BenchError(message) from error
 
 
 def _children_cpu_s() -> float:
@@ -158,15 +165,7 @@ def measure(
     run: Observed, rounds: int, ms: float = WINDOW_MS, kinds: Sequence[str] = KINDS
 ) -> dict[str, list[float]]:
     """Return the ratios of the windows of each kind to their neighbours."""
-    ratios: dict[str, list[float]] = {kind: [] for kind in kinds}
-    before = run.window(ms)
-    for number in range(rounds * len(ratios)):
-        kind = kinds[number % len(ratios)]
-        looked = run.window(ms, kind)
-        after = run.window(ms)
-        ratios[kind].append(2 * looked / (before + after))
-        before = after
-    return ratios
+    return alternated(partial(run.window, ms), kinds, rounds)
 
 
 def report(title: str, ratios: dict[str, list[float]]) -> None:

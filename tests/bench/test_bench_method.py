@@ -9,6 +9,7 @@ from tests.bench.method import (
     PairClass,
     Probe,
     Sample,
+    alternated,
     kept,
     median_interval,
     over_anchor,
@@ -76,6 +77,19 @@ def test_the_interval_of_a_median_leaves_out_what_chance_would() -> None:
     assert median_interval(list(range(1, 31))) == (10, 21)
     assert median_interval([3.0, 1.0, 2.0, 5.0, 4.0]) == (1.0, 5.0)
     assert median_interval([7.0]) == (7.0, 7.0)
+
+
+def test_windows_alternate_and_each_is_held_against_its_neighbours() -> None:
+    """A drift of the machine is taken out; a window without anything serves two."""
+    asked: list[str] = []
+
+    def window(kind: str) -> float:
+        asked.append(kind)
+        return len(asked) * (0.5 if kind == "half" else 1.0)
+
+    found = alternated(window, ("half", "same"), 2)
+    assert asked == ["nothing", "half", "nothing", "same"] * 2 + ["nothing"]
+    assert found == {"half": [0.5, 0.5], "same": [1.0, 1.0]}
 
 
 def test_quantiles_are_interpolated() -> None:
