@@ -170,11 +170,12 @@ def text(manifest: dict[str, object]) -> bytes:
     return json.dumps(manifest, indent=2, sort_keys=True).encode() + b"\n"
 
 
-def test_a_name_that_is_none_is_refused(top: Path, daemon: DaemonProcess) -> None:
+def test_a_name_that_is_none_is_refused(top: Path, daemon: DaemonProcess, tmp_path: Path) -> None:
     """`[bundle] config` names values of stages, nothing else."""
-    deployment = DEPLOYMENT.replace("TOP", str(top)) + 'config = ["actions.token"]\n'
-    (top / "deployment.toml").write_text(deployment)
-    done = ctl(daemon, "validate", str(top / "spec.toml"), "-o", "json")
+    deployment = tmp_path / "deployment.toml"  # not beside the spec, where others find theirs
+    deployment.write_text(DEPLOYMENT.replace("TOP", str(top)) + 'config = ["actions.token"]\n')
+    named = ("--deployment", str(deployment))
+    done = ctl(daemon, "validate", str(top / "spec.toml"), *named, "-o", "json")
     assert done.returncode == 78
     (found,) = [f for f in json.loads(done.stdout)["findings"] if f["severity"] == "error"]
     assert (found["code"], found["path"]) == ("VALUE_MALFORMED", "bundle.config.0")
