@@ -76,10 +76,12 @@ cdef extern from "unit_graph.h" nogil:
         uint32_t *doorbell
     ctypedef struct byteor_choice:
         pass
+    ctypedef struct byteor_calls_found:
+        uint64_t strayed
     ctypedef struct byteor_calls:
         const byteor_choice *list
         uint64_t count
-        uint64_t *strayed
+        byteor_calls_found *found
         uint32_t exact
     ctypedef struct byteor_member:
         byteor_role *role
