@@ -45,8 +45,6 @@ _PACE_S, _IDLE_MAX_S = 0.004, 0.016
 """Between two looks at tapes that are far from full: each look takes a CPU from somebody."""
 _FULL_S = 0.02
 _REPORT_S = 1.0
-
-
 NICE = 10
 """Where the run does not wait for the recorder, it is not to take the CPU from it either."""
 
@@ -74,17 +72,23 @@ class Stream:
         return bool(stats["lag_bytes"] * 4 > stats["tape_bytes"])
 
     def step(self, unix_ns: int) -> int:
-        """Deal with what is there; returns the outcome of `Drain.step`."""
+        """Deal with what is there; returns the outcome of `Drain.step`.
+
+        All streams get as much at a time: one whose turn ended at a checkpoint would fall behind.
+        """
         if self.given_up:
             self.drain.give_up(0)
             return tapes.NOTHING
-        outcome = self.drain.step(STEP_BYTES, unix_ns)
-        if outcome == tapes.CHECKPOINT:
-            self._checkpoint()
-            return tapes.SOME
+        outcome, left, until = tapes.CHECKPOINT, STEP_BYTES, self.drain.tail + STEP_BYTES
+        while outcome == tapes.CHECKPOINT and left > 0:
+            outcome = self.drain.step(left, unix_ns)
+            if outcome == tapes.CHECKPOINT:
+                self._checkpoint()
+            left = until - self.drain.tail
         if outcome == tapes.NONSENSE:
             self.given_up = "what a worker handed over cannot be"
-        return outcome
+        stopped = outcome in {tapes.CHECKPOINT, tapes.NOTHING}
+        return tapes.SOME if stopped and left < STEP_BYTES else outcome
 
     def _checkpoint(self) -> None:
         self.checkpoints.append(self.drain.digest())
