@@ -21,7 +21,7 @@ CAPACITY = 64
 
 STAGES = """
 import os
-import time
+import threading
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class Number:
     def fail(self):
         me, mark = str(os.getpid()), os.path.join(HERE, "failed-in")
         while self.waits and not os.path.exists(os.path.join(HERE, "go")):
-            time.sleep(0.001)
+            threading.Event().wait(0.001)
         if not os.path.exists(mark):
             with open(mark + ".new", "w") as file:
                 file.write(me)
@@ -70,8 +70,7 @@ class Stuck:
     def process(self, batch):
         if not os.path.exists(os.path.join(HERE, "stuck")):
             open(os.path.join(HERE, "stuck"), "w").close()
-            while True:
-                time.sleep(1)
+            threading.Event().wait()
 """
 STATE = {"state": "state", "state_bytes": 8}
 
