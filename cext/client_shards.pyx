@@ -275,7 +275,7 @@ cdef class ShardPublisher(_Shards):
         return done
 
     def batch(self, Py_ssize_t most, Py_ssize_t item_bytes, timeout_s=None):
-        """Up to `most` messages to write to, as `Publisher.batch`; there is room for them wherever their keys send them.
+        """Up to `most` messages to write to, as `Publisher.batch`; there is room for them in whatever rings.
 
         Published at the end of the block, in the order of the batch; none of them where it raises. TimeoutError when
         one of the rings has no room for `timeout_s` seconds.
