@@ -188,6 +188,11 @@ cdef class Drain:
             outcome = byteor_drain_step(&self.drain, budget, unix_ns)
         return outcome
 
+    @property
+    def tail(self):
+        """Bytes of the tape that are dealt with."""
+        return self.drain.work.tail
+
     def fail(self, int error_number):
         """A sync of its journal failed: nothing more is kept."""
         byteor_drain_fail(&self.drain, error_number)
