@@ -37,7 +37,8 @@ from byteord.worker.aside import Aside, sync
 
 EXIT_OK, EXIT_FAILED = 0, 1
 PR_SET_NAME = 15
-STEP_BYTES = 4 << 20
+STEP_BYTES = 1 << 20
+"""One piece of a stream is written while the next one is computed, be it of another stream."""
 CHECKPOINT = 4096
 """Messages between two checkpoints of a digest, until there are too many of them."""
 CHECKPOINTS_MAX = 512
