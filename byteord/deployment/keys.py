@@ -175,8 +175,9 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
     Key(
         "failure.policy",
         "string",
-        "What a stage error does: stop the pipeline, skip the message, restart the worker, or give "
-        "the message to the lane that the stage of a LaneGraph names as `dead_letter`.",
+        "What a stage error does: stop the pipeline, skip the message, restart the worker (all of "
+        "its roles; where one keeps private state the pipeline stops instead), or give the message "
+        "to the lane that the stage of a LaneGraph names as `dead_letter`.",
         default=str(_FAILURE.policy),
         choices=tuple(str(item) for item in FailurePolicy),
     ),
