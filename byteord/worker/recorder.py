@@ -288,8 +288,8 @@ def _give_way() -> None:
     """Take the CPU time that the run leaves, and never interrupt who is at work when waking up.
 
     Something is left even where the run wants every CPU, about 3 % of each. With nice 19 it is half
-    of that, and with SCHED_IDLE next to nothing: then who else is on the machine counts for more than
-    the recorder, and a run that is slow enough to be recorded whole has gaps.
+    of that, and with SCHED_IDLE next to nothing: then others on the machine count for more than the
+    recorder, and a run that is slow enough to be recorded whole has gaps.
     """
     os.setpriority(os.PRIO_PROCESS, 0, NICE)
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
