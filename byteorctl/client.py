@@ -318,14 +318,21 @@ class Client:
 
     def upload_source(self, pieces: Iterable[tuple[str, bytes]], *, timeout_s: float) -> Plain:
         """Send the files of a source: pieces of (name, in the first of each file; bytes)."""
-        requests = (
-            replays_pb2.UploadSourceRequest(name=name, data=data, crc32c=crc32c_of(data))
-            for name, data in pieces
-        )
+        failed: list[CliError] = []
+
+        def requests() -> Iterator[replays_pb2.UploadSourceRequest]:
+            try:
+                for name, data in pieces:
+                    crc32c = crc32c_of(data)
+                    yield replays_pb2.UploadSourceRequest(name=name, data=data, crc32c=crc32c)
+            except CliError as error:  # of the source: gRPC would say only that there was one
+                failed.append(error)
+                raise
+
         try:
-            return to_plain(self._stub.UploadSource(requests, timeout=timeout_s))
+            return to_plain(self._stub.UploadSource(requests(), timeout=timeout_s))
         except grpc.RpcError as error:
-            raise self._error("UploadSource", error) from error
+            raise failed[0] if failed else self._error("UploadSource", error) from error
 
     def replay(
         self, spec: DocumentFile | None, deployment: DocumentFile | None, **wanted: Any

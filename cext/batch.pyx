@@ -330,6 +330,24 @@ cdef class Batch:
 
 
 @cython.final
+cdef class Block:
+    """The `with` block in which a batch of a client is open: released at its end, not if it raises."""
+
+    cdef object client
+    cdef tuple arguments
+
+    def __init__(self, client, *arguments):
+        """`client._begin(*arguments)` gives the batch, `client._finish(keep)` takes it."""
+        self.client, self.arguments = client, arguments
+
+    def __enter__(self):
+        return self.client._begin(*self.arguments)
+
+    def __exit__(self, kind, value, trace):
+        self.client._finish(kind is None)
+
+
+@cython.final
 cdef class _State:
     """Exporter of the state area of the batch in hand."""
 

@@ -47,7 +47,7 @@ from layout cimport (
 )
 
 KINDS = {"in": 1, "follow": 2, "out": 3, "choices": 4, "lane": 5, "offer": 6}
-CHOICES = {1: "take", 2: "route", 3: "keep", 4: "drop", 5: "batch", 6: "miss"}
+CHOICES = {1: "take", 2: "route", 3: "keep", 4: "drop", 5: "batch", 6: "miss", 7: "fail"}
 STATES = ("ok", "disk_full", "failed", "unsynced")
 NOTHING, SOME, CHECKPOINT, WAITS, NONSENSE = range(5)
 _EVERY = 2**64 - 1
@@ -187,6 +187,11 @@ cdef class Drain:
         with nogil:
             outcome = byteor_drain_step(&self.drain, budget, unix_ns)
         return outcome
+
+    @property
+    def tail(self):
+        """Bytes of the tape that are dealt with."""
+        return self.drain.work.tail
 
     def fail(self, int error_number):
         """A sync of its journal failed: nothing more is kept."""

@@ -10,8 +10,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SI
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_SIZE
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport free, malloc
 
-from byteord._cext.batch import Batch
+from byteord._cext.batch import Batch, Block
 from byteord._cext.region import RegionFault
 
 from client_ring cimport (
@@ -29,9 +30,12 @@ from client_ring cimport (
     _sized_role,
     _sized_unit,
     byteor_batch,
+    byteor_batch_begin,
+    byteor_batch_release,
     byteor_client,
     byteor_client_ahead,
     byteor_client_available,
+    byteor_client_batch,
     byteor_client_begin,
     byteor_client_continue,
     byteor_client_drop,
@@ -202,6 +206,8 @@ cdef class Publisher(_Client):
             raise ClosedError("the publisher has ended its input")
         if self.commanded():
             raise ClosedError("the run takes no more input")
+        if self.claimed:
+            raise BufferError("a batch of this publisher is open: leave its block first")
         if byteor_client_room(&self.c):
             return 1
         if deadline == AT_ONCE:
@@ -247,7 +253,7 @@ cdef class Publisher(_Client):
             size = view.shape[0]
             source = <const char *> &view[0] if size else NULL
         self.check(size)
-        if self.c.position == self.c.limit or self.c.ended or self.own_unit != NULL:
+        if self.c.position == self.c.limit or self.c.ended or self.claimed or self.own_unit != NULL:
             if not self.room_or_drop(1, _deadline(timeout_s)):
                 return False
         byteor_client_put(&self.c, self.c.position, source, <uint32_t> size, byteor_client_begin(&self.c, 1))
@@ -300,6 +306,8 @@ cdef class Publisher(_Client):
         """Say that this was all: the run drains and completes. False when there was no room for it."""
         if self.c.ended:
             return True
+        if self.claimed:
+            raise BufferError("a batch of this publisher is open: leave its block first")
         if not byteor_client_room(&self.c):
             self.wait_for(False, _deadline(timeout_s))
         return self._end_for_client()
@@ -366,7 +374,7 @@ cdef class _PublishBatch:
 cdef class Consumer(_Client):
     """The last consumer of a ring, after its final stage (or after the producer of a ring without stages)."""
 
-    cdef byteor_batch batch_struct
+    cdef byteor_client_batch in_hand
     cdef object batch_view
     cdef bint open
 
@@ -382,10 +390,18 @@ cdef class Consumer(_Client):
             self.c.depends[<size_t> i] = other
         self.c.position = byteor_load_acquire64(&self.c.ring.cells[cell].sequence)
         self.c.limit = self.c.position
+        end = byteor_load_acquire64(&self.c.ring.producer.end_sequence)
+        self.c.ended = end != BYTEOR_NO_SEQUENCE and self.c.position == end + 1
         self.batch_view = Batch()
 
     def __cinit__(self, *args, cell, depends=(), **kwargs):
         self.open = False
+        self.in_hand.last = <uint8_t *> malloc(self.c.ring.slot_bytes)
+        if self.in_hand.last == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.in_hand.last)
 
     @property
     def ended(self):
@@ -395,6 +411,8 @@ cdef class Consumer(_Client):
     cdef bint some(self, timeout_s) except -1:
         """Whether something is at hand, within `timeout_s` seconds (None: for ever)."""
         cdef bint found
+        if self.open:
+            raise BufferError("a batch of this consumer is open: leave its block first")
         found = not self.c.ended and (byteor_client_available(&self.c, 1) or self.wait_for(True, _deadline(timeout_s)))
         self.believe()
         return found
@@ -438,63 +456,25 @@ cdef class Consumer(_Client):
 
         The batch is empty at the end of input and after `timeout_s` seconds. Views must not be kept past the block.
         """
-        if self.open:
-            raise BufferError("a batch of this consumer is open already")
-        return _ConsumeBatch(self, most, timeout_s)
+        return Block(self, most, timeout_s)
 
-    cdef object begin(self, uint64_t most, timeout_s):
-        cdef uint64_t count = 0, i
-        cdef byteor_client *c = &self.c
-        if self.some(timeout_s):
-            count = byteor_client_available(c, most)
-        for i in range(count):
-            if byteor_ring_slot(&c.ring, c.position + i).flags & BYTEOR_SLOT_END:
-                if i == 0 and byteor_ring_slot(&c.ring, c.position).length == 0:
-                    c.ended = 1
-                    byteor_client_release(c, c.position + 1, 0)
-                    count = 0
-                elif i == 0:
-                    byteor_ring_slot(&c.ring, c.position).flags = 0  # the last message, seen as one
-                    c.ended = 1
-                    count = 1
-                else:
-                    count = i
+    def _begin(self, uint64_t most, timeout_s):
+        while self.some(timeout_s):
+            byteor_batch_begin(&self.c, &self.in_hand, most)
+            if self.in_hand.batch.count or most == 0:
                 break
-        self.batch_struct.abi = BYTEOR_STAGE_ABI
-        self.batch_struct.count = <uint32_t> count
-        self.batch_struct.slot_bytes = c.ring.slot_bytes
-        self.batch_struct.payload_max = c.ring.payload_max
-        self.batch_struct.first_sequence = c.position
-        self.batch_struct.slots = <uint8_t *> byteor_ring_slot(&c.ring, c.position)
+        else:
+            byteor_batch_begin(&self.c, &self.in_hand, 0)
         self.open = True
-        self.batch_view.open_at(<uintptr_t> &self.batch_struct, 0)
+        self.batch_view.open_at(<uintptr_t> &self.in_hand.batch, 0)
         return self.batch_view
 
-    cdef finish(self, bint keep):
+    def _finish(self, bint keep):
         cdef uint64_t live = len(self.batch_view)
         held = self.batch_view.close_now()
         self.open = False
         if held and keep:
             raise BufferError(f"{held} views of the batch are still held: nothing was released; copy what you keep")
-        if keep and self.batch_struct.count:
-            byteor_client_release(&self.c, self.c.position + self.batch_struct.count, live)
-
-
-@cython.final
-cdef class _ConsumeBatch:
-    """The block in which a consumer's batch is open."""
-
-    cdef Consumer consumer
-    cdef uint64_t most
-    cdef object timeout_s
-
-    def __cinit__(self, Consumer consumer, uint64_t most, timeout_s):
-        self.consumer = consumer
-        self.most = most
-        self.timeout_s = timeout_s
-
-    def __enter__(self):
-        return self.consumer.begin(self.most, self.timeout_s)
-
-    def __exit__(self, kind, value, trace):
-        self.consumer.finish(kind is None)
+        if keep:
+            self.believe()
+            byteor_batch_release(&self.c, &self.in_hand, live)

@@ -22,6 +22,8 @@ static inline void byteor_lossy_open(byteor_lossy *l) {
     l->position = byteor_load_acquire64(&l->word[0]);
     l->missed = byteor_load_acquire64(&l->word[1]);
     l->nonsense = byteor_load_acquire64(&l->word[2]);
+    uint64_t end = byteor_load_acquire64(&l->ring.producer->end_sequence);
+    l->ended = end != BYTEOR_NO_SEQUENCE && l->position == end + 1;
 }
 
 /* What was read is shown: the losses first, so that nobody counts as read what was missed. */
@@ -32,10 +34,14 @@ static inline void byteor_lossy_show(byteor_lossy *l, uint64_t messages) {
     byteor_count(&l->role->received, messages);
 }
 
+static inline int byteor_lossy_is_message(const byteor_lossy *l, const uint8_t *copied) {
+    const byteor_slot *slot = (const byteor_slot *)(const void *)copied;
+    return slot->length <= l->ring.payload_max && slot->flags == 0;
+}
+
 /* Copy the next message to `to` (slot_bytes), if there is one. */
 static inline int byteor_lossy_next(byteor_lossy *l, uint8_t *to) {
     const byteor_ring *ring = &l->ring;
-    const byteor_slot *slot = (const byteor_slot *)(const void *)to;
     for (;;) {
         uint64_t end = byteor_load_acquire64(&ring->producer->end_sequence);
         if (l->position == end || (end != BYTEOR_NO_SEQUENCE && l->position == end + 1)) {
@@ -52,9 +58,21 @@ static inline int byteor_lossy_next(byteor_lossy *l, uint8_t *to) {
         if (outcome == BYTEOR_COPY_NOT_YET) return BYTEOR_LOSSY_NOTHING;
         if (outcome == BYTEOR_COPY_OVERWRITTEN) continue; /* the next look counts it */
         l->position++;
-        if (slot->length <= ring->payload_max && slot->flags == 0) return BYTEOR_LOSSY_MESSAGE;
+        if (byteor_lossy_is_message(l, to)) return BYTEOR_LOSSY_MESSAGE;
         l->nonsense++;
     }
+}
+
+/* Copy messages to `to`, `most` at most, one behind the other in the ring too: what is missed, is missed before the first.
+ * Returns how many. */
+static inline uint32_t byteor_lossy_run(byteor_lossy *l, uint8_t *to, uint32_t most) {
+    if (most == 0 || byteor_lossy_next(l, to) != BYTEOR_LOSSY_MESSAGE) return 0;
+    uint32_t count = 1;
+    for (; count < most; count++, l->position++) {
+        uint8_t *at = to + (size_t)count * l->ring.slot_bytes;
+        if (byteor_ring_copy(&l->ring, l->position, at) != BYTEOR_COPY_HOLDS || !byteor_lossy_is_message(l, at)) break;
+    }
+    return count;
 }
 
 /* Wait until something may have been published or about `bound_ns` have passed; 1 when the time is over. */

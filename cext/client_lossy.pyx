@@ -8,9 +8,10 @@ The GIL is released only while nothing is there. Locks, paths and plans are the 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
+from byteord._cext.batch import Batch, Block
 from byteord._cext.client import WAITS as _WAITS
 from byteord._cext.client import ClosedError
 from byteord._cext.region import RegionFault
@@ -19,10 +20,12 @@ from client_ring cimport (
     BYTEOR_NO_SEQUENCE,
     BYTEOR_REGION_CONTROL,
     BYTEOR_REGION_RING,
+    BYTEOR_STAGE_ABI,
     BYTEOR_STATE_ENDED,
     BYTEOR_STATE_RUNNING,
     _sized_role,
     _sized_unit,
+    byteor_batch,
     byteor_load_acquire32,
     byteor_map,
     byteor_monotonic_ns,
@@ -55,6 +58,7 @@ cdef extern from "client_lossy.h" nogil:
     void byteor_lossy_open(byteor_lossy *lossy)
     void byteor_lossy_show(byteor_lossy *lossy, uint64_t messages)
     int byteor_lossy_next(byteor_lossy *lossy, uint8_t *to)
+    uint32_t byteor_lossy_run(byteor_lossy *lossy, uint8_t *to, uint32_t most)
     int byteor_lossy_wait(byteor_lossy *lossy, uint64_t bound_ns)
 
 cdef extern from "layout.h" nogil:
@@ -64,6 +68,7 @@ cdef extern from "layout.h" nogil:
         uint32_t selector
 
 cdef uint64_t SLICE_NS = 20_000_000  # signals are looked at this often while waiting
+cdef size_t BATCH_BYTES_MAX = 16 << 20  # of the copies of a batch
 
 
 @cython.final
@@ -75,7 +80,11 @@ cdef class LossyConsumer:
     cdef byteor_lossy lossy
     cdef byteor_unit *own_unit
     cdef uint8_t *slot
-    cdef bint closed
+    cdef uint8_t *copies  # of a batch: room for so many slots
+    cdef uint32_t room
+    cdef byteor_batch in_hand
+    cdef object batch_view
+    cdef bint open, closed
 
     def __cinit__(self, int ring_fd, int control_fd, *, int role, int unit, size_t words, size_t word,
                   str wait="backoff"):
@@ -106,10 +115,12 @@ cdef class LossyConsumer:
         self.slot = <uint8_t *> malloc(self.lossy.ring.slot_bytes)
         if self.slot == NULL:
             raise MemoryError
+        self.batch_view = Batch()
         byteor_lossy_open(&self.lossy)
 
     def __dealloc__(self):
         free(self.slot)
+        free(self.copies)
         byteor_region_unmap(&self.ring_map)
         byteor_region_unmap(&self.control_map)
 
@@ -170,27 +181,85 @@ cdef class LossyConsumer:
         byteor_lossy_show(&self.lossy, len(found))
         return found
 
-    def take_many(self, Py_ssize_t most, timeout_s=None):
-        """Return up to `most` messages that are at hand as a list of bytes; waits for the first as `take` does."""
+    cdef bint some(self, timeout_s) except -1:
+        """Whether there is something to look for; waits for it `timeout_s` seconds (None: for ever)."""
         cdef uint64_t deadline = BYTEOR_NO_SEQUENCE
         cdef int late
+        if self.open:
+            raise BufferError("a batch of this consumer is open: leave its block first")
         if timeout_s is not None:
             deadline = byteor_monotonic_ns() + <uint64_t> (timeout_s * 1e9)
         while True:
             self.believe()
-            found = self.at_hand(most)
-            if found or most <= 0 or self.lossy.ended:
-                return found
+            if self.lossy.ended:
+                return False
             with nogil:
                 late = byteor_lossy_wait(&self.lossy, SLICE_NS)
+            if not late:
+                return True
             PyErr_CheckSignals()
-            if late and (byteor_monotonic_ns() >= deadline or byteor_load_acquire32(&self.own_unit.command) != 1):
-                return self.at_hand(most)
+            if byteor_monotonic_ns() >= deadline or byteor_load_acquire32(&self.own_unit.command) != 1:
+                return False
+
+    def take_many(self, Py_ssize_t most, timeout_s=None):
+        """Return up to `most` messages that are at hand as a list of bytes; waits for the first as `take` does."""
+        cdef list found = []
+        while most > 0 and not found and self.some(timeout_s):
+            found = self.at_hand(most)
+        return found
 
     def take(self, timeout_s=None):
         """Return the next message as bytes; None at the end of input (see `ended`) or after `timeout_s` seconds."""
         found = self.take_many(1, timeout_s)
         return found[0] if found else None
+
+    def batch(self, Py_ssize_t most=256, timeout_s=None):
+        """Up to `most` messages as `Consumer.batch` gives them: `with consumer.batch() as batch: ...`.
+
+        They are copies, which no producer writes over, and follow each other without a gap: what was missed was missed
+        before the first. Read at the end of the block; where it raises, the next batch begins with the same message,
+        or with a later one if that is missed by then.
+        """
+        return Block(self, most, timeout_s)
+
+    def _begin(self, Py_ssize_t most, timeout_s):
+        cdef uint32_t count = 0
+        self.make_room(most)
+        while not count and most > 0 and self.some(timeout_s):
+            count = byteor_lossy_run(&self.lossy, self.copies, <uint32_t> min(<Py_ssize_t> self.room, most))
+        self.in_hand.abi = BYTEOR_STAGE_ABI
+        self.in_hand.count = count
+        self.in_hand.slot_bytes = self.lossy.ring.slot_bytes
+        self.in_hand.payload_max = self.lossy.ring.payload_max
+        self.in_hand.first_sequence = self.lossy.position - count
+        self.in_hand.slots = self.copies
+        self.open = True
+        self.batch_view.open_at(<uintptr_t> &self.in_hand, 0)
+        return self.batch_view
+
+    cdef int make_room(self, Py_ssize_t most) except -1:
+        cdef size_t wanted = <size_t> max(most, 1), slot_bytes = self.lossy.ring.slot_bytes
+        wanted = min(wanted, <size_t> self.lossy.ring.capacity, max(BATCH_BYTES_MAX // slot_bytes, <size_t> 1))
+        if self.open or wanted <= self.room:
+            return 0
+        free(self.copies)
+        self.room = 0
+        self.copies = <uint8_t *> malloc(wanted * slot_bytes)
+        if self.copies == NULL:
+            raise MemoryError
+        self.room = <uint32_t> wanted
+        return 0
+
+    def _finish(self, bint keep):
+        held = self.batch_view.close_now()
+        self.open = False
+        if not keep or held:
+            self.lossy.position = self.in_hand.first_sequence
+        if keep and held:
+            raise BufferError(f"{held} views of the batch are still held: nothing was read; copy what you keep")
+        if keep:
+            self.believe()
+            byteor_lossy_show(&self.lossy, self.in_hand.count)
 
     def __iter__(self):
         """Yield messages as bytes until the end of input."""

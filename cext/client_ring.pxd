@@ -95,6 +95,13 @@ cdef extern from "client_ring.h" nogil:
     void byteor_store_release32(uint32_t *address, uint32_t value)
     uint64_t byteor_monotonic_ns()
 
+cdef extern from "client_batch.h" nogil:
+    ctypedef struct byteor_client_batch:
+        byteor_batch batch
+        uint8_t *last
+    void byteor_batch_begin(byteor_client *c, byteor_client_batch *b, uint64_t most)
+    void byteor_batch_release(byteor_client *c, byteor_client_batch *b, uint64_t live)
+
 cdef extern from "client_objects.h":
     object byteor_slot_bytes(const byteor_client *c, byteor_slot *slot)
     Py_ssize_t byteor_list_misfit(object list_, uint32_t payload_max)

@@ -4,7 +4,7 @@
 #ifndef BYTEOR_CLIENT_SHARDS_H
 #define BYTEOR_CLIENT_SHARDS_H
 
-#include "client_ring.h"
+#include "client_batch.h"
 #include "shard_key.h"
 
 typedef struct byteor_shards {
@@ -47,6 +47,28 @@ static inline uint64_t byteor_shards_time(byteor_shards *s) {
     return s->time_last;
 }
 
+/* Room for so many messages, wherever their keys send them. */
+static inline uint64_t byteor_shards_room(byteor_shards *s) {
+    uint64_t least = UINT64_MAX;
+    for (uint32_t r = 0; r < s->count; r++) {
+        byteor_client *c = &s->client[r];
+        c->limit = byteor_ring_minimum(&c->ring, c->position) + c->ring.capacity; /* afresh: what is left of it may be little */
+        if (c->limit - c->position < least) least = c->limit - c->position;
+    }
+    return least;
+}
+
+/* Make `count` slots of `bytes` each at `slots`, which lie in no ring, ready to be written to. */
+static inline void byteor_shards_stage(byteor_shards *s, byteor_batch *batch, uint8_t *slots, uint32_t count, uint32_t bytes) {
+    const byteor_ring *ring = &s->client[0].ring;
+    *batch = (byteor_batch){.abi = BYTEOR_STAGE_ABI, .count = count, .slot_bytes = ring->slot_bytes,
+                            .payload_max = ring->payload_max, .slots = slots, .now_ns = byteor_now_ns(&ring->header->clock)};
+    for (uint32_t i = 0; i < count; i++) {
+        byteor_slot *slot = (byteor_slot *)(void *)(slots + (size_t)i * ring->slot_bytes);
+        *slot = (byteor_slot){.length = (uint16_t)bytes, .time_ns = batch->now_ns};
+    }
+}
+
 /* Publish one message in ring r, which has room. */
 static inline void byteor_shards_publish(byteor_shards *s, uint32_t r, const void *data, uint32_t bytes) {
     byteor_client *c = &s->client[r];
@@ -55,6 +77,15 @@ static inline void byteor_shards_publish(byteor_shards *s, uint32_t r, const voi
     byteor_client_put(c, c->position, data, bytes, c->time_last);
     byteor_shards_progress(s, r);
     byteor_client_publish(c, c->position + 1);
+}
+
+/* Publish the staged messages of a batch, each in the ring of its key; there is room for them. */
+static inline void byteor_shards_publish_staged(byteor_shards *s, const byteor_batch *batch) {
+    for (uint32_t i = 0; i < batch->count; i++) {
+        byteor_slot *slot = (byteor_slot *)(void *)(batch->slots + (size_t)i * batch->slot_bytes);
+        const uint8_t *payload = byteor_payload(slot);
+        byteor_shards_publish(s, byteor_shards_ring(s, payload, slot->length), payload, slot->length);
+    }
 }
 
 /* End ring r, which has room. */

@@ -10,9 +10,10 @@ the business of `byteord.client`.
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free, malloc
 
+from byteord._cext.batch import Batch, Block
 from byteord._cext.client import WAITS as _WAITS
 from byteord._cext.client import ClosedError
 from byteord._cext.region import RegionFault
@@ -23,12 +24,18 @@ from client_ring cimport (
     BYTEOR_REGION_RING,
     BYTEOR_RUN_MEMBARRIER,
     BYTEOR_SLOT_END,
+    BYTEOR_STAGE_MUTATES,
+    BYTEOR_STAGE_RESIZES,
     BYTEOR_STATE_ENDED,
     BYTEOR_STATE_RUNNING,
     _sized_role,
     _sized_unit,
+    byteor_batch,
+    byteor_batch_begin,
+    byteor_batch_release,
     byteor_client,
     byteor_client_available,
+    byteor_client_batch,
     byteor_client_release,
     byteor_client_room,
     byteor_list_take,
@@ -56,12 +63,16 @@ from client_shards cimport (
     byteor_shards_ended,
     byteor_shards_next,
     byteor_shards_publish,
+    byteor_shards_publish_staged,
     byteor_shards_resume,
     byteor_shards_ring,
+    byteor_shards_room,
+    byteor_shards_stage,
     byteor_shards_wait,
 )
 
 cdef uint64_t SLICE_NS = 20_000_000  # signals are looked at this often while waiting
+cdef size_t BATCH_BYTES_MAX = 16 << 20  # of what a batch keeps outside the rings
 
 
 cdef uint64_t _deadline(timeout_s) except? 0:
@@ -77,7 +88,8 @@ cdef class _Shards:
     cdef byteor_map control_map
     cdef byteor_shards s
     cdef byteor_unit *own_unit
-    cdef bint closed
+    cdef object batch_view
+    cdef bint open, closed
 
     def __cinit__(self, list ring_fds, int control_fd, *, int role, int unit, doorbells=(), str wait="backoff",
                   **_of_subclass):
@@ -97,6 +109,7 @@ cdef class _Shards:
                 raise ValueError(f"ring {i}: {text.decode('utf-8', 'replace')}")
             self.s.count = <uint32_t> (i + 1)
             self._open(&self.s.client[i], &self.ring_maps[i], role, unit, doorbells, wait)
+        self.batch_view = Batch()
 
     cdef int _open(self, byteor_client *c, byteor_map *ring_map, int role, int unit, doorbells, str wait) except -1:
         cdef byteor_region_header *header = <byteor_region_header *> self.control_map.base
@@ -152,6 +165,11 @@ cdef class _Shards:
         """Next sequence in each ring."""
         return [self.s.client[r].position for r in range(self.s.count)]
 
+    cdef int outside_batch(self) except -1:
+        if self.open:
+            raise BufferError("a batch of this client is open: leave its block first")
+        return 0
+
     cdef int believe(self) except -1:
         """Refuse to go on after the `with` block, or with a ring of which a page is gone."""
         cdef bint lost = byteor_region_lost(&self.control_map)
@@ -182,10 +200,13 @@ cdef class _Shards:
 cdef class ShardPublisher(_Shards):
     """The producer of all rings of a run with several shards. One at a time.
 
-    As `Publisher`, without `batch`: where a message goes depends on its content.
+    As `Publisher`. Where a message goes depends on its content, so a batch is written to memory of its own.
     """
 
     cdef bint ended
+    cdef byteor_batch in_hand
+    cdef uint8_t *staged
+    cdef size_t staged_bytes
 
     def __init__(self, *args, tuple key, **kwargs):
         """Continue where a predecessor stopped; `key`: offset and length of the shard key."""
@@ -197,9 +218,13 @@ cdef class ShardPublisher(_Shards):
             raise ClosedError("the input of these rings has ended")
         byteor_shards_resume(&self.s)
 
+    def __dealloc__(self):
+        free(self.staged)
+
     cdef int room(self, uint32_t ring, uint64_t deadline) except -1:
         """Wait for a free slot; 0 when the deadline has passed."""
         self.believe()
+        self.outside_batch()
         if self.ended or self.s.client[ring].ended:
             raise ClosedError("the publisher has ended its input")
         if self.commanded():
@@ -249,9 +274,49 @@ cdef class ShardPublisher(_Shards):
             done += 1
         return done
 
+    def batch(self, Py_ssize_t most, Py_ssize_t item_bytes, timeout_s=None):
+        """Up to `most` messages to write to, as `Publisher.batch`; there is room for them in whatever rings.
+
+        Published at the end of the block, in the order of the batch; none of them where it raises. TimeoutError when
+        one of the rings has no room for `timeout_s` seconds.
+        """
+        cdef int payload_max = self.s.client[0].ring.payload_max
+        if not 0 <= item_bytes <= payload_max:
+            raise ValueError(f"{item_bytes} bytes: a message of this run has at most {payload_max}")
+        return Block(self, most, item_bytes, timeout_s)
+
+    def _begin(self, Py_ssize_t most, Py_ssize_t item_bytes, timeout_s):
+        cdef uint64_t deadline = _deadline(timeout_s), count
+        cdef uint32_t slot_bytes = self.s.client[0].ring.slot_bytes
+        for r in range(self.s.count):
+            if not self.room(r, deadline):
+                raise TimeoutError(f"no free slot for {timeout_s} s")
+        count = min(byteor_shards_room(&self.s), <uint64_t> max(most, 0), BATCH_BYTES_MAX // slot_bytes)
+        if count * slot_bytes > self.staged_bytes:
+            free(self.staged)
+            self.staged_bytes = 0
+            self.staged = <uint8_t *> malloc(count * slot_bytes)
+            if self.staged == NULL:
+                raise MemoryError
+            self.staged_bytes = count * slot_bytes
+        byteor_shards_stage(&self.s, &self.in_hand, self.staged, <uint32_t> count, <uint32_t> item_bytes)
+        self.open = True
+        self.batch_view.open_at(<uintptr_t> &self.in_hand, BYTEOR_STAGE_MUTATES | BYTEOR_STAGE_RESIZES)
+        return self.batch_view
+
+    def _finish(self, bint keep):
+        held = self.batch_view.close_now()
+        self.open = False
+        if keep:
+            self.believe()
+            if held:
+                raise BufferError(f"{held} views of the batch are still held: nothing was published")
+            byteor_shards_publish_staged(&self.s, &self.in_hand)
+
     def end(self, timeout_s=None):
         """Say that this was all: the run drains and completes. False when there was no room for it."""
         cdef uint64_t deadline = _deadline(timeout_s)
+        self.outside_batch()
         for r in range(self.s.count):
             if self.s.client[r].ended:
                 continue
@@ -272,10 +337,7 @@ cdef class ShardPublisher(_Shards):
 
 
 cdef class _Reader(_Shards):
-    """The last consumer of all rings of its role. One at a time.
-
-    As `Consumer`, without `batch`: neighbours lie in different rings.
-    """
+    """The last consumer of all rings of its role. One at a time."""
 
     def __init__(self, *args, int cell, depends=(), **kwargs):
         """Continue where a predecessor had released."""
@@ -321,6 +383,7 @@ cdef class _Reader(_Shards):
         """Return the next message as bytes; None at the end of input (see `ended`) or after `timeout_s` seconds."""
         cdef uint64_t deadline = _deadline(timeout_s)
         self.believe()
+        self.outside_batch()
         while True:
             data = self.next()
             if data is not None or self.ended or not self.wait_for(-1, deadline):
@@ -336,7 +399,10 @@ cdef class _Reader(_Shards):
 
 @cython.final
 cdef class ShardConsumer(_Reader):
-    """The last consumer of all rings of a run with several shards, in ingress-time order."""
+    """The last consumer of all rings of a run with several shards, in ingress-time order.
+
+    As `Consumer`, without `batch`: neighbours lie in different rings.
+    """
 
     def take_many(self, Py_ssize_t most, timeout_s=None):
         """Return up to `most` messages that are at hand as a list of bytes; waits for the first as `take` does."""
@@ -352,16 +418,60 @@ cdef class ShardConsumer(_Reader):
 cdef class StripeConsumer(_Reader):
     """The consumer of a lane with several producers: in the order of each of them, visiting them in turn."""
 
+    cdef byteor_client_batch in_hand
+    cdef uint32_t ring  # of the batch in hand
+
     def __init__(self, *args, **kwargs):
         """Continue where a predecessor had released, in each ring."""
         super().__init__(*args, **kwargs)
         self.s.in_turn = 1
+        self.in_hand.last = <uint8_t *> malloc(self.s.client[0].ring.slot_bytes)
+        if self.in_hand.last == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.in_hand.last)
+
+    def batch(self, Py_ssize_t most=256, timeout_s=None):
+        """Messages of one producer in place, as `Consumer.batch`: `with consumer.batch() as batch: ...`.
+
+        The next batch is of the next producer that has something; one of a block that raised comes again.
+        """
+        return Block(self, most, timeout_s)
+
+    def _begin(self, Py_ssize_t most, timeout_s):
+        cdef uint64_t deadline = _deadline(timeout_s)
+        cdef int ring = -1
+        self.believe()
+        self.outside_batch()
+        while most > 0 and ring < 0 and not self.ended:
+            ring = byteor_shards_next(&self.s)
+            if ring < 0 and not self.wait_for(-1, deadline):
+                break
+        self.ring = <uint32_t> max(ring, 0)
+        byteor_batch_begin(&self.s.client[self.ring], &self.in_hand, <uint64_t> most if ring >= 0 else 0)
+        self.open = True
+        self.batch_view.open_at(<uintptr_t> &self.in_hand.batch, 0)
+        return self.batch_view
+
+    def _finish(self, bint keep):
+        cdef uint64_t live = len(self.batch_view)
+        held = self.batch_view.close_now()
+        self.open = False
+        if held and keep:
+            raise BufferError(f"{held} views of the batch are still held: nothing was released; copy what you keep")
+        if keep:
+            self.believe()
+            byteor_batch_release(&self.s.client[self.ring], &self.in_hand, live)
+            if live:
+                self.s.place = (self.ring + 1) % self.s.count
 
     def take_many(self, Py_ssize_t most, timeout_s=None):
         """Return up to `most` messages that are at hand as a list of bytes; waits for the first as `take` does."""
         cdef list found = []
         cdef uint64_t deadline = _deadline(timeout_s)
         self.believe()
+        self.outside_batch()
         while most > 0 and not found and not self.ended:
             if byteor_shards_next(&self.s) < 0 and not self.wait_for(-1, deadline):
                 break

@@ -70,16 +70,19 @@ cdef extern from "unit_graph.h" nogil:
         uint32_t kind
         uint32_t idle_turns
         uint32_t haste
+        uint32_t trusted
         uint64_t sleep_ns
         uint64_t sleep_ns_max
         uint32_t membarrier
         uint32_t *doorbell
     ctypedef struct byteor_choice:
         pass
+    ctypedef struct byteor_calls_found:
+        uint64_t strayed
     ctypedef struct byteor_calls:
         const byteor_choice *list
         uint64_t count
-        uint64_t *strayed
+        byteor_calls_found *found
         uint32_t exact
     ctypedef struct byteor_member:
         byteor_role *role
@@ -155,6 +158,7 @@ cdef extern from "unit_graph.h" nogil:
     uint64_t byteor_now_ns(const byteor_clock *clock)
     uint32_t byteor_load_acquire32(const uint32_t *address)
     uint64_t byteor_load_relaxed64(const uint64_t *address)
+    void byteor_store_relaxed32(uint32_t *address, uint32_t value)
     void byteor_store_relaxed64(uint64_t *address, uint64_t value)
     void byteor_store_release32(uint32_t *address, uint32_t value)
     void byteor_any_recover(byteor_unit_runtime *u)
@@ -166,7 +170,7 @@ cdef extern from "unit_graph.h" nogil:
 cdef extern from "unit_loop.h" nogil:
     void byteor_loop_state(byteor_unit_runtime *u, uint32_t state)
     void byteor_loop_beat(byteor_unit_runtime *u, uint64_t now)
-    void byteor_loop_run(byteor_unit_runtime **units, uint32_t count)
+    void byteor_loop_run(byteor_unit_runtime **units, uint32_t count, const uint32_t *halt)
 
 cdef extern from "layout.h" nogil:
     ctypedef struct _sized_unit "byteor_unit":

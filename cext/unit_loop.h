@@ -116,13 +116,14 @@ static inline void byteor_loop_idle(byteor_loop *loop, byteor_gap_watch *gap, by
     else byteor_park(wait, BYTEOR_PARK_NS_MAX);
 }
 
-/* Turn until every unit is done, or some have failed: the caller records that and comes back for the others. */
-static inline void byteor_loop_run(byteor_unit_runtime **units, uint32_t count) {
+/* Turn until every unit is done, or some have failed: the caller records that and comes back for the others. Or until
+ * `*halt`, a line that the threads of a worker only read until one of them sets it: then after the turn in hand. */
+static inline void byteor_loop_run(byteor_unit_runtime **units, uint32_t count, const uint32_t *halt) {
     byteor_wait *wait = &units[0]->wait;
     byteor_gap_watch gap = {.gaps = &units[0]->unit->gaps, .last_ns = BYTEOR_NO_TRAIL};
     byteor_loop loop = {.alive = 1};
     if (count == 1 && wait->kind == BYTEOR_WAIT_SPIN) units[0]->looks = units[0]->source ? 8 : 2; /* nobody else waits for this thread */
-    while (loop.alive && !loop.failed) {
+    while (loop.alive && !loop.failed && !byteor_load_relaxed32(halt)) { /* orders nothing: partner: Host.halt */
         byteor_loop_turn(&loop, units, count);
         if (loop.worked) {
             wait->idle_turns = 0;

@@ -25,7 +25,7 @@ from unit cimport (
     _sized_unit,
     byteor_any_recover,
     byteor_capture,
-    byteor_choice,
+    byteor_calls_found, byteor_choice,
     byteor_fault_enter,
     byteor_fault_leave,
     byteor_graph,
@@ -49,6 +49,7 @@ from unit cimport (
     byteor_slot,
     byteor_source,
     byteor_stage_handle,
+    byteor_store_relaxed32,
     byteor_store_relaxed64,
     byteor_trace_follow,
     byteor_unit,
@@ -86,6 +87,7 @@ cdef class Host:
     cdef uint32_t unit_count
     cdef list keep
     cdef bint membarrier
+    cdef uint32_t *halted
 
     def __cinit__(self, int control_fd, ring_fds):
         """Map everything writable; RegionFault-like ValueError when a region is not sound."""
@@ -94,6 +96,9 @@ cdef class Host:
         cdef byteor_map *map
         self.keep = []
         self.ring_count = 0
+        self.halted = <uint32_t *> calloc(3, 64)  # the middle of it shares a line with nobody
+        if self.halted == NULL:
+            raise MemoryError
         self.ring_maps = <byteor_map *> calloc(len(ring_fds), sizeof(byteor_map))
         self.rings = <byteor_ring *> calloc(len(ring_fds), sizeof(byteor_ring))
         if self.ring_maps == NULL or self.rings == NULL:
@@ -127,6 +132,7 @@ cdef class Host:
             byteor_region_unmap(&self.ring_maps[i])
         free(self.ring_maps)
         free(self.rings)
+        free(self.halted)
         byteor_region_unmap(&self.control)
 
     cdef void _free_unit(self, byteor_unit_runtime *u) noexcept:
@@ -250,13 +256,13 @@ cdef class Host:
         u.undo_log_bytes = u.unit.undo_bytes - u.unit.undo_slot_bytes if logs else 0
 
     cdef _add_calls(self, byteor_unit_runtime *u, byteor_member *member, source):
-        """Have the stage called as `source` says: `calls` (of `byteor_choice`), `exact`, `strayed` (an address)."""
+        """Have the stage called as `source` says: `calls` (of `byteor_choice`), `exact`, `found` (an address)."""
         cdef bytes calls = source.get("calls", b"")
         if not calls:
             return
         member.calls.list = <const byteor_choice *> <const char *> calls
         member.calls.count = len(calls) // 16
-        member.calls.strayed = <uint64_t *> <uintptr_t> source["strayed"]
+        member.calls.found = <byteor_calls_found *> <uintptr_t> source["found"]
         member.calls.exact = source["exact"]
         u.directed = 1
 
@@ -316,8 +322,12 @@ cdef class Host:
         """Return which of the units are not done: neither ended, stopped nor failed."""
         return [index for index in units if not self.units[<uint32_t> index].done]
 
+    def halt(self):
+        """Have every thread return from `run` after the turn that it is in; for good."""
+        byteor_store_relaxed32(self.halted + 16, 1)  # partner: byteor_loop_run
+
     def run(self, units):
-        """Run units on the calling thread until all are done or some have failed.
+        """Run units on the calling thread until all are done, some have failed or `halt` was called.
 
         Returns a list of dicts, one per unit that failed; the rest (`unfinished`) can be run on. Each has unit,
         role, failure, sequence, text, payload (bytes of the message at fault, or None).
@@ -333,7 +343,7 @@ cdef class Host:
         stack = byteor_fault_enter()
         byteor_worker_fault_thread(mine, count)
         with nogil:
-            byteor_loop_run(mine, count)
+            byteor_loop_run(mine, count, self.halted + 16)
         byteor_worker_fault_thread(NULL, 0)
         byteor_fault_leave(stack)
         return [self._failure(index) for index in units if self.units[<uint32_t> index].failure]

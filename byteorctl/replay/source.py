@@ -6,10 +6,14 @@ id of a run of the daemon. Owns which files go; what is in them is the daemon's 
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import resource
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Self
 
 from byteorctl.bundle.archive import read_bundle
 from byteorctl.bundle.check import problems_of
@@ -20,6 +24,11 @@ from byteorctl.files import unreadable
 PIECE_BYTES = 1 << 20
 FILES_MAX = 100_000
 _SUFFIXES = (".tar", ".tar.gz", ".tgz")
+_SEGMENT = ".seg"
+_CHOICES = "choices/"
+"""Sent last: of a run that goes on they have to reach as far as the messages."""
+_OTHERS_OPEN = 64
+"""Descriptors left for everything else."""
 
 
 def is_local(source: str) -> bool:
@@ -39,14 +48,71 @@ def pieces(source: str) -> Iterator[tuple[str, bytes]]:
                 raise CliError(f"source {source}: {problems[0]}; get it again", Exit.DATA)
             yield from pieces(place)
         return
-    files = sorted(_files(source, ""))
+    files = sorted(_files(source, ""), key=lambda name: (name.startswith(_CHOICES), name))
     if not files:
         raise CliError(
             f"source {source}: seen an empty directory; wanted a capture, a journal or a bundle",
             Exit.NO_INPUT,
         )
-    for name in files:
-        yield from _pieces_of(os.path.join(source, name), name)
+    with _Held(source, files) as held:
+        for name in files:
+            yield from held.pieces_of(name)
+
+
+class _Held:
+    """The files of a source that may be recorded still: opened before any is sent.
+
+    Retention takes the oldest segments of a stream: what is open stays readable. As many are held
+    as this process may have open; the others are opened when it is their turn.
+    """
+
+    def __init__(self, source: str, files: Sequence[str]) -> None:
+        self._source, self._files = source, files
+        self._open: dict[str, int] = {}
+        self._begun: set[str] = set()
+
+    def __enter__(self) -> Self:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = hard if hard != resource.RLIM_INFINITY else max(soft, FILES_MAX)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHERS_OPEN
+        segments = (name for name in self._files if name.endswith(_SEGMENT))
+        for name in itertools.islice(segments, max(room, 0)):
+            with contextlib.suppress(OSError):  # said when it is its turn
+                self._open[name] = self._opened(name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+
+    def pieces_of(self, name: str) -> Iterator[tuple[str, bytes]]:
+        """Yield a file; nothing of a segment that retention took before any later one was sent."""
+        stream = os.path.dirname(name)
+        try:
+            descriptor = self._open.pop(name, -1)
+            descriptor = self._opened(name) if descriptor < 0 else descriptor
+            with open(descriptor, "rb", buffering=0) as file:
+                self._begun.add(stream)
+                yield name, file.read(PIECE_BYTES)
+                while data := file.read(PIECE_BYTES):
+                    yield "", data
+        except FileNotFoundError as error:
+            if not name.endswith(_SEGMENT):
+                raise unreadable("source", os.path.join(self._source, name), error) from error
+            if stream in self._begun:
+                raise CliError(
+                    f"source {self._source}: {name} was taken by retention while the source was "
+                    "read; wanted a recording that stays as it is: replay it by the id of its run, "
+                    "where the daemon holds it, or when the run has ended",
+                    Exit.NO_INPUT,
+                ) from error
+        except OSError as error:
+            raise unreadable("source", os.path.join(self._source, name), error) from error
+
+    def _opened(self, name: str) -> int:
+        return os.open(os.path.join(self._source, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 class _Unpacked:
@@ -63,17 +129,6 @@ class _Unpacked:
             file.writelines(content)
 
 
-def _pieces_of(path: str, name: str) -> Iterator[tuple[str, bytes]]:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with open(descriptor, "rb", buffering=0) as file:
-            yield name, file.read(PIECE_BYTES)
-            while data := file.read(PIECE_BYTES):
-                yield "", data
-    except OSError as error:
-        raise unreadable("source", path, error) from error
-
-
 def _files(top: str, below: str) -> Iterator[str]:
     try:
         entries = sorted(os.scandir(os.path.join(top, below)), key=lambda entry: entry.name)
@@ -81,8 +136,11 @@ def _files(top: str, below: str) -> Iterator[str]:
         raise unreadable("source", os.path.join(top, below), error) from error
     for entry in entries:
         name = f"{below}/{entry.name}" if below else entry.name
-        mode = entry.stat(follow_symlinks=False).st_mode
-        if entry.name == ".lock":
+        if entry.name.startswith("."):  # a lock, or a file that is just being written
+            continue
+        try:
+            mode = entry.stat(follow_symlinks=False).st_mode
+        except FileNotFoundError:  # retention took it
             continue
         if stat.S_ISDIR(mode):
             yield from _files(top, name)

@@ -1,7 +1,10 @@
 # The typed face of `cext/client_lossy.pyx`.
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Self, final
+
+from byteord._cext.batch import Batch
 
 @final
 class LossyConsumer:
@@ -32,4 +35,7 @@ class LossyConsumer:
     def ended(self) -> bool: ...
     def take(self, timeout_s: float | None = None) -> bytes | None: ...
     def take_many(self, most: int, timeout_s: float | None = None) -> list[bytes]: ...
+    def batch(
+        self, most: int = 256, timeout_s: float | None = None
+    ) -> AbstractContextManager[Batch]: ...
     def __iter__(self) -> Iterator[bytes]: ...

@@ -1,9 +1,12 @@
 # The typed face of `cext/client_shards.pyx`.
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Self, final
 
 from typing_extensions import Buffer, disjoint_base
+
+from byteord._cext.batch import Batch
 
 @disjoint_base
 class _Shards:
@@ -44,6 +47,9 @@ class ShardPublisher(_Shards):
     def publish_buffer(
         self, data: Buffer, item_bytes: int, timeout_s: float | None = None
     ) -> int: ...
+    def batch(
+        self, most: int, item_bytes: int, timeout_s: float | None = None
+    ) -> AbstractContextManager[Batch]: ...
     def end(self, timeout_s: float | None = None) -> bool: ...
     def _end_for_client(self) -> bool: ...
 
@@ -72,3 +78,6 @@ class ShardConsumer(_Reader):
 @final
 class StripeConsumer(_Reader):
     def take_many(self, most: int, timeout_s: float | None = None) -> list[bytes]: ...
+    def batch(
+        self, most: int = 256, timeout_s: float | None = None
+    ) -> AbstractContextManager[Batch]: ...

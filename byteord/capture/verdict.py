@@ -140,11 +140,11 @@ def _of_input(source: Recorded, surveys: Mapping[str, Survey], wanted: Range) ->
         where = f"ingress {name}" if name else "the journal"
         if keep == "sample":
             found.append(Reason("sampled", f"{where}: a sample of its messages was kept"))
-        elif source.by_rx and survey.chosen and survey.low_sequence and wanted.begins_at_the_start:
-            text = f"{where}: its first {survey.low_sequence:,} messages were not kept"
-            found.append(Reason("gap", text))
-        elif survey.chosen_missing:
-            first = next(iter(survey.gaps), (0, 0))[0]
+            continue
+        if gone := _before(survey, wanted):
+            found.append(Reason("gap", f"{where}: {gone}"))
+        if survey.chosen_missing:
+            first = next((at for at, _ in survey.gaps if at >= survey.low_sequence), 0)
             text = (
                 f"{where}: {survey.chosen_missing:,} messages are missing, the first is {first:,}"
             )
@@ -161,6 +161,17 @@ def _of_input(source: Recorded, surveys: Mapping[str, Survey], wanted: Range) ->
             Reason("partial_range", "what stages remember of the messages before is not there")
         )
     return found
+
+
+def _before(survey: Survey, wanted: Range) -> str:
+    """Say which messages of the range are not there before the first that is; empty: none."""
+    first, low = wanted.from_sequence or 0, survey.low_sequence
+    if not survey.chosen or low <= first or wanted.last or wanted.from_unix_ns is not None:
+        return ""
+    kept = "were not kept, or retention let them go"
+    if first:
+        return f"{low - first:,} messages of the range, {first:,} to {low - 1:,}, {kept}"
+    return f"its first {low:,} messages {kept}"
 
 
 def _of_conditions(source: Recorded, how: Conditions) -> list[Reason]:
@@ -240,9 +251,11 @@ def _found(area: Mapping[str, Any], how: str, window_first: int | None = None) -
     )
 
 
-def overall(egresses: Iterable[Egress], reasons: Sequence[Reason]) -> Verdict:
-    """Return the verdict over all egresses."""
+def overall(
+    egresses: Iterable[Egress], reasons: Sequence[Reason], *, fails_otherwise: bool = False
+) -> Verdict:
+    """Return the verdict over all egresses; `fails_otherwise`: a stage failed elsewhere."""
     verdicts = {each.verdict for each in egresses}
     if reasons or Verdict.NOT_COMPARABLE in verdicts or not verdicts:
         return Verdict.NOT_COMPARABLE
-    return Verdict.DIFFERENT if Verdict.DIFFERENT in verdicts else Verdict.EQUAL
+    return Verdict.DIFFERENT if Verdict.DIFFERENT in verdicts or fails_otherwise else Verdict.EQUAL

@@ -175,8 +175,9 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
     Key(
         "failure.policy",
         "string",
-        "What a stage error does: stop the pipeline, skip the message, restart the worker, or give "
-        "the message to the lane that the stage of a LaneGraph names as `dead_letter`.",
+        "What a stage error does: stop the pipeline, skip the message, restart the worker (all of "
+        "its roles; where one keeps private state the pipeline stops instead), or give the message "
+        "to the lane that the stage of a LaneGraph names as `dead_letter`.",
         default=str(_FAILURE.policy),
         choices=tuple(str(item) for item in FailurePolicy),
     ),
@@ -398,7 +399,8 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
         "capture.on_full",
         "string",
         "What happens when the disk is full or too slow: `degrade` goes on without what could not "
-        "be kept, and the gap is recorded exactly; `wait` makes the run wait.",
+        "be kept, and the gap is recorded exactly; `wait` makes the run wait. With `degrade` the "
+        "recorder gets the CPU time that the run leaves (nice 15): leave it some.",
         default=_CAPTURE.on_full,
         choices=ON_FULL,
     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,8 +75,9 @@ class Recording:
     def __init__(self, directory: str | Path) -> None:
         """Open every segment; DataError names file and offset of what is not right."""
         self.directory = str(directory)
-        self.paths = tuple(_segments(self.directory))
-        self.mapped = tuple(_map(path) for path in self.paths)
+        there = list(_there(_segments(self.directory)))
+        self.paths = tuple(path for path, _ in there)
+        self.mapped = tuple(data for _, data in there)
         try:
             self.segments = Segments(self.mapped)
         except ValueError as error:
@@ -138,11 +140,24 @@ def _segments(directory: str) -> list[str]:
     return [os.path.join(directory, name) for name in names]
 
 
+def _there(paths: list[str]) -> Iterator[tuple[str, mmap.mmap | bytes]]:
+    """Yield each segment mapped, but the first ones that retention took since they were listed."""
+    begun = False
+    for path in paths:
+        try:
+            data = _map(path)
+        except FileNotFoundError as error:
+            if begun:
+                raise _bad(path, 0, error.strerror or str(error)) from error
+            continue
+        except OSError as error:
+            raise _bad(path, 0, error.strerror or str(error)) from error
+        begun = True
+        yield path, data
+
+
 def _map(path: str) -> mmap.mmap | bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise _bad(path, 0, error.strerror or str(error)) from error
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         size = os.fstat(descriptor).st_size
         return mmap.mmap(descriptor, size, prot=mmap.PROT_READ) if size else b""

@@ -18,10 +18,12 @@ from byteord.capture.verdict import Conditions, marks_of
 from byteord.deployment import validate as validation
 from byteord.deployment.model import Authority, Deployment
 from byteord.errors import DeniedError, InvalidArgumentError, NotFoundError
-from byteord.regions.segments import Survey
+from byteord.regions.segments import Range, Survey
 from byteord.rpc.control import Control, refuse
 from byteord.rpc.replay_bundle import check_withheld, code_place, stand_in
 from byteord.rpc.replay_calls import CalledAsThen, MayRead, recorded_seeds, what_may_be_read
+from byteord.rpc.replay_hold import Place, narrowed
+from byteord.rpc.replay_range import begins_at_the_first, surveys_of
 from byteord.rpc.replay_viewer import check_output, viewer_of
 from byteord.rpc.replay_wanted import ReplayWanted
 from byteord.runs.choices import free_roles
@@ -29,7 +31,7 @@ from byteord.runs.files import RunFiles
 from byteord.runs.replay_job import ReplayInput, ReplayJob, ReplayOutput
 from byteord.spec.document import Source
 from byteord.spec.lane_model import LaneGraph
-from byteord.spec.model import EndpointKind, Spec
+from byteord.spec.model import Spec
 from byteord.spec.stage_key import parse_key
 
 AnySpec = Spec | LaneGraph
@@ -51,6 +53,7 @@ class Prepared:
     """A replay that is ready to be admitted."""
 
     recorded: Recorded
+    wanted: Range
     spec: AnySpec
     deployment: Deployment
     surveys: Mapping[str, Survey]
@@ -59,6 +62,11 @@ class Prepared:
     viewer: Viewer
     reads: MayRead = field(default_factory=MayRead)
     step_payload: bytes | None = None
+
+    @property
+    def begins(self) -> bool:
+        """Tell whether the first messages that came in are given again, so that places agree."""
+        return begins_at_the_first(self.wanted, self.recorded, self.surveys)
 
     @property
     def selected(self) -> int:
@@ -98,7 +106,7 @@ class Prepared:
 
 
 def prepare(
-    control: Control, wanted: ReplayWanted, directory: str, facts: Facts, *, sees: bool
+    control: Control, wanted: ReplayWanted, place: Place, facts: Facts, *, sees: bool
 ) -> Prepared:
     """Return a replay that may be admitted; fills `facts` as it goes.
 
@@ -108,16 +116,16 @@ def prepare(
     if authority.replay_policy == "disabled":
         text = "this daemon replays nothing: replay.policy of its configuration is disabled"
         raise DeniedError(text, reason="POLICY_DENIED")
-    recorded = read_recorded(directory)
+    recorded = read_recorded(place.directory)
     if not recorded.code_dir:
-        recorded = replace(recorded, code_dir=code_place(directory))
-    facts.source = {"journal_path": directory, "last_n": wanted.range.last or None}
+        recorded = replace(recorded, code_dir=code_place(place.directory))
+    facts.source = {"journal_path": place.named, "last_n": wanted.range.last or None}
     facts.environment = str(recorded.facts.get("environment", authority.environment))
     spec, deployment = _documents(control, wanted, recorded)
     facts.spec_sha256, facts.environment = spec.sha256, str(deployment.environment)
     limits = _limits(authority, wanted)
     facts.limits = {**limits, "input_reached": False, "actions_reached": False}
-    surveys = _surveys(wanted, recorded, spec, limits["input_bytes_max"])
+    surveys = surveys_of(wanted, recorded, spec, limits["input_bytes_max"])
     facts.limits["input_reached"] = any(each.limited for each in surveys.values())
     viewer = viewer_of(recorded, spec, deployment, allowed=sees and wanted.payloads)
     facts.source |= _input_facts(recorded, surveys, viewer)
@@ -128,7 +136,8 @@ def prepare(
         check_output(viewer, [each.name for each in spec.egresses], sees=sees)
     dirs = authority.code_dirs if job.code_dirs is None else job.code_dirs
     reads = what_may_be_read(spec.stages, dirs, authority.code_packages)
-    prepared = Prepared(recorded, spec, deployment, surveys, job, viewer, reads)
+    recorded = narrowed(place, recorded, job.inputs)
+    prepared = Prepared(recorded, wanted.range, spec, deployment, surveys, job, viewer, reads)
     return _with_step(prepared, wanted)
 
 
@@ -277,51 +286,6 @@ def _limits(authority: Authority, wanted: ReplayWanted) -> dict[str, int]:
     }
 
 
-def _surveys(
-    wanted: ReplayWanted, recorded: Recorded, spec: AnySpec, bytes_max: int
-) -> dict[str, Survey]:
-    names = [each.name for each in spec.endpoints if each.kind is EndpointKind.INGRESS]
-    inputs = dict(recorded.inputs)
-    if recorded.kind == "journal":
-        inputs = {_fed(wanted, names): inputs[""]}
-    if missing := [name for name in names if name not in inputs]:
-        raise InvalidArgumentError(
-            f"ingress {missing[0]!r} of the spec: seen no recorded input for it; the source has "
-            f"{', '.join(sorted(inputs)) or 'none'}",
-            reason="INVALID_ARGUMENT",
-        )
-    each_max = bytes_max // len(names)
-    found = {
-        name: inputs[name].survey(wanted.range, by_rx=recorded.by_rx, bytes_max=each_max)
-        for name in names
-    }
-    if not wanted.range.whole and not any(each.chosen or each.limited for each in found.values()):
-        there = ", ".join(f"{name} {_extent(each)}" for name, each in found.items())
-        raise NotFoundError(
-            f"range: it selects no message; wanted one of what is there: {there}",
-            reason="NO_SEQUENCE",
-        )
-    return found
-
-
-def _extent(survey: Survey) -> str:
-    if not survey.frames:
-        return "(nothing)"
-    return f"from {survey.first:,} to {survey.last:,}"
-
-
-def _fed(wanted: ReplayWanted, names: list[str]) -> str:
-    if wanted.ingress or len(names) == 1:
-        name = wanted.ingress or names[0]
-        if name in names and len(names) == 1:
-            return name
-    raise InvalidArgumentError(
-        f"ingress: seen {wanted.ingress or 'none'!r}; a journal feeds a spec with one ingress; "
-        f"this one has {', '.join(names)}",
-        reason="INVALID_ARGUMENT",
-    )
-
-
 def _input_facts(
     recorded: Recorded, surveys: Mapping[str, Survey], viewer: Viewer
 ) -> dict[str, Any]:
@@ -392,7 +356,7 @@ def _job(
     origin = min((each.chosen_ns for each in surveys.values() if each.chosen), default=0)
     simple = isinstance(spec, Spec) and spec.ring.shards == 1
     only = next(iter(surveys.values())) if simple else None
-    comparable = wanted.range.begins_at_the_start
+    comparable = begins_at_the_first(wanted.range, recorded, surveys)
     seeds = recorded_seeds(recorded.facts)
     return ReplayJob(
         inputs={

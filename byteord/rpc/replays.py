@@ -28,6 +28,7 @@ from byteord.rpc import replay_result as results
 from byteord.rpc.control import Control
 from byteord.rpc.replay_audits import ReplayAudits
 from byteord.rpc.replay_bundle import capture_place
+from byteord.rpc.replay_hold import Holds, Place, refuse_if_gone
 from byteord.rpc.replay_prepare import Facts, Prepared, prepare, run_place
 from byteord.rpc.replay_sources import Piece, ReplaySources, Uploaded
 from byteord.rpc.replay_trace import Tracer
@@ -93,6 +94,7 @@ class Replays:
         self._audits = ReplayAudits(directory)
         for replay_id, facts in self._audits.left():
             self._conclude_left(replay_id, facts)
+        self._holds = Holds(os.path.join(directory, "held"))
         self._sources = ReplaySources(
             os.path.join(directory, "uploads"), uploads_max=control.authority.uploads_max
         )
@@ -115,10 +117,11 @@ class Replays:
             await asyncio.to_thread(self._audits.claim, asked.id, claim)
         try:
             yield ReplayProgress("", 0, 0, "reading")
-            directory = await self._place(asked)
+            place = await self._place(asked)
             prepared = await asyncio.to_thread(
-                prepare, self._control, wanted, directory, asked.facts, sees=sees
+                prepare, self._control, wanted, place, asked.facts, sees=sees
             )
+            await asyncio.to_thread(self._holds.catch_up, place)
             if wanted.validate_only:
                 await asyncio.to_thread(_check_whole, prepared.recorded)
                 await self._manager.check(self._admission(asked, prepared, prepared.job))
@@ -126,9 +129,14 @@ class Replays:
                     {"verdict": "", "selected": prepared.selected, "mode": _mode(asked)}
                 )
                 return
-            async with contextlib.aclosing(self._run(asked, prepared)) as events:
-                async for event in events:
-                    yield event
+            try:
+                async with contextlib.aclosing(self._run(asked, prepared)) as events:
+                    async for event in events:
+                        yield event
+            except ByteorError:
+                inputs = prepared.job.inputs
+                await asyncio.to_thread(refuse_if_gone, place, prepared.recorded, inputs)
+                raise
         except ByteorError as error:
             if not wanted.validate_only:
                 await asyncio.to_thread(self._refused, asked, error)
@@ -141,15 +149,18 @@ class Replays:
         finally:
             if wanted.source_id:
                 await self._sources.forget(wanted.source_id)
+            await asyncio.to_thread(self._holds.release, asked.id)
 
-    async def _place(self, asked: _Asked) -> str:
+    async def _place(self, asked: _Asked) -> Place:
         wanted = asked.wanted
         if wanted.source_id:
             uploaded = self._sources.directory(wanted.source_id, asked.principal)
-            return await asyncio.to_thread(capture_place, uploaded)
+            directory = await asyncio.to_thread(capture_place, uploaded)
+            return Place(directory, directory)
         run_id = self._manager.get(wanted.run_id).id
         snapshot = json.loads(await self._manager.snapshot(run_id)) if wanted.lane else {}
-        return await asyncio.to_thread(run_place, self._control, run_id, wanted.lane, snapshot)
+        lies = await asyncio.to_thread(run_place, self._control, run_id, wanted.lane, snapshot)
+        return await asyncio.to_thread(self._holds.take, asked.id, lies)
 
     # --- running
 
@@ -195,7 +206,7 @@ class Replays:
                 prepare,
                 self._control,
                 replace(asked.wanted, spec=None, deployment=None, execute=False, step=None),
-                prepared.recorded.directory,
+                Place(*[prepared.recorded.directory] * 2),
                 Facts(),
                 sees=asked.sees,
             )
@@ -294,10 +305,9 @@ class Replays:
         self, asked: _Asked, prepared: Prepared, done: _Pass, reasons: list[Reason]
     ) -> list[Egress]:
         """Return every egress with its verdict."""
-        given = asked.wanted.range
         ended = done.view.failure is None and prepared.recorded.complete
         whole = ended and not _is_cut(asked, prepared)
-        live = prepared.recorded.live if given.begins_at_the_start else {}
+        live = prepared.recorded.live if prepared.begins else {}
         return [
             egress_of(name, area, live.get(name), comparable=not reasons, whole=whole)
             for name, area in sorted(done.job.found.areas.items())
@@ -307,7 +317,8 @@ class Replays:
         self, asked: _Asked, prepared: Prepared, done: _Pass, found: _Outcome
     ) -> ReplayDone:
         viewer, view = prepared.viewer, done.view
-        verdict = overall(found.egresses, found.reasons)
+        otherwise = results.failed_otherwise(view, prepared, done.job)
+        verdict = overall(found.egresses, found.reasons, fails_otherwise=bool(otherwise))
         stopped = results.stopped_by(view, prepared, done.job.found)
         divergence = None
         if found.difference is not None:
@@ -322,6 +333,7 @@ class Replays:
             found.egresses,
             divergence=divergence,
             failure=failure,
+            otherwise=otherwise,
             stopped=stopped,
         )
         if viewer.allowed and (divergence or found.steps):
@@ -337,6 +349,7 @@ class Replays:
             "elapsed_ns": max((a["elapsed_ns"] for a in done.job.found.areas.values()), default=0),
             "actions": results.attempted(done.job.found, asked.actions),
             "stopped_by": stopped,
+            "failed_otherwise": otherwise,
             "mode": _mode(asked),
             "audit": self._keep(asked, outcome, None),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from byteord._cext.control import Control
@@ -26,6 +26,14 @@ def read_failure(control: Control, plan: RunPlan) -> dict[str, Any]:
         "message_sha256": run["failed_sha256"],
         "message": errors[-1]["text"] if errors else "it failed without saying why; see shim.log",
     }
+
+
+def end_words(control: Control, roles: Sequence[int]) -> str:
+    """Say which of a worker's roles failed, and of what; empty when none did."""
+    shown = (control.role(index) for index in roles if control.state(index) == "failed")
+    said = [(role["name"], role["errors"][-1]["text"]) for role in shown if role["errors"]]
+    words = " and ".join(f"`{name}` failed ({text})" for name, text in said)
+    return f"because {words}" if words else ""
 
 
 def write_result(directory: str, status: Mapping[str, Any]) -> None:

@@ -26,10 +26,11 @@ from byteord.shim.channel import Channel
 from byteord.shim.in_hand import InHand, in_hand
 from byteord.shim.processes import Process
 from byteord.shim.recording import Recording
-from byteord.shim.result import read_failure, write_result
+from byteord.shim.result import end_words, read_failure, write_result
 from byteord.shim.timekeeping import Timekeeper
 from byteord.shim.tuning import TuningWatch
-from byteord.worker.main import EXIT_FAILED, EXIT_OK, EXIT_REGION, EXIT_RESTART, run_worker
+from byteord.worker.main import run_worker
+from byteord.worker.threads import EXIT_FAILED, EXIT_OK, EXIT_REGION, EXIT_RESTART
 
 RUN, DRAIN, FINISH, STOP = 1, 2, 3, 4
 STARTING_TICK_S, TICK_S = 0.001, 0.05
@@ -227,7 +228,9 @@ class Supervisor:
         return all(self.plan.roles[role].state != "private" for role in self._roles(process))
 
     def _in_hand(self, process: Process) -> InHand:
-        return in_hand(self.plan, self.control, self.rings, self._roles(process))
+        roles = self._roles(process)
+        failed = [role for role in roles if self.control.state(role) == "failed"]
+        return in_hand(self.plan, self.control, self.rings, failed or roles)
 
     def _restart(self, process: Process, held: InHand) -> None:
         plan = self.plan
@@ -240,9 +243,11 @@ class Supervisor:
             why = f"more than {plan.restarts_max} restarts within {plan.restart_window_s} s"
             self._died(process, held, why)
             return
+        failed = process.exit_code == EXIT_RESTART
+        how = end_words(self.control, self._roles(process)) if failed else ""
         text = (
-            f"worker {process.plan.name} ended with {process.exit_text} and is restarted "
-            f"({process.restarts})"
+            f"worker {process.plan.name} ended {how or f'with {process.exit_text}'} and is "
+            f"restarted ({process.restarts})"
         )
         self._condition("WorkerRestarted", "true", "WorkerEnded", text)
 

@@ -8,15 +8,12 @@ supervisor.
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
 import json
 import os
 import signal
 import socket
 import sys
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from byteord._cext import control
@@ -35,7 +32,7 @@ from byteord.deployment.plan import (
 )
 from byteord.deployment.ports import is_graph_unit
 from byteord.errors import ByteorError
-from byteord.tuning.apply import Outcome, begin, enter, pin_thread, settle
+from byteord.tuning.apply import Outcome, begin, enter, settle
 from byteord.worker.capture import open_tapes
 from byteord.worker.code import code_dirs_of, frozen_dir
 from byteord.worker.doorbells import doorbells
@@ -48,9 +45,13 @@ from byteord.worker.shape import (
     rings,
     unit_kind,
 )
-
-EXIT_OK, EXIT_FAILED, EXIT_RESTART, EXIT_REGION = 0, 1, 3, 4
-PR_SET_NAME = 15
+from byteord.worker.threads import (
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_REGION,
+    Threads,
+    name_thread,
+)
 
 
 class Worker:
@@ -82,7 +83,6 @@ class Worker:
         self.journal: Any = None
         self.graphs: dict[int, tuple[Any, int]] = {}
         self.journals: list[Journals] = []
-        self.failed = False
         self.calls: dict[int, dict[str, Any]] = {}
 
     def open(self, tune: Callable[[], None]) -> None:
@@ -356,70 +356,23 @@ class Worker:
         )
 
     def run(self) -> int:
-        """Run every thread of the plan to its end; returns the exit code.
-
-        The first thread runs on the calling one.
-        """
-        first, *others = self.worker.threads
-        threads = [
-            threading.Thread(target=self._run_further, args=(index, units), daemon=True)
-            for index, units in enumerate(others, 1)
-        ]
-        for thread in threads:
-            thread.start()
-        pin_thread(self.worker.cpus_of(0))
-        self._run_thread(first)
-        for thread in threads:
-            thread.join()
-        if not self.failed:
-            return EXIT_OK
-        return EXIT_RESTART if self._may_restart() else EXIT_FAILED
-
-    def _may_restart(self) -> bool:
-        """Tell whether policy is to try again; never where a sync failed: it would then succeed."""
-        return self.plan.failure_policy == "restart" and not any(j.unsure for j in self.journals)
-
-    def _run_further(self, index: int, units: tuple[int, ...]) -> None:
-        """Run a thread beyond the first: it places itself, and has a name to be found by."""
-        _name(f"byteor-w{self.worker.index}.{index}")
-        pin_thread(self.worker.cpus_of(index))
-        begin(self.plan.tuning, Outcome())
-        self._run_thread(units)
-
-    def _run_thread(self, units: tuple[int, ...]) -> None:
-        """Run a thread's units. One that fails is recorded at once, and the others go on.
-
-        Where it is to be tried again all of them end, so that the worker can be restarted.
-        """
-        while left := self.host.unfinished(units):
-            failures = self.host.run(left)
-            for failure in failures:
-                self._note_failure(failure)
-            if failures and self._may_restart():
-                return
-
-    def _note_failure(self, failure: Mapping[str, Any]) -> None:
-        self.failed = True
-        role, reason = failure["role"], failure["failure"]
-        sequence, text, payload = failure["sequence"], failure["text"], failure["payload"]
-        if self._may_restart():
-            self.control.note(role, reason, sequence, text)
-            return
-        digest = hashlib.sha256(payload).digest() if payload is not None else b""
-        self.control.fail(role, reason, sequence, digest, text)
+        """Run every thread of the plan to its end; returns the exit code."""
+        threads = Threads(
+            self.plan,
+            self.worker,
+            host=self.host,
+            control=self.control,
+            journals=self.journals,
+        )
+        return threads.run()
 
 
 def prepare_process(plan: RunPlan, worker: WorkerPlan) -> Outcome:
     """Name the process, place it, and leave signals of the terminal to the shim."""
-    _name(f"byteor-w{worker.index}")
+    name_thread(f"byteor-w{worker.index}")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     return enter(plan.tuning, worker.cpus)
-
-
-def _name(name: str) -> None:
-    """Name the calling thread; the first one's name is the process's."""
-    ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
 def report_tuning(report_fd: int, done: Outcome, *, wait: bool) -> bool:

@@ -196,3 +196,10 @@ def test_a_range_without_a_message_is_told_from_an_empty_replay(
         code, result, said = replay(daemon.address, source, *more)
         assert (code, result) == (66, {}), said
         assert f"in from 0 to {last:,}" in said
+
+
+def test_a_directory_without_a_file_is_no_source(daemon: DaemonProcess, tmp_path: Path) -> None:
+    """What is wrong with a source is said as it is while it is sent, with its exit code."""
+    code, _, said = replay(daemon.address, tmp_path)
+    assert code == 66
+    assert "seen an empty directory; wanted a capture, a journal or a bundle" in said
