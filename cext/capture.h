@@ -80,7 +80,8 @@ enum byteor_choice_kind {
     BYTEOR_CHOICE_KEEP = 3,  /* output `source`, which drops, had room for `count` in a row */
     BYTEOR_CHOICE_DROP = 4,  /* it had none for `count` */
     BYTEOR_CHOICE_BATCH = 5, /* a stage was called with `source` messages, 0 for the end, when the clock showed `count` */
-    BYTEOR_CHOICE_MISS = 6   /* input `source`, which is lossy, lost `count` before the next message */
+    BYTEOR_CHOICE_MISS = 6,  /* input `source`, which is lossy, lost `count` before the next message */
+    BYTEOR_CHOICE_FAIL = 7   /* a stage failed (`source`: how) on the next message, which was passed over; the clock showed `count` */
 };
 
 typedef struct byteor_choice {

@@ -47,7 +47,7 @@ from layout cimport (
 )
 
 KINDS = {"in": 1, "follow": 2, "out": 3, "choices": 4, "lane": 5, "offer": 6}
-CHOICES = {1: "take", 2: "route", 3: "keep", 4: "drop", 5: "batch", 6: "miss"}
+CHOICES = {1: "take", 2: "route", 3: "keep", 4: "drop", 5: "batch", 6: "miss", 7: "fail"}
 STATES = ("ok", "disk_full", "failed", "unsynced")
 NOTHING, SOME, CHECKPOINT, WAITS, NONSENSE = range(5)
 _EVERY = 2**64 - 1

@@ -108,7 +108,7 @@ static inline int byteor_stage_over(byteor_unit_runtime *u, uint32_t m, uint8_t 
         return -1;
     }
     if (g->member[m].choices && !member->builtin) byteor_choose(g->member[m].choices, BYTEOR_CHOICE_BATCH, is_end ? 0 : count, now, 0);
-    if (u->directed) byteor_calls_made(&member->calls, count, is_end);
+    if (u->directed) byteor_calls_made(&member->calls, count, is_end, sequence);
     if (member->state_bytes && !g->member[m].large_state) g->state_changed |= (uint64_t)1 << m;
     return live;
 }
@@ -204,6 +204,8 @@ static inline int byteor_stage_at_fault(byteor_unit_runtime *u, uint32_t m, uint
     if (gm->dead_letter != BYTEOR_NO_PORT) (void)byteor_tx_offer(g, &g->tx[gm->dead_letter], slot);
     u->work.member[m].received++;
     u->work.member[m].skipped++;
+    if (gm->choices && !u->member[m].builtin) byteor_choose(gm->choices, BYTEOR_CHOICE_FAIL, u->failure, byteor_graph_now(u), 0);
+    if (u->directed) byteor_calls_failed(&u->member[m].calls, sequence);
     byteor_accept(u, m, index, 1);
     u->failure = BYTEOR_FAILURE_NONE;
     u->done = 0;

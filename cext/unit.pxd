@@ -70,16 +70,19 @@ cdef extern from "unit_graph.h" nogil:
         uint32_t kind
         uint32_t idle_turns
         uint32_t haste
+        uint32_t trusted
         uint64_t sleep_ns
         uint64_t sleep_ns_max
         uint32_t membarrier
         uint32_t *doorbell
     ctypedef struct byteor_choice:
         pass
+    ctypedef struct byteor_calls_found:
+        uint64_t strayed
     ctypedef struct byteor_calls:
         const byteor_choice *list
         uint64_t count
-        uint64_t *strayed
+        byteor_calls_found *found
         uint32_t exact
     ctypedef struct byteor_member:
         byteor_role *role

@@ -137,6 +137,8 @@ static inline int byteor_skip_message(byteor_unit_runtime *u) {
     byteor_drop(byteor_ring_slot(&u->rings[0], u->work.position));
     for (uint32_t i = u->first_stage; i <= m; i++) u->work.member[i].received++;
     u->work.member[m].skipped++;
+    if (u->capture && u->capture->choices[m]) byteor_choose(u->capture->choices[m], BYTEOR_CHOICE_FAIL, u->failure, u->clock_ns, 0);
+    if (u->directed) byteor_calls_passed(u, m, u->failed_sequence);
     u->done = 0;
     u->failure = BYTEOR_FAILURE_NONE;
     u->work.position++;

@@ -136,7 +136,26 @@ static inline int byteor_run_stages(byteor_unit_runtime *u, uint64_t first, uint
 
 /* The calls of a batch stand. */
 static inline void byteor_calls_stand(byteor_unit_runtime *u, uint32_t count, int is_end) {
-    for (uint32_t m = u->first_stage; m < u->stage_end; m++) byteor_calls_made(&u->member[m].calls, count, is_end);
+    uint32_t unfailed = 0;
+    for (uint32_t m = u->first_stage; m < u->stage_end; m++) unfailed += (uint32_t)(!is_end && byteor_calls_fails(&u->member[m].calls));
+    for (uint32_t m = u->first_stage; m < u->stage_end; m++) {
+        byteor_calls *calls = &u->member[m].calls;
+        if (unfailed && !byteor_calls_fails(calls)) continue; /* the message was not in its calls then */
+        byteor_calls_made(calls, count, is_end, u->work.position - count);
+    }
+}
+
+/* Stage m failed on the next message, which was passed over: the others did not keep it either. */
+static inline void byteor_calls_passed(byteor_unit_runtime *u, uint32_t m, uint64_t sequence) {
+    uint32_t then = 0;
+    for (uint32_t i = u->first_stage; i < u->stage_end; i++) then += (uint32_t)byteor_calls_fails(&u->member[i].calls);
+    for (uint32_t i = u->first_stage; i < u->stage_end; i++) {
+        byteor_calls *calls = &u->member[i].calls;
+        if (i != m && byteor_calls_fails(calls)) byteor_calls_unfailed(calls, sequence);
+        else if (i == m && (byteor_calls_fails(calls) || then == 0)) byteor_calls_failed(calls, sequence);
+        else if (i == m && calls->list && calls->found->unforeseen++ == 0) calls->found->unforeseen_at = sequence;
+        else if (then == 0) byteor_calls_use(calls, 1);
+    }
 }
 
 /* How many messages the next batch has, `most` at most; `whole`: no fewer, unless the input ends. */

@@ -25,7 +25,7 @@ from unit cimport (
     _sized_unit,
     byteor_any_recover,
     byteor_capture,
-    byteor_choice,
+    byteor_calls_found, byteor_choice,
     byteor_fault_enter,
     byteor_fault_leave,
     byteor_graph,
@@ -256,13 +256,13 @@ cdef class Host:
         u.undo_log_bytes = u.unit.undo_bytes - u.unit.undo_slot_bytes if logs else 0
 
     cdef _add_calls(self, byteor_unit_runtime *u, byteor_member *member, source):
-        """Have the stage called as `source` says: `calls` (of `byteor_choice`), `exact`, `strayed` (an address)."""
+        """Have the stage called as `source` says: `calls` (of `byteor_choice`), `exact`, `found` (an address)."""
         cdef bytes calls = source.get("calls", b"")
         if not calls:
             return
         member.calls.list = <const byteor_choice *> <const char *> calls
         member.calls.count = len(calls) // 16
-        member.calls.strayed = <uint64_t *> <uintptr_t> source["strayed"]
+        member.calls.found = <byteor_calls_found *> <uintptr_t> source["found"]
         member.calls.exact = source["exact"]
         u.directed = 1
 

@@ -29,6 +29,7 @@ def show_replay(screen: Screen, result: Plain, decode: Decoder) -> None:
     for reason in result["reasons"]:
         screen.line(f"  {reason['code']}: {reason['message']}")
     show_egresses(screen, result["egresses"])
+    show_failed_otherwise(screen, result["failed_otherwise"])
     show_failure(screen, result.get("failure"))
     show_divergence(screen, result.get("divergence"), decode)
     show_steps(screen, result["steps"], decode)
@@ -87,6 +88,23 @@ def _beyond(egress: Plain) -> str:
         more = f"{count(now - then)} more leave now than did before the run ended"
         return f"{egress['name']}: equal as far as the run came; {more}"
     return f"{egress['name']}: equal as far as it was replayed; {count(then - now)} followed live"
+
+
+def show_failed_otherwise(screen: Screen, rows: Sequence[Plain]) -> None:
+    """Draw which stages failed on other messages than live, where failures are passed over."""
+    if rows:
+        screen.line()
+    for row in rows:
+        where = f"{row['role']} ({row['stage']}): "
+        number = int(row["count"])
+        more = f"; {count(number)} such messages in all" if number > 1 else ""
+        first = f"message {count(row['sequence'])}"
+        if row["live"]:
+            told = f"it failed on {first} live, and did not now"
+        else:
+            said = f" ({row['error']})" if row["error"] else ""
+            told = f"it failed on {first} now{said}, and did not live"
+        screen.line(f"failed otherwise  {where}{told}{more}")
 
 
 def show_failure(screen: Screen, failure: Plain | None) -> None:

@@ -251,9 +251,11 @@ def _found(area: Mapping[str, Any], how: str, window_first: int | None = None) -
     )
 
 
-def overall(egresses: Iterable[Egress], reasons: Sequence[Reason]) -> Verdict:
-    """Return the verdict over all egresses."""
+def overall(
+    egresses: Iterable[Egress], reasons: Sequence[Reason], *, fails_otherwise: bool = False
+) -> Verdict:
+    """Return the verdict over all egresses; `fails_otherwise`: a stage failed elsewhere."""
     verdicts = {each.verdict for each in egresses}
     if reasons or Verdict.NOT_COMPARABLE in verdicts or not verdicts:
         return Verdict.NOT_COMPARABLE
-    return Verdict.DIFFERENT if Verdict.DIFFERENT in verdicts else Verdict.EQUAL
+    return Verdict.DIFFERENT if Verdict.DIFFERENT in verdicts or fails_otherwise else Verdict.EQUAL

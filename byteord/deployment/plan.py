@@ -232,6 +232,7 @@ class TuningPlan:
 
 
 CALLS_FILE = "calls.bin"
+CALLS_BYTES = 40
 """In the run directory of a replay: by role 64 bits, how many calls of it were not as then."""
 
 

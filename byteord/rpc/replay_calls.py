@@ -59,10 +59,12 @@ class CalledAsThen:
         ]
 
     def _as_then(self, role: str) -> bool:
-        strayed = self._job.found.calls.get(role)
-        if strayed is None:
+        called = self._job.found.calls.get(role)
+        if called is None:
             return False
-        return strayed == 0 or (self._cut and not self._spec_changed)  # its last batch is cut
+        if called.fails_otherwise:  # which is the difference: what strayed may follow from it
+            return True
+        return called.strayed == 0 or (self._cut and not self._spec_changed)  # its last batch
 
 
 def recorded_seeds(facts: Mapping[str, Any]) -> tuple[int | None, int | None]:

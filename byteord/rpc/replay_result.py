@@ -16,8 +16,8 @@ from byteord.capture.shown import ShownPayload, Viewer, first_byte, first_field
 from byteord.capture.verdict import Diverged, Egress, Reason, Verdict
 from byteord.deployment.plan import RolePlan, RunPlan
 from byteord.rpc.replay_prepare import Prepared
-from byteord.runs.replay_job import Harvest
-from byteord.runs.view import FailureView, RunView
+from byteord.runs.replay_job import Harvest, ReplayJob
+from byteord.runs.view import FailureView, RoleView, RunView
 from byteord.spec.stage_key import shown_key, shown_target
 
 _EXCEPTION = re.compile(r"([A-Z][A-Za-z]{2,40}(?:Error|Exception|Interrupt|Exit|Warning))(?::|\Z)")
@@ -119,6 +119,34 @@ def failure_fields(failure: FailureView, prepared: Prepared) -> dict[str, Any]:
     return fields
 
 
+def failed_otherwise(view: RunView, prepared: Prepared, job: ReplayJob) -> list[dict[str, Any]]:
+    """Return the stages that failed on other messages than live and went on, first differences."""
+    known = {role.name: role for role in view.roles}
+    base, rows = job.sequence_base, []
+    for name, called in job.found.calls.items():
+        role = known.get(name)
+        fields: dict[str, Any] = {"role": name, "stage": shown_key(role.stage) if role else ""}
+        if called.unfailed:
+            at, count = called.unfailed_at + base, called.unfailed
+            rows.append({**fields, "live": True, "sequence": at, "count": count})
+        if called.unforeseen:
+            said = _said(role, called.unforeseen_at, prepared) if role is not None else ""
+            at, count = called.unforeseen_at + base, called.unforeseen
+            rows.append({**fields, "live": False, "sequence": at, "count": count, "error": said})
+    return sorted(rows, key=lambda row: (row["sequence"], row["role"]))
+
+
+def _said(role: RoleView, sequence: int, prepared: Prepared) -> str:
+    """Return what a stage said when it failed on a message, as far as it may be shown."""
+    texts = [each.text for each in role.errors if each.first_sequence == sequence]
+    texts = texts or [each.text for each in role.errors if len(role.errors) == 1]
+    text = texts[0] if texts else ""
+    if prepared.viewer.quotes:
+        return text
+    kind = _EXCEPTION.match(text)
+    return kind[1] if kind else ""
+
+
 def stopped_by(view: RunView, prepared: Prepared, harvest: Harvest) -> str:
     """Return what ended a replay before its input did; empty: nothing."""
     if harvest.budget_spent:
@@ -186,6 +214,7 @@ def audit_result(
     *,
     divergence: Mapping[str, Any] | None = None,
     failure: Mapping[str, Any] | None = None,
+    otherwise: Sequence[Mapping[str, Any]] = (),
     stopped: str,
 ) -> dict[str, Any]:
     """Return what the audit says of the outcome: digests and places, never a payload.
@@ -200,6 +229,7 @@ def audit_result(
         ],
         "first_divergence": _place(divergence) if divergence else None,
         "failure": {k: v for k, v in failure.items() if k != "message"} if failure else None,
+        "failed_otherwise": [{k: v for k, v in row.items() if k != "error"} for row in otherwise],
         "stopped_by": stopped or None,
     }
 

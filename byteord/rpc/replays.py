@@ -317,7 +317,8 @@ class Replays:
         self, asked: _Asked, prepared: Prepared, done: _Pass, found: _Outcome
     ) -> ReplayDone:
         viewer, view = prepared.viewer, done.view
-        verdict = overall(found.egresses, found.reasons)
+        otherwise = results.failed_otherwise(view, prepared, done.job)
+        verdict = overall(found.egresses, found.reasons, fails_otherwise=bool(otherwise))
         stopped = results.stopped_by(view, prepared, done.job.found)
         divergence = None
         if found.difference is not None:
@@ -332,6 +333,7 @@ class Replays:
             found.egresses,
             divergence=divergence,
             failure=failure,
+            otherwise=otherwise,
             stopped=stopped,
         )
         if viewer.allowed and (divergence or found.steps):
@@ -347,6 +349,7 @@ class Replays:
             "elapsed_ns": max((a["elapsed_ns"] for a in done.job.found.areas.values()), default=0),
             "actions": results.attempted(done.job.found, asked.actions),
             "stopped_by": stopped,
+            "failed_otherwise": otherwise,
             "mode": _mode(asked),
             "audit": self._keep(asked, outcome, None),
         }

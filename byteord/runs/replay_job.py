@@ -20,7 +20,7 @@ from byteord._cext import replay as native
 from byteord.deployment.actions import ACTING_ADAPTERS
 from byteord.deployment.capture import Capture
 from byteord.deployment.model import Adapter, Deployment, FailurePolicy, Tuning
-from byteord.deployment.plan import CALLS_FILE, ReplayPlan, RolePlan, RunPlan
+from byteord.deployment.plan import CALLS_BYTES, CALLS_FILE, ReplayPlan, RolePlan, RunPlan
 from byteord.spec.lane_model import Lane, LaneGraph
 from byteord.spec.model import Spec
 from byteord.stages.actions.budget import BYTES, COUNT, read_budget
@@ -29,8 +29,8 @@ REPLAY, DIGEST = "replay", "digest"
 TRACE_BYTES = 4 << 20
 _ACTION_EVENTS = frozenset({"would", "begin"})
 _ACTIONS_READ_MAX = 100_000
-_WORD = struct.Struct("<Q")
-_UNDIRECTED = b"\xff" * _WORD.size
+_CALLS = struct.Struct("<5Q")
+_UNDIRECTED = b"\xff" * CALLS_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,30 @@ class ReplayOutput:
     """Directory with every message that left live; empty: they were not kept."""
 
 
+@dataclass(frozen=True, slots=True)
+class Called:
+    """How the calls of a stage differed from those that were recorded; in the order of the area.
+
+    Sequences are those by which errors of the stage are told.
+    """
+
+    strayed: int
+    """Calls with other messages."""
+    unfailed: int
+    """Messages that it failed on live, where it went on, and now did not."""
+    unfailed_at: int
+    """The first of them."""
+    unforeseen: int
+    """Messages that it failed on now, and did not live."""
+    unforeseen_at: int
+    """The first of them."""
+
+    @property
+    def fails_otherwise(self) -> bool:
+        """Tell whether it failed on other messages than live."""
+        return bool(self.unfailed or self.unforeseen)
+
+
 @dataclass(slots=True)
 class Harvest:
     """What a replay left in its run directory."""
@@ -66,8 +90,8 @@ class Harvest:
     attempted: int = 0
     """Actions that were tried, or in a dry run written down by stages."""
     budget_spent: bool = False
-    calls: dict[str, int] = field(default_factory=dict)
-    """Of each role that was called as then: how many calls were otherwise all the same."""
+    calls: dict[str, Called] = field(default_factory=dict)
+    """Of each role that was called as then: what was otherwise all the same."""
 
 
 @dataclass(slots=True)
@@ -236,10 +260,11 @@ class ReplayJob:
                     return
 
 
-def _read_calls(data: bytes, plan: RunPlan) -> dict[str, int]:
-    words = [each for (each,) in _WORD.iter_unpack(data)]
-    pairs = zip(plan.roles, words, strict=True)
-    return {role.name: word for role, word in pairs if _WORD.pack(word) != _UNDIRECTED}
+def _read_calls(data: bytes, plan: RunPlan) -> dict[str, Called]:
+    pairs = zip(plan.roles, _CALLS.iter_unpack(data), strict=True)
+    return {
+        role.name: Called(*words) for role, words in pairs if _CALLS.pack(*words) != _UNDIRECTED
+    }
 
 
 def area_file(role: int) -> str:

@@ -17,7 +17,7 @@ from byteord._cext.capture import CHOICES
 from byteord._cext.replay import DigestSink, ReplaySource, address_of
 from byteord._cext.worker import Host
 from byteord.adapters.context import OpenContext
-from byteord.deployment.plan import CALLS_FILE, RolePlan, RunPlan
+from byteord.deployment.plan import CALLS_BYTES, CALLS_FILE, RolePlan, RunPlan
 from byteord.errors import AdapterError
 from byteord.regions.captures import read_choices
 from byteord.regions.segments import Recording
@@ -25,6 +25,7 @@ from byteord.stages.actions.budget import ActionBudget
 
 _RECORD = struct.Struct("<IIQ")
 _LOST = struct.Struct("<QQ")
+_CALL_KINDS = ("batch", "fail")
 _KINDS = {name: number for number, name in CHOICES.items()}
 
 
@@ -162,9 +163,10 @@ def calls_of(
     found: dict[int, dict[str, Any]] = {}
     for role in wanted:
         if calls := _calls(replay.choices.get(role.name, "")):
-            struct.pack_into("<Q", area, role.index * 8, 0)
-            strayed = address_of(area) + role.index * 8
-            found[role.index] = {"calls": calls, "exact": replay.exact, "strayed": strayed}
+            at = role.index * CALLS_BYTES
+            area[at : at + CALLS_BYTES] = bytes(CALLS_BYTES)
+            where = address_of(area) + at
+            found[role.index] = {"calls": calls, "exact": replay.exact, "found": where}
     return found, area
 
 
@@ -175,7 +177,7 @@ def _calls(where: str) -> bytes:
         _RECORD.pack(_KINDS[kind], source, count)
         for batch in read_choices(Path(where))
         for kind, source, count in batch.made
-        if kind == "batch"
+        if kind in _CALL_KINDS
     )
 
 
