@@ -17,7 +17,7 @@ static void lose(byteor_drain *d, uint64_t messages, int disk) {
 
 /* --- the record ------------------------------------------------------------------------------------------------- */
 
-void byteor_drain_fail(byteor_drain *d, int error_number) {
+static void keep_no_more(byteor_drain *d, int error_number) {
     d->unkept = 1;
     byteor_store_relaxed32(&d->tape.page->error_number, (uint32_t)error_number);
     byteor_store_release32(&d->tape.page->state, BYTEOR_TAPE_UNSYNCED);
@@ -25,27 +25,50 @@ void byteor_drain_fail(byteor_drain *d, int error_number) {
 
 /* What was staged and could not be written is lost like what is behind it; what was written and not synced may be. */
 static void put_failed(byteor_drain *d) {
-    byteor_tape_record *work = &d->work;
-    if (d->writer->unwritten) {
-        if (work->kept != d->put_kept) lose(d, work->kept - d->put_kept, 1);
-        work->kept = d->put_kept;
-        work->bytes = d->put_bytes;
+    byteor_journal_writer *w = d->writer;
+    d->flying = 0;
+    if (w->unwritten && w->unput_frames) {
+        lose(d, w->unput_frames, 1);
+        d->work.kept -= w->unput_frames;
+        d->work.bytes -= w->unput_payload;
+        w->unput_frames = w->unput_payload = 0;
     }
-    byteor_drain_fail(d, d->writer->error_number);
+    keep_no_more(d, w->error_number);
 }
 
-static void show(byteor_drain *d) {
-    if (d->writer && !d->unkept && byteor_journal_put(d->writer) != 0) put_failed(d);
-    d->put_kept = d->work.kept;
-    d->put_bytes = d->work.bytes;
+static void reveal(byteor_drain *d, const byteor_tape_record *record) {
     byteor_tape_page *page = d->tape.page;
     uint32_t inactive = 1u - (byteor_load_relaxed32(&page->selector) & 1u);
-    page->record[inactive] = d->work;
+    page->record[inactive] = *record;
     byteor_fence_signal();
     byteor_store_release32(&page->selector, inactive); /* read by this process's successor, and by who looks */
     byteor_fence_signal();
-    byteor_cell_release(&d->ring, 0, d->work.tail);
+    byteor_cell_release(&d->ring, 0, record->tail);
+}
+
+/* What was on its way is there, or never will be. */
+static void settle(byteor_drain *d) {
+    if (!d->flying) return;
+    d->flying = 0;
+    if (byteor_journal_settle(d->writer) != 0) put_failed(d);
+    else reveal(d, &d->underway);
+}
+
+/* The record says what was dealt with, once it is the kernel's: `wait` for that, or let it be written beside what comes. */
+static void show(byteor_drain *d, int wait) {
+    settle(d);
+    int way = 0;
+    if (d->writer && !d->unkept) way = wait ? byteor_journal_put(d->writer) : byteor_journal_start(d->writer);
+    if (way < 0) put_failed(d);
     d->shown_tail = d->work.tail;
+    d->flying = way == 1;
+    if (d->flying) d->underway = d->work;
+    else reveal(d, &d->work);
+}
+
+void byteor_drain_fail(byteor_drain *d, int error_number) {
+    show(d, 1);
+    if (!d->unkept) keep_no_more(d, error_number);
 }
 
 void byteor_drain_open(byteor_drain *d) {
@@ -55,7 +78,7 @@ void byteor_drain_open(byteor_drain *d) {
     d->ahead = d->sequence > d->work.kept ? d->sequence - d->work.kept : 0;
     d->work.kept = d->sequence;
     d->unkept = byteor_load_relaxed32(&page->state) == BYTEOR_TAPE_UNSYNCED;
-    show(d);
+    show(d, 1);
 }
 
 /* --- the digest ------------------------------------------------------------------------------------------------- */
@@ -220,10 +243,11 @@ int byteor_drain_step(byteor_drain *d, uint64_t budget, uint64_t unix_ns) {
         d->work.tail += head->bytes;
         if (d->work.tail - d->shown_tail < SHOWN_BYTES && d->work.tail - d->shown_tail < d->tape.bytes / 8u) continue;
         digest_gathered(&d->work, &short_ones);
-        show(d);
+        show(d, 0);
     }
     digest_gathered(&d->work, &short_ones);
-    if (outcome != BYTEOR_DRAINED_NOTHING) show(d);
+    int goes_on = outcome == BYTEOR_DRAINED_CHECKPOINT || (outcome == BYTEOR_DRAINED_SOME && d->work.tail != cursor);
+    if (!goes_on && (outcome != BYTEOR_DRAINED_NOTHING || d->flying || d->shown_tail != d->work.tail)) show(d, 1);
     if (d->writer && !d->unkept && d->writer->segments > 1) byteor_journal_retain(d->writer, unix_ns);
     if (outcome == BYTEOR_DRAINED_NONSENSE) byteor_store_relaxed32(&d->tape.page->state, BYTEOR_TAPE_FAILED);
     return outcome;
@@ -234,7 +258,7 @@ void byteor_drain_end(byteor_drain *d, uint64_t end) {
         lose(d, end - d->work.next, 0);
         d->work.next = end;
     }
-    show(d);
+    show(d, 1);
 }
 
 void byteor_drain_give_up(byteor_drain *d, uint64_t end) {

@@ -30,7 +30,8 @@ typedef struct byteor_drain {
     uint32_t choices; /* what lies on the tape is choices: one frame for what is behind a head */
     uint32_t waits;
     uint32_t unkept; /* a write or a sync failed: what comes is lost to the journal */
-    uint64_t put_kept, put_bytes; /* of the record, when all that was kept was handed to the kernel */
+    uint32_t flying; /* what the record says is on its way to the disk: */
+    byteor_tape_record underway; /* in force when it is there */
     uint64_t ahead;   /* frames that the journal has and the record does not know */
     uint32_t gap_open; /* the last message was lost */
     uint64_t shown_tail;

@@ -155,6 +155,11 @@ typedef struct byteor_journal_writer {
     uint32_t staged; /* bytes before `offset` that byteor_journal_put is to write */
     int direct_fd; /* of the segment, past the page cache; -1: not there */
     uint32_t unwritten; /* what was staged could not be written */
+    uint8_t *spare; /* as large as the stage: from it a piece is written while the stage fills; NULL: all is written at once */
+    uint64_t aio; /* the kernel's context for that; 0: not asked for yet */
+    uint64_t flying, flying_from, flying_begin; /* bytes under way, 0: none; where they go; `offset` before what is in them */
+    uint64_t flying_frames, flying_payload;
+    uint64_t unput_frames, unput_payload; /* appended, and not known to be the kernel's */
     uint32_t behind_count;
     int behind[BYTEOR_JOURNAL_BEHIND]; /* of a staged one with an interval: who keeps to the interval takes and syncs them */
     uint64_t base; /* sequence of the run's first frame */
@@ -187,6 +192,10 @@ int byteor_journal_append(byteor_journal_writer *w, uint64_t sequence, uint64_t 
 /* Of a staged writer: hand what is staged to the kernel, and with every_batch have it synced. -1 with the error noted and
  * `unsure`: nothing may follow what was staged, which is lost if it is `unwritten`, and else may be. */
 int byteor_journal_put(byteor_journal_writer *w);
+/* Begin to do so, and let it go on beside what is appended next: 1, it is under way; else as byteor_journal_put. */
+int byteor_journal_start(byteor_journal_writer *w);
+/* Wait for what is under way. -1 as byteor_journal_put: then what was staged since is lost too. */
+int byteor_journal_settle(byteor_journal_writer *w);
 /* Before the commit: as durable as the policy wants. -1 with the error noted: never tried again. */
 int byteor_journal_flush(byteor_journal_writer *w, uint64_t now_ns);
 /* After the commit: let the oldest segments go. */

@@ -49,6 +49,7 @@ cdef extern from "graph.h" nogil:
         uint32_t durable
         uint32_t unsure
         uint8_t *stage
+        uint8_t *spare
         int direct_fd
         uint32_t behind_count
         int behind[64]

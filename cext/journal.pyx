@@ -76,7 +76,8 @@ cdef class JournalWriter:
         self.writer.fd = self.writer.direct_fd = self.writer.directory_fd = -1
         if staged:
             self.writer.stage = <uint8_t *> aligned_alloc(BYTEOR_JOURNAL_BLOCK, BYTEOR_JOURNAL_STAGE)
-            if self.writer.stage == NULL:
+            self.writer.spare = <uint8_t *> aligned_alloc(BYTEOR_JOURNAL_BLOCK, BYTEOR_JOURNAL_STAGE)
+            if self.writer.stage == NULL or self.writer.spare == NULL:
                 raise MemoryError
         _copy_path(self.writer.directory, sizeof(self.writer.directory), directory)
         self.writer.directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -6,9 +6,12 @@
  * leaves that to its faults: the kernel maps 16 pages that are in memory at each, which costs less than to ask for a stretch.
  *
  * A staged writer does without the map: it hands whole pieces to the kernel, which costs it no page faults, but shows a
- * frame only then. That suits who writes for the disk alone, and can do again what was not handed over. */
+ * frame only then. That suits who writes for the disk alone, and can do again what was not handed over. With a second
+ * stage a piece is on its way while the next is made; there is never more than one, so that the file has no hole. */
 #define _GNU_SOURCE
 #include "journal.h"
+
+#include "aio_write.h"
 #include "killpoint.h"
 
 #include <dirent.h>
@@ -57,6 +60,7 @@ static int no_room(byteor_journal_writer *w) {
 }
 
 static void let_go(byteor_journal_writer *w) {
+    (void)byteor_journal_settle(w);
     if (w->map) munmap(w->map, w->segment_bytes);
     if (w->fd >= 0) close(w->fd);
     if (w->stage && w->direct_fd >= 0) close(w->direct_fd);
@@ -105,14 +109,60 @@ static int write_staged(byteor_journal_writer *w) {
     return write_all(w->fd, w->stage + (begin - w->stage_at), w->staged, begin);
 }
 
-int byteor_journal_put(byteor_journal_writer *w) {
-    if (w->staged && write_staged(w) != 0) {
-        w->offset -= w->staged;
-        w->staged = 0;
-        w->unwritten = 1;
-        return sync_failed(w, "it cannot be written; what was to be in it is lost, so nothing more is written");
-    }
+/* What comes from `offset` on is not in the file. */
+static int put_failed(byteor_journal_writer *w, uint64_t offset) {
+    w->offset = offset;
     w->staged = 0;
+    w->unwritten = 1;
+    return sync_failed(w, "it cannot be written; what was to be in it is lost, so nothing more is written");
+}
+
+int byteor_journal_settle(byteor_journal_writer *w) {
+    uint64_t bytes = w->flying, from = w->flying_from;
+    if (bytes == 0) return 0;
+    w->flying = 0;
+    int64_t wrote = byteor_aio_wait(w->aio);
+    if (wrote < 0 && wrote != -EINVAL) {
+        errno = (int)-wrote;
+        return put_failed(w, w->flying_begin);
+    }
+    uint64_t done = wrote < 0 ? 0 : (uint64_t)wrote; /* not all: the rest goes where any file takes it */
+    if (done < bytes && write_all(w->fd, w->spare + from % BYTEOR_JOURNAL_BLOCK + done, bytes - done, from + done) != 0)
+        return put_failed(w, w->flying_begin);
+    w->unput_frames -= w->flying_frames;
+    w->unput_payload -= w->flying_payload;
+    return 0;
+}
+
+int byteor_journal_start(byteor_journal_writer *w) {
+    int alone = w->spare == NULL || w->sync == BYTEOR_SYNC_EVERY_BATCH || w->direct_fd < 0 || w->staged < DIRECT_BYTES;
+    if (!alone && w->aio == 0) w->aio = byteor_aio_open();
+    if (alone || w->aio == 0) return byteor_journal_put(w);
+    if (byteor_journal_settle(w) != 0) return -1;
+    uint64_t begin = w->offset - w->staged, from = begin / BYTEOR_JOURNAL_BLOCK * BYTEOR_JOURNAL_BLOCK;
+    uint64_t upto = (w->offset + BYTEOR_JOURNAL_BLOCK - 1u) / BYTEOR_JOURNAL_BLOCK * BYTEOR_JOURNAL_BLOCK;
+    memset(w->stage + (w->offset - w->stage_at), 0, upto - w->offset);
+    if (byteor_aio_write(w->aio, w->direct_fd, w->stage + (from - w->stage_at), upto - from, from) != 0) return byteor_journal_put(w);
+    w->flying = upto - from;
+    w->flying_from = from;
+    w->flying_begin = begin;
+    w->flying_frames = w->unput_frames;
+    w->flying_payload = w->unput_payload;
+    uint64_t block = w->offset / BYTEOR_JOURNAL_BLOCK * BYTEOR_JOURNAL_BLOCK; /* begun, and to be written again */
+    uint8_t *full = w->stage;
+    memcpy(w->spare, full + (block - w->stage_at), w->offset - block);
+    w->stage = w->spare;
+    w->spare = full;
+    w->stage_at = block;
+    w->staged = 0;
+    return 1;
+}
+
+int byteor_journal_put(byteor_journal_writer *w) {
+    if (byteor_journal_settle(w) != 0) return -1;
+    if (w->staged && write_staged(w) != 0) return put_failed(w, w->offset - w->staged);
+    w->staged = 0;
+    w->unput_frames = w->unput_payload = 0;
     uint64_t block = w->offset / BYTEOR_JOURNAL_BLOCK * BYTEOR_JOURNAL_BLOCK; /* begun, and to be written again */
     if (block != w->stage_at) memmove(w->stage, w->stage + (block - w->stage_at), w->offset - block);
     w->stage_at = block;
@@ -282,6 +332,8 @@ int byteor_journal_append(byteor_journal_writer *w, uint64_t sequence, uint64_t 
     made->reserved = 0;
     made->crc32c = frame.crc32c;
     w->offset += bytes;
+    w->unput_frames++;
+    w->unput_payload += slot->length;
     w->last_unix_ns[w->segments - 1] = unix_ns;
     w->dirty = 1;
     return 0;
@@ -317,8 +369,11 @@ void byteor_journal_close(byteor_journal_writer *w) {
     while (w->behind_count) close(w->behind[--w->behind_count]);
     if (w->directory_fd >= 0) close(w->directory_fd);
     w->directory_fd = -1;
+    byteor_aio_close(w->aio);
+    w->aio = 0;
     free(w->stage);
-    w->stage = NULL;
+    free(w->spare);
+    w->stage = w->spare = NULL;
 }
 
 /* --- reading ---------------------------------------------------------------------------------------------------- */

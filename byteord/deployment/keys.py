@@ -400,7 +400,7 @@ DEPLOYMENT_KEYS: tuple[Key, ...] = (
         "string",
         "What happens when the disk is full or too slow: `degrade` goes on without what could not "
         "be kept, and the gap is recorded exactly; `wait` makes the run wait. With `degrade` the "
-        "recorder gets the CPU time that the run leaves (nice 19): leave it some.",
+        "recorder gets the CPU time that the run leaves (nice 15): leave it some.",
         default=_CAPTURE.on_full,
         choices=ON_FULL,
     ),

@@ -37,7 +37,8 @@ from byteord.worker.aside import Aside, sync
 
 EXIT_OK, EXIT_FAILED = 0, 1
 PR_SET_NAME = 15
-STEP_BYTES = 4 << 20
+STEP_BYTES = 1 << 20
+"""One piece of a stream is written while the next one is computed, be it of another stream."""
 CHECKPOINT = 4096
 """Messages between two checkpoints of a digest, until there are too many of them."""
 CHECKPOINTS_MAX = 512
@@ -45,7 +46,7 @@ _PACE_S, _IDLE_MAX_S = 0.004, 0.016
 """Between two looks at tapes that are far from full: each look takes a CPU from somebody."""
 _FULL_S = 0.02
 _REPORT_S = 1.0
-NICE = 19
+NICE = 15
 """Where the run does not wait for the recorder, it is not to take the CPU from it either."""
 
 
@@ -286,8 +287,9 @@ def run_recorder(plan: RunPlan, *, control_fd: int, ring_fds: list[int], finish_
 def _give_way() -> None:
     """Take the CPU time that the run leaves, and never interrupt who is at work when waking up.
 
-    Something is left even where the run wants every CPU (about 1.5 % of each): with SCHED_IDLE next
-    to nothing would be, and a run that leaves enough in short pieces would be recorded with gaps.
+    Something is left even where the run wants every CPU, about 3 % of each. With nice 19 it is half
+    of that, and with SCHED_IDLE next to nothing: then others on the machine count for more than the
+    recorder, and a run that is slow enough to be recorded whole has gaps.
     """
     os.setpriority(os.PRIO_PROCESS, 0, NICE)
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from byteord.regions.captures import Tapes
 from tests.support.captured import choices, made, payloads, recorded, recorder_pid
 from tests.support.lanes import L, R, graph_plan, sink, source, stage
 from tests.support.poll import until
@@ -169,3 +171,43 @@ def test_a_recorder_that_comes_back_to_much_goes_on_behind_its_last_frame(tmp_pa
     left = (tmp_path / "out").read_bytes()
     assert b"".join(payloads(kept, "out", "out")) == left
     assert b"".join(payloads(kept, "in", "in")) == left
+
+
+def _kill_while_it_catches_up(run: LiveRun, seen: Tapes) -> None:
+    """Have the recorder find much on its tapes, kill it after the first of it, see it again."""
+    pid = recorder_pid(run)
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: all(each["lag_bytes"] > 4 << 20 for each in seen.stats()), 30, run.log())
+    before = seen.stats()[0]["kept"]
+    os.kill(pid, signal.SIGCONT)
+    until(lambda: seen.stats()[0]["kept"] > before, 30, run.log())
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: recorder_pid(run) not in {0, pid}, 30, run.log())
+
+
+@pytest.mark.timeout(120)
+def test_a_recorder_that_dies_while_pieces_are_under_way_loses_none(tmp_path: Path) -> None:
+    """What it had begun to write stays on the tape until it is written; what left counts once."""
+    deployment = DEPLOYMENT.format(path=tmp_path / "out", fuse="auto")
+    deployment = deployment.replace("size = 48", "size = 1000").replace("10_000", "50_000")
+    spec = spec_text(
+        '[[stages]]\nname = "s"\nstage = "identity"', ring="capacity = 1024\nslot_bytes = 1024"
+    )
+    plan = make_test_plan(spec, deployment, directories=[str(tmp_path)])
+    keys = {"on_full": "wait", "outputs": "digest", "buffer_bytes": 8 << 20}
+    plan, kept = recorded(plan, tmp_path / "captures", **keys)
+    with running(plan) as run:
+        run.until_state("running")
+        seen = Tapes(run.directory, plan)
+        for _ in range(4):
+            _kill_while_it_catches_up(run, seen)
+        run.command(op="stop", mode="drain")
+        status = run.until_state("stopped", "failed", timeout_s=60)
+        assert status["state"] == "stopped", (status, run.log())
+        run.shim.wait(10)
+    entered, rolling = payloads(kept, "in", "in"), hashlib.sha256()
+    assert b"".join(entered) == (tmp_path / "out").read_bytes()
+    for message in entered:
+        rolling.update(len(message).to_bytes(4, "little") + message)
+    digest = json.loads((kept / "out" / "out.json").read_text())
+    assert (digest["count"], digest["sha256"]) == (len(entered), rolling.hexdigest())

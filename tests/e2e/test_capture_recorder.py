@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -10,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from byteord._cext import capture as tapes
-from byteord.regions.captures import Tapes
+from byteord._cext.journal import JournalWriter
+from byteord.regions.captures import Tapes, read_stream
+from byteord.regions.journals import segment_path
 from byteord.worker.recorder import CHECKPOINT, NICE, STEP_BYTES, Stream
 from tests.support.captured import recorded, recorder_pid
 from tests.support.poll import until
@@ -70,3 +74,54 @@ def test_a_digest_takes_as_much_in_a_turn_as_messages_do(tmp_path: Path) -> None
         assert drain.tail - before >= STEP_BYTES
         assert len(stream.checkpoints) > 2
         os.kill(recorder, signal.SIGKILL)
+
+
+def test_a_piece_that_cannot_be_written_is_counted_exactly(tmp_path: Path) -> None:
+    """Also one that was under way while the next was computed: both are lost, none before them."""
+    plan, _ = recorded(make_test_plan(SPEC, DEPLOYMENT), tmp_path / "captures")
+    assert plan.capture is not None
+    directory = tmp_path / "kept"
+    directory.mkdir()
+    with running(plan) as run:
+        run.until_state("running")
+        recorder = recorder_pid(run)
+        until(lambda: Tapes(run.directory, plan).stats()[0]["seen"] > 0, 30)
+        os.kill(recorder, signal.SIGSTOP)
+        seen = Tapes(run.directory, plan)
+        until(lambda: seen.stats()[0]["lag_bytes"] > 6 * STEP_BYTES, 30)
+        writer = JournalWriter(
+            str(directory),
+            segments=[],
+            base=0,
+            segment_bytes=64 << 20,
+            retention_bytes=0,
+            retention_ns=0,
+            sync="none",
+            sync_interval_ns=0,
+            durable=True,
+            staged=True,
+        )
+        descriptor = os.open(Path(run.directory, plan.capture.tapes[0].file), os.O_RDWR)
+        drain = tapes.Drain(descriptor, journal=writer)
+        os.close(descriptor)
+        first = drain.stats()
+        assert drain.step(STEP_BYTES, 1) == tapes.SOME  # the file has its size now
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, limits[1]))
+        try:
+            while drain.step(STEP_BYTES, 1) == tapes.SOME:
+                pass
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        stats = drain.stats()
+        os.kill(recorder, signal.SIGKILL)
+    written = drain.segment_file
+    assert written is not None
+    os.truncate(segment_path(directory, written[0]), written[1])
+    found = [entry[1] for entry in read_stream(directory)]
+    assert found == sorted(set(found))
+    assert (stats["state"], stats["error_number"]) == ("unsynced", errno.EFBIG)
+    assert len(found) == stats["kept"] > 0
+    lost = stats["lost"] - first["lost"]
+    assert lost + len(found) == stats["seen"] - first["seen"]
+    assert stats["lost_disk"] > first["lost_disk"]
