@@ -80,7 +80,7 @@ class Recorded:
 
     @property
     def whole_choices(self) -> dict[str, str]:
-        """Return directories of choices that are there from the first on, or of which there are none."""
+        """Return directories of choices that are there from the first on, where there are any."""
         rows = [row for row in self.facts.get("choosers") or () if isinstance(row, Mapping)]
         lost = {str(row.get("name")) for row in rows if row.get("lost")}
         return {
