@@ -41,6 +41,7 @@ typedef struct byteor_rx_port {
     uint64_t taken_ns;  /* time of the last message taken from it, 0: none since the unit began */
     uint64_t noted;     /* missed messages that are among the choices */
     byteor_losses lost; /* in a replay: what it missed; it does not miss anything by itself then */
+    uint64_t *gone;     /* in a replay: how many a journal had let go of before they were read, the first, behind the last; NULL */
 } byteor_rx_port;
 
 typedef struct byteor_tx_port {

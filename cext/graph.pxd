@@ -37,6 +37,7 @@ cdef extern from "graph_build.h" nogil:
         uint32_t depends_count
         uint32_t depends[8]
         byteor_losses lost
+        uint64_t *gone
     ctypedef struct byteor_tx_port:
         byteor_ring *ring
         byteor_journal_writer *journal

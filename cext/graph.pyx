@@ -81,6 +81,7 @@ cdef class Graph:
         port.depends_count = len(source["depends"])
         for index, cell in enumerate(source["depends"]):
             port.depends[<size_t> index] = cell
+        port.gone = <uint64_t *> <uintptr_t> source["gone"]
         if source["lost"]:
             self.keep.append(source["lost"])
             port.lost.list = <const byteor_lost *> <const char *> <bytes> source["lost"]

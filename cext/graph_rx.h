@@ -131,6 +131,14 @@ static inline int byteor_rx_frame(byteor_graph *g, byteor_rx_port *port, byteor_
     return 1;
 }
 
+/* In a replay: what a journal had let go of, although it was there live. */
+static inline void byteor_rx_note_gone(const byteor_rx_port *port, uint64_t count) {
+    if (port->gone == NULL || count == 0) return;
+    if (port->gone[0] == 0) port->gone[1] = port->position;
+    port->gone[0] += count;
+    port->gone[2] = port->position + count;
+}
+
 /* A reader of a journal: frames that retention took before it got there are missed, exactly counted. */
 static inline void byteor_rx_take_journal(byteor_graph *g, byteor_rx_port *port, uint64_t limit) {
     uint64_t count = byteor_rx_ready(g, port, port->position, limit), gone;
@@ -139,7 +147,11 @@ static inline void byteor_rx_take_journal(byteor_graph *g, byteor_rx_port *port,
     for (uint64_t i = 0; i < count; i++) {
         byteor_slot *copy = byteor_graph_copied(g, g->entry_count);
         int found = byteor_rx_frame(g, port, copy, &word, &gone);
-        if (found < 0 && g->entry_count == first_entry) byteor_rx_pass(g, port, word, byteor_least(gone, count - i));
+        if (found < 0 && g->entry_count == first_entry) {
+            gone = byteor_least(gone, count - i);
+            if (word == BYTEOR_RX_MISSED) byteor_rx_note_gone(port, gone);
+            byteor_rx_pass(g, port, word, gone);
+        }
         if (found <= 0) return;
         byteor_entry_add(g, port, copy);
     }
@@ -328,11 +340,11 @@ static inline void byteor_gather(byteor_unit_runtime *u, uint32_t m, uint64_t li
     else byteor_take_fair(g, gm, limit);
 }
 
-/* What a lossy input lost before the messages at hand, and which inputs these come from. */
+/* What a lossy input, or one from a journal, lost before the messages at hand, and which inputs these come from. */
 static inline void byteor_note_picks(byteor_graph *g, const byteor_graph_member *gm, uint32_t first, uint32_t count) {
     for (uint32_t k = 0; k < gm->rx_count; k++) {
         byteor_rx_port *port = &g->rx[gm->rx_first + k];
-        uint64_t missed = port->cell < 0 ? *byteor_rx_word(g, port, BYTEOR_RX_MISSED) : port->noted;
+        uint64_t missed = port->cell < 0 || port->journal ? *byteor_rx_word(g, port, BYTEOR_RX_MISSED) : port->noted;
         byteor_choose(gm->choices, BYTEOR_CHOICE_MISS, k, missed - port->noted, 1);
         port->noted = missed;
     }

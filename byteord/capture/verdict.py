@@ -79,6 +79,8 @@ class Conditions:
     """Stages whose code may read the clock, which did not show them what it showed live."""
     seed: Sequence[str] = ()
     """Stages whose code may draw at random, where the seed of the run is not known."""
+    gone: Sequence[str] = ()
+    """What roles missed of journals in the replay, in words."""
     calls: Sequence[str] = ()
     """Stages that were not called with the batches that they were called with live."""
 
@@ -89,9 +91,17 @@ def reasons_of(
     """Return everything that forbids comparing digests; nothing where they must be equal."""
     found = [*_of_input(source, surveys, wanted), *_of_conditions(source, how)]
     if source.kind != "capture":
-        found.append(Reason("no_live_digests", "a journal does not say what left the run"))
+        text = (
+            "a journal does not say what left the run: hold the digests below against those of "
+            "another replay of it, or replay the capture of a run ([capture] in its deployment)"
+        )
+        found.append(Reason("no_live_digests", text))
     elif not source.live and not source.unrecorded:
-        found.append(Reason("no_live_digests", "the capture has no digest of any egress"))
+        text = (
+            "nothing left this run through an egress, so there is nothing to hold a replay "
+            "against: let the lane that matters end in an egress (adapter discard) as well"
+        )
+        found.append(Reason("no_live_digests", text))
     found += [
         Reason(
             "egress_not_recorded",
@@ -125,6 +135,7 @@ def reasons_of(
         Reason("calls_not_replayed", f"stage {stage} was called with other batches than live")
         for stage in how.calls
     ]
+    found += [Reason("journal_missed", text) for text in how.gone]
     if how.free:
         names = ", ".join(how.free)
         found.append(

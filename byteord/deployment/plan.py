@@ -233,6 +233,8 @@ class TuningPlan:
 
 CALLS_FILE = "calls.bin"
 CALLS_BYTES = 40
+GONE_FILE = "gone.bin"
+GONE_BYTES = 24
 """In the run directory of a replay: by role 64 bits, how many calls of it were not as then."""
 
 

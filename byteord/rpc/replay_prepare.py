@@ -28,7 +28,7 @@ from byteord.rpc.replay_viewer import check_output, viewer_of
 from byteord.rpc.replay_wanted import ReplayWanted
 from byteord.runs.choices import free_roles
 from byteord.runs.files import RunFiles
-from byteord.runs.replay_job import ReplayInput, ReplayJob, ReplayOutput
+from byteord.runs.replay_job import ReplayInput, ReplayJob, ReplayOutput, journal_bytes
 from byteord.spec.document import Source
 from byteord.spec.lane_model import LaneGraph
 from byteord.spec.model import Spec
@@ -101,6 +101,7 @@ class Prepared:
             free=free_roles(job.made, job.choices) if job.made is not None else (),
             clock=clock,
             seed=[name for name in sure if name in drawn],
+            gone=_gone(job),
             calls=[name for name in sure if name not in clock and called.otherwise(name)],
         )
 
@@ -378,6 +379,7 @@ def _job(
         seed=seeds[1],
         sequence_base=only.low_sequence if only is not None else 0,
         choices=recorded.whole_choices if comparable else {},
+        journal_bytes=journal_bytes(surveys.values()),
         exact=_is_same(recorded, spec, surveys),
         speed=wanted.speed,
         execute=wanted.execute,
@@ -386,6 +388,22 @@ def _job(
         streams=_streamed(wanted, spec),
         code_dirs=_code(wanted, recorded),
     )
+
+
+def _gone(job: ReplayJob) -> list[str]:
+    """Say of each role that reads a journal what retention took from it in the replay alone."""
+    plan = job.made
+    roles = {role.name: role for role in plan.roles} if plan is not None else {}
+    said = []
+    for name, gone in job.found.gone.items():
+        lanes = [plan.lanes[port.lane] for port in roles[name].rx] if plan is not None else []
+        journals = ", ".join(lane.name for lane in lanes if lane.journal is not None)
+        said.append(
+            f"{name} missed {gone.count:,} messages of the journal {journals}, in its sequences "
+            f"{gone.first:,} to {gone.behind - 1:,}: retention took them in the replay before "
+            "they were read"
+        )
+    return said
 
 
 def _is_same(recorded: Recorded, spec: AnySpec, surveys: Mapping[str, Survey]) -> bool:

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,17 @@ from byteord._cext import replay as native
 from byteord.deployment.actions import ACTING_ADAPTERS
 from byteord.deployment.capture import Capture
 from byteord.deployment.model import Adapter, Deployment, FailurePolicy, Tuning
-from byteord.deployment.plan import CALLS_BYTES, CALLS_FILE, ReplayPlan, RolePlan, RunPlan
-from byteord.spec.lane_model import Lane, LaneGraph
+from byteord.deployment.plan import (
+    CALLS_BYTES,
+    CALLS_FILE,
+    GONE_BYTES,
+    GONE_FILE,
+    ReplayPlan,
+    RolePlan,
+    RunPlan,
+)
+from byteord.regions.segments import Survey
+from byteord.spec.lane_model import MEMORY_SEGMENTS_DEFAULT, Journal, Lane, LaneGraph
 from byteord.spec.model import Spec
 from byteord.stages.actions.budget import BYTES, COUNT, read_budget
 
@@ -30,6 +39,11 @@ TRACE_BYTES = 4 << 20
 _ACTION_EVENTS = frozenset({"would", "begin"})
 _ACTIONS_READ_MAX = 100_000
 _CALLS = struct.Struct("<5Q")
+_GONE = struct.Struct("<3Q")
+_JOURNAL_BYTES_MAX = 128 << 20
+"""Of a journal in shared memory that is to keep all of a replay."""
+_FRAME_BYTES = 64
+"""A frame without its payload, and what fills it up."""
 _UNDIRECTED = b"\xff" * CALLS_BYTES
 
 
@@ -78,6 +92,17 @@ class Called:
         return bool(self.unfailed or self.unforeseen)
 
 
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What journals of a replay had let go of before a role read it, in the order of the area."""
+
+    count: int
+    first: int
+    """Sequence of the first in the lane."""
+    behind: int
+    """Sequence behind the last of them."""
+
+
 @dataclass(slots=True)
 class Harvest:
     """What a replay left in its run directory."""
@@ -92,6 +117,8 @@ class Harvest:
     budget_spent: bool = False
     calls: dict[str, Called] = field(default_factory=dict)
     """Of each role that was called as then: what was otherwise all the same."""
+    gone: dict[str, Gone] = field(default_factory=dict)
+    """Of roles that read journals, and missed there what they had live."""
 
 
 @dataclass(slots=True)
@@ -112,6 +139,8 @@ class ReplayJob:
     """What is added to a sequence to have the recorded one."""
     choices: Mapping[str, str] = field(default_factory=dict)
     """Directories of recorded choices by role, which are made again."""
+    journal_bytes: int = 0
+    """What a journal in shared memory needs to keep all of it, see `journal_bytes`."""
     exact: bool = False
     """What is given again is all that came, to the same spec: calls have the same messages."""
     speed: float = 0.0
@@ -138,9 +167,19 @@ class ReplayJob:
         return replace(spec, lanes=tuple(self._lane(lane) for lane in spec.lanes))
 
     def _lane(self, lane: Lane) -> Lane:
-        journal = replace(lane.journal, durable=False) if lane.journal else None
+        journal = self._journal(lane.journal) if lane.journal else None
         lossy = tuple(name for name in lane.lossy if name not in self.choices)
         return replace(lane, journal=journal, lossy=lossy)
+
+    def _journal(self, journal: Journal) -> Journal:
+        """Return a journal in shared memory that keeps all of a replay, as far as there is room."""
+        segment = journal.segment_bytes
+        room = max(_JOURNAL_BYTES_MAX, MEMORY_SEGMENTS_DEFAULT * segment)
+        wanted = (-(-self.journal_bytes // segment) + 2) * segment
+        kept = journal.retention_bytes or MEMORY_SEGMENTS_DEFAULT * segment
+        return replace(
+            journal, durable=False, retention_bytes=min(max(wanted, kept), room), retention_s=0
+        )
 
     def deployment(self, deployment: Deployment, spec: Spec | LaneGraph) -> Deployment:
         """Return the deployment to plan by: other ends, nothing restarted."""
@@ -220,6 +259,7 @@ class ReplayJob:
                 _write(place / area_file(role.index), native.area_bytes(list(wanted.marks)))
         _write(place / COUNT, bytes(BYTES))
         _write(place / CALLS_FILE, _UNDIRECTED * len(plan.roles))
+        _write(place / GONE_FILE, bytes(GONE_BYTES * len(plan.roles)))
         if self.trace_ns:
             for worker in plan.workers:
                 _write(
@@ -243,6 +283,8 @@ class ReplayJob:
                     self.found.trace += native.read_trace(data)[0]
         with contextlib.suppress(OSError):
             self.found.calls = _read_calls((place / CALLS_FILE).read_bytes(), plan)
+        with contextlib.suppress(OSError):
+            self.found.gone = _read_gone((place / GONE_FILE).read_bytes(), plan)
         for path in sorted(Path(plan.actions_dir or directory).glob("actions-*.journal")):
             self._read_actions(path)
         with contextlib.suppress(OSError, struct.error):
@@ -265,6 +307,16 @@ def _read_calls(data: bytes, plan: RunPlan) -> dict[str, Called]:
     return {
         role.name: Called(*words) for role, words in pairs if _CALLS.pack(*words) != _UNDIRECTED
     }
+
+
+def _read_gone(data: bytes, plan: RunPlan) -> dict[str, Gone]:
+    pairs = zip(plan.roles, _GONE.iter_unpack(data), strict=True)
+    return {role.name: Gone(*words) for role, words in pairs if words[0]}
+
+
+def journal_bytes(surveys: Iterable[Survey]) -> int:
+    """Return the bytes of a journal that has all messages that are given again, made two each."""
+    return 2 * sum(each.chosen_bytes + _FRAME_BYTES * each.chosen for each in surveys)
 
 
 def area_file(role: int) -> str:

@@ -12,6 +12,7 @@ from byteord._cext.graph import Graph
 from byteord._cext.journal import READER_BATCH_MAX
 from byteord._cext.worker import Host
 from byteord.deployment.plan import (
+    GONE_BYTES,
     STATE_DOUBLE_BYTES_MAX,
     RolePlan,
     RunPlan,
@@ -35,9 +36,12 @@ STAGING_BYTES_MAX = 16 << 20
 
 
 def open_graph(
-    host: Host, plan: RunPlan, unit: UnitPlan, batch_max: int, journals: Journals
+    host: Host, plan: RunPlan, unit: UnitPlan, batch_max: int, journals: Journals, *, gone: int = 0
 ) -> tuple[Graph, int]:
-    """Return the unit's ports over the rings of `host`, and the largest batch that they allow."""
+    """Return the unit's ports over the rings of `host`, and the largest batch that they allow.
+
+    `gone`: address where a replay notes by role what journals had let go of; 0: nowhere.
+    """
     ports = unit_ports(plan, unit)
     roles = [plan.roles[role] for role in unit.roles]
     lanes = [port.lane for port in ports.rx] + [port.lane for port in ports.tx]
@@ -55,7 +59,13 @@ def open_graph(
         extra_max=batch * (outputs - 1),
         wants_progress=progress_wanted(plan),
         rx=[
-            _rx(host, port, journals, lost=_input_losses(scripts, ports, at))
+            _rx(
+                host,
+                port,
+                journals,
+                lost=_input_losses(scripts, ports, at),
+                gone=_reader(ports, at) * GONE_BYTES + gone if gone else 0,
+            )
             for at, port in enumerate(ports.rx)
         ],
         tx=[
@@ -82,7 +92,7 @@ def _batch(plan: RunPlan, ports: UnitPorts, batch_max: int, bytes_each: int) -> 
     return max(most, 1)
 
 
-def _rx(host: Host, port: RxPort, journals: Journals, *, lost: bytes) -> dict[str, Any]:
+def _rx(host: Host, port: RxPort, journals: Journals, *, lost: bytes, gone: int) -> dict[str, Any]:
     return {
         "journal": journals.readers[port.lane].address if port.journal else 0,
         "ring": host.ring_address(port.ring),
@@ -92,7 +102,17 @@ def _rx(host: Host, port: RxPort, journals: Journals, *, lost: bytes) -> dict[st
         "monotone": port.monotone,
         "depends": port.depends,
         "lost": lost,
+        "gone": gone if port.journal else 0,
     }
+
+
+def _reader(ports: UnitPorts, at: int) -> int:
+    """Return the role that reads at a port."""
+    for member in ports.members:
+        first, count = member.rx
+        if first <= at < first + count:
+            return member.role
+    return 0
 
 
 def _input_losses(scripts: Mapping[int, Scripts], ports: UnitPorts, at: int) -> bytes:

@@ -202,7 +202,14 @@ class Worker:
             at = journals.role(self.plan, unit)
             self.control.fail(at, "START_FAILED", None, b"", str(error))
             raise
-        graph, most = open_graph(self.host, self.plan, unit, self.plan.max_batch, journals)
+        gone = 0
+        if self.plan.replay is not None:
+            from byteord.worker.replay import follow_gone
+
+            area, gone = follow_gone(self.directory)
+            self.handles.append(area)
+        most = self.plan.max_batch
+        graph, most = open_graph(self.host, self.plan, unit, most, journals, gone=gone)
         self.handles.append(graph)
         self.journals.append(journals)
         self.graphs[unit.index] = graph, most

@@ -14,7 +14,7 @@ from typing import Any
 from byteord._cext.replay import DigestSink, ReplaySource, address_of
 from byteord._cext.worker import Host
 from byteord.adapters.context import OpenContext
-from byteord.deployment.plan import CALLS_BYTES, CALLS_FILE, RolePlan, RunPlan
+from byteord.deployment.plan import CALLS_BYTES, CALLS_FILE, GONE_FILE, RolePlan, RunPlan
 from byteord.errors import AdapterError, DataError
 from byteord.regions.segments import Recording
 from byteord.stages.actions.budget import ActionBudget
@@ -132,6 +132,12 @@ def follow_trace(host: Host, directory: str, worker: int) -> mmap.mmap:
     area = map_file(os.path.join(directory, f"trace-{worker}.bin"))
     host.trace(address_of(area))
     return area
+
+
+def follow_gone(directory: str) -> tuple[mmap.mmap, int]:
+    """Return where readers note what journals let go of, and its address; keep the first."""
+    area = map_file(os.path.join(directory, GONE_FILE))
+    return area, address_of(area)
 
 
 def map_file(path: str) -> mmap.mmap:
