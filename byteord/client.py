@@ -33,10 +33,11 @@ from byteord._cext.client import ClosedError, Consumer, Publisher
 from byteord._cext.client_lossy import LossyConsumer
 from byteord._cext.client_shards import ShardConsumer, ShardPublisher, StripeConsumer
 from byteord.deployment.plan import RolePlan, RunPlan
-from byteord.deployment.ports import progress_wanted, unit_ports
+from byteord.deployment.ports import journal_lanes, progress_wanted, unit_ports
 from byteord.errors import DeniedError, NotFoundError, RegionError, UnavailableError
 from byteord.regions.clock import clock_mult, membarrier_available
 from byteord.regions.create import CONTROL, boot_id, runs_directory, start_ticks
+from byteord.regions.journal_consumer import JournalConsumer
 from byteord.regions.reader import attach as attach_region
 from byteord.regions.reader import open_region, read_plan
 
@@ -45,6 +46,7 @@ __all__ = [
     "BatchError",
     "ClosedError",
     "Consumer",
+    "JournalConsumer",
     "LossyConsumer",
     "Publisher",
     "Session",
@@ -52,6 +54,7 @@ __all__ = [
     "ShardPublisher",
     "StripeConsumer",
     "attach",
+    "attach_journal",
     "create_ring",
     "open_ring",
 ]
@@ -160,10 +163,7 @@ def attach(
     the run must be of that spec. NotFoundError, DeniedError (`SPEC_MISMATCH`,
     `ENDPOINT_NOT_CLIENT`), UnavailableError (`ENDPOINT_TAKEN`) or RegionError say why not.
     """
-    directory = Path(run) if os.sep in run else runs_directory(regions_root) / run
-    if not directory.is_dir():
-        message = f"run {run}: no regions at {directory}; see `byteorctl list`"
-        raise NotFoundError(message, reason="RUN_NOT_FOUND")
+    directory = _regions_of(run, regions_root)
     plan = read_plan(str(directory))
     if spec_sha256 and plan.spec_sha256 != spec_sha256:
         message = (
@@ -172,6 +172,40 @@ def attach(
         )
         raise DeniedError(message, reason="SPEC_MISMATCH")
     return _session(directory, plan, _client_role(plan, endpoint), wait)
+
+
+def attach_journal(
+    run: str,
+    lane: str,
+    *,
+    since: int | None = None,
+    regions_root: str = "/dev/shm",  # noqa: S108 - shared memory, not a temporary directory
+) -> JournalConsumer:
+    """Read a `journal` lane of a run while it is written; to be used in a `with` block.
+
+    From sequence `since` of the run on, 0 being its first message; None: from what is written next.
+    No endpoint is played: any number may read, and `missed` says exactly what retention took first.
+    `run` is a run's id or its region directory. NotFoundError or RegionError say why not.
+    """
+    directory = _regions_of(run, regions_root)
+    plan = read_plan(str(directory))
+    journals = {each.name: each for each in journal_lanes(plan)}
+    if lane not in journals:
+        have = ", ".join(journals) or "none"
+        message = f"run {plan.run_id} has no journal lane {lane}; it has {have}"
+        raise NotFoundError(message, reason="LANE_NOT_FOUND")
+    if since is not None and since < 0:
+        message = f"since: seen {since}, wanted a sequence of the run: 0 or more, or None"
+        raise ValueError(message)
+    return JournalConsumer(str(directory), plan, journals[lane], since=since)
+
+
+def _regions_of(run: str, regions_root: str) -> Path:
+    directory = Path(run) if os.sep in run else runs_directory(regions_root) / run
+    if not directory.is_dir():
+        message = f"run {run}: no regions at {directory}; see `byteorctl list`"
+        raise NotFoundError(message, reason="RUN_NOT_FOUND")
+    return directory
 
 
 def _client_role(plan: RunPlan, endpoint: str) -> RolePlan:

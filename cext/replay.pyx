@@ -136,6 +136,26 @@ cdef extern from "trace.h" nogil:
         uint64_t sequence
 
 
+cdef extern from "script_read.h" nogil:
+    ctypedef struct byteor_script_list:
+        uint8_t *data
+        size_t bytes
+
+    ctypedef struct byteor_script_source:
+        byteor_script_list output
+        byteor_script_list lost
+
+    ctypedef struct byteor_scripts:
+        byteor_script_list take
+        byteor_script_list steer
+        byteor_script_list calls
+        byteor_script_source *source
+        uint32_t sources
+
+    int byteor_script_read(byteor_scripts *, byteor_frames *, uint64_t *)
+    void byteor_scripts_free(byteor_scripts *)
+
+
 UINT64_MAX = 0xFFFFFFFFFFFFFFFF
 GAPS_KEPT_MAX = 64
 DIVERGED = ("", "message", "extra", "mark")
@@ -265,6 +285,34 @@ cdef class Segments:
             return None
         payload = PyBytes_FromStringAndSize(<const char *> (frame + 1), frame.length - 1)
         return frame.sequence, frame.rx_sequence, frame.time_ns, frame.type, payload
+
+    def scripts(self):
+        """Return recorded choices taken apart: (take, steer, calls, outputs, lost), see `byteord.worker.replay`.
+
+        ValueError names the frame that holds no choices.
+        """
+        cdef byteor_scripts s
+        cdef byteor_frames f
+        cdef uint64_t at = 0
+        cdef int outcome
+        memset(&s, 0, sizeof(s))
+        byteor_frames_begin(&f, self.view, self.count)
+        with nogil:
+            outcome = byteor_script_read(&s, &f, &at)
+        try:
+            if outcome == -1:
+                raise MemoryError
+            if outcome:
+                raise ValueError(f"frame {at} holds no choices of a role")
+            outputs = {i: _bytes(&s.source[i].output) for i in range(s.sources) if s.source[i].output.bytes}
+            lost = {i: _bytes(&s.source[i].lost) for i in range(s.sources) if s.source[i].lost.bytes}
+            return _bytes(&s.take), _bytes(&s.steer), _bytes(&s.calls), outputs, lost
+        finally:
+            byteor_scripts_free(&s)
+
+
+cdef bytes _bytes(const byteor_script_list *records):
+    return PyBytes_FromStringAndSize(<const char *> records.data, records.bytes)
 
 
 @cython.final

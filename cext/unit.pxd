@@ -70,6 +70,7 @@ cdef extern from "unit_graph.h" nogil:
         uint32_t kind
         uint32_t idle_turns
         uint32_t haste
+        uint32_t trusted
         uint64_t sleep_ns
         uint64_t sleep_ns_max
         uint32_t membarrier

@@ -23,6 +23,7 @@ enum byteor_wait_kind { BYTEOR_WAIT_SPIN = 0, BYTEOR_WAIT_BACKOFF = 1, BYTEOR_WA
 
 #define BYTEOR_WAIT_SPINS 200u
 #define BYTEOR_WAIT_YIELDS 20u
+#define BYTEOR_WAIT_TRUSTS 8u /* waits in haste for each one that asks whether others still want this CPU */
 #define BYTEOR_RUSAGE_THREAD 1 /* RUSAGE_THREAD, whose name is there with _GNU_SOURCE only */
 #define BYTEOR_WAIT_SLEEP_NS_MIN 1000u
 #define BYTEOR_PARK_NS_MAX 10000000u /* a parked role looks again at least this often */
@@ -31,6 +32,7 @@ typedef struct byteor_wait {
     uint32_t kind;
     uint32_t idle_turns;
     uint32_t haste; /* idle turns less than BYTEOR_WAIT_SPINS before the first yield: others want this CPU too */
+    uint32_t trusted; /* waits in haste since one asked whether they still do */
     uint64_t sleep_ns;
     uint64_t sleep_ns_max;
     uint32_t membarrier; /* parkers use it */
@@ -102,10 +104,19 @@ static inline uint64_t byteor_gave_way(void) {
     return (uint64_t)usage.ru_nvcsw + (uint64_t)usage.ru_nivcsw;
 }
 
+/* Whether this yield asks if there was somebody to give way to: the first of a wait does. Asking takes as long as a switch
+ * to another thread does, and roles that take turns on a CPU switch for each wait: what was so a moment ago is trusted. */
+static inline int byteor_yield_asks(byteor_wait *wait) {
+    if (wait->idle_turns != byteor_wait_spins(wait) + 1) return 0;
+    if (wait->haste == BYTEOR_WAIT_SPINS && ++wait->trusted < BYTEOR_WAIT_TRUSTS) return 0;
+    wait->trusted = 0;
+    return 1;
+}
+
 /* Let others run. Where the first yield of a wait finds somebody to give way to, spinning would only have kept him waiting:
  * the next wait begins with a yield. Where it finds nobody, spinning answers sooner: the next wait spins longer. */
 static inline void byteor_yield(byteor_wait *wait) {
-    int first = wait->idle_turns == byteor_wait_spins(wait) + 1;
+    int first = byteor_yield_asks(wait);
     uint64_t before = first ? byteor_gave_way() : 0;
     sched_yield();
     if (!first) return;

@@ -31,6 +31,7 @@ class Segments:
     def find(
         self, *, own: int | None = None, rx: int | None = None, time_ns: int | None = None
     ) -> tuple[int, int, int, int, bytes] | None: ...
+    def scripts(self) -> tuple[bytes, bytes, bytes, dict[int, bytes], dict[int, bytes]]: ...
 
 @final
 class ReplaySource:

@@ -17,6 +17,7 @@ from typing import Any
 
 from byteord.errors import DataError, NotFoundError
 from byteord.regions.captures import read_json
+from byteord.regions.journals import names
 from byteord.regions.segments import Recording
 
 CAPTURE = "capture.json"
@@ -76,6 +77,17 @@ class Recorded:
     def by_rx(self) -> bool:
         """Tell whether frames say their position in the recorded stream."""
         return self.kind == "capture"
+
+    @property
+    def whole_choices(self) -> dict[str, str]:
+        """Return directories of choices that are there from the first on, where there are any."""
+        rows = [row for row in self.facts.get("choosers") or () if isinstance(row, Mapping)]
+        lost = {str(row.get("name")) for row in rows if row.get("lost")}
+        return {
+            name: where
+            for name, where in self.choices.items()
+            if name not in lost and not any(names(Path(where))[:1])
+        }
 
     @property
     def in_bundle(self) -> bool:

@@ -214,5 +214,6 @@ def _check_client_lanes(graph: Draft, adapters: Mapping[str, Adapter], found: Co
                 ("adapters", end.name, "kind"),
                 seen=f"client at {shown(lane.name)}, a lane of kind {lane.kind}",
                 wanted=f"a lane of kind {' or '.join(_CLIENT_LANES)}: clients attach to rings",
-                fix="put a role of kind bridge between, or choose another adapter",
+                fix="put a role of kind bridge between, or choose another adapter; a journal is "
+                "read without an endpoint, by byteord.client.attach_journal",
             )

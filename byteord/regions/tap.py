@@ -14,7 +14,8 @@ from byteord._cext.tap import Tap
 from byteord.deployment.plan import RunPlan
 from byteord.deployment.ports import journal_lanes
 from byteord.errors import NotFoundError, RegionError
-from byteord.regions.journal_tap import JournalTap, attach_tap
+from byteord.regions.journal_tap import JournalTap
+from byteord.regions.journal_view import attach_tap
 
 DROPPED, END = 0x01, 0x10
 NO_SEQUENCE = (1 << 64) - 1

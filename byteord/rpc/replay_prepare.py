@@ -377,7 +377,7 @@ def _job(
         hash_seed=seeds[0],
         seed=seeds[1],
         sequence_base=only.low_sequence if only is not None else 0,
-        choices=_choices(recorded) if comparable else {},
+        choices=recorded.whole_choices if comparable else {},
         exact=_is_same(recorded, spec, surveys),
         speed=wanted.speed,
         execute=wanted.execute,
@@ -392,13 +392,6 @@ def _is_same(recorded: Recorded, spec: AnySpec, surveys: Mapping[str, Survey]) -
     """Tell whether the recorded spec is given its input from the first message on, without gaps."""
     whole = all(not each.low_sequence and not each.chosen_missing for each in surveys.values())
     return whole and recorded.facts.get("spec_sha256") == spec.sha256
-
-
-def _choices(recorded: Recorded) -> dict[str, str]:
-    """Return the recorded choices that are whole."""
-    rows = [row for row in recorded.facts.get("choosers") or () if isinstance(row, Mapping)]
-    lost = {str(row.get("name")) for row in rows if row.get("lost")}
-    return {name: where for name, where in recorded.choices.items() if name not in lost}
 
 
 def _streamed(wanted: ReplayWanted, spec: AnySpec) -> str:

@@ -7,26 +7,17 @@ from __future__ import annotations
 
 import mmap
 import os
-import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from byteord._cext.capture import CHOICES
 from byteord._cext.replay import DigestSink, ReplaySource, address_of
 from byteord._cext.worker import Host
 from byteord.adapters.context import OpenContext
 from byteord.deployment.plan import CALLS_BYTES, CALLS_FILE, RolePlan, RunPlan
-from byteord.errors import AdapterError
-from byteord.regions.captures import read_choices
+from byteord.errors import AdapterError, DataError
 from byteord.regions.segments import Recording
 from byteord.stages.actions.budget import ActionBudget
-
-_RECORD = struct.Struct("<IIQ")
-_LOST = struct.Struct("<QQ")
-_CALL_KINDS = ("batch", "fail")
-_KINDS = {name: number for number, name in CHOICES.items()}
 
 
 def open_replay_end(
@@ -92,6 +83,8 @@ class Scripts:
 
     take: bytes = b""
     steer: bytes = b""
+    calls: bytes = b""
+    """How its stage was called."""
     outputs: Mapping[int, bytes] = field(default_factory=dict)
     """What was kept and dropped at each of its outputs that drop."""
     lost: Mapping[int, bytes] = field(default_factory=dict)
@@ -103,49 +96,13 @@ def scripts_of(plan: RunPlan, role: RolePlan) -> Scripts:
     where = plan.replay.choices.get(role.name, "") if plan.replay is not None else ""
     if not where:
         return Scripts()
-    take, steer = bytearray(), bytearray()
-    outputs: dict[int, bytearray] = {}
-    losses = _Losses()
-    for batch in read_choices(Path(where)):
-        for kind, source, count in batch.made:
-            record = _RECORD.pack(_KINDS.get(kind, 0), source, count)
-            losses.note(kind, source, count)
-            if kind == "take":
-                take += record
-            elif kind == "route":
-                steer += record
-            elif kind in ("keep", "drop"):
-                outputs.setdefault(source, bytearray()).extend(record)
-    made = {at: bytes(records) for at, records in outputs.items()}
-    return Scripts(bytes(take), bytes(steer), made, losses.records())
-
-
-class _Losses:
-    """Where the inputs of a role missed messages, by their own counts."""
-
-    def __init__(self) -> None:
-        self._places: dict[int, int] = {}
-        self._lost: dict[int, list[list[int]]] = {}
-
-    def note(self, kind: str, source: int, count: int) -> None:
-        """Take the next choice of the role."""
-        if kind not in ("take", "miss"):
-            return
-        place = self._places.get(source, 0)
-        self._places[source] = place + count
-        if kind == "miss" and count:
-            runs = self._lost.setdefault(source, [])
-            if runs and sum(runs[-1]) == place:
-                runs[-1][1] += count
-            else:
-                runs.append([place, count])
-
-    def records(self) -> dict[int, bytes]:
-        """Return them by input."""
-        return {
-            source: b"".join(_LOST.pack(first, count) for first, count in runs)
-            for source, runs in self._lost.items()
-        }
+    try:
+        return Scripts(*Recording(where).segments.scripts())
+    except ValueError as error:
+        raise DataError(
+            f"choices of {role.name}: {error}; get the capture again from where it was recorded",
+            reason="CAPTURE_DAMAGED",
+        ) from error
 
 
 def calls_of(
@@ -162,23 +119,12 @@ def calls_of(
     area = map_file(os.path.join(directory, CALLS_FILE))
     found: dict[int, dict[str, Any]] = {}
     for role in wanted:
-        if calls := _calls(replay.choices.get(role.name, "")):
+        if calls := scripts_of(plan, role).calls:
             at = role.index * CALLS_BYTES
             area[at : at + CALLS_BYTES] = bytes(CALLS_BYTES)
             where = address_of(area) + at
             found[role.index] = {"calls": calls, "exact": replay.exact, "found": where}
     return found, area
-
-
-def _calls(where: str) -> bytes:
-    if not where:
-        return b""
-    return b"".join(
-        _RECORD.pack(_KINDS[kind], source, count)
-        for batch in read_choices(Path(where))
-        for kind, source, count in batch.made
-        if kind in _CALL_KINDS
-    )
 
 
 def follow_trace(host: Host, directory: str, worker: int) -> mmap.mmap:

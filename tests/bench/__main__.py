@@ -12,6 +12,7 @@ from random import Random
 
 from tests.bench.candidates import Bench, two_cpus
 from tests.bench.native import FLAGS, BenchError
+from tests.bench.priority import step_forward
 from tests.bench.report import as_json, as_text, joined
 
 ROUNDS = 15
@@ -45,6 +46,11 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         default="process",
         help="what the native sides are",
     )
+    parser.add_argument(
+        "--together",
+        action="store_true",
+        help="shapes with more sides than CPUs have one of the two, for all sides, not both",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the order inside the rounds")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write everything measured to FILE"
@@ -73,7 +79,13 @@ def main(argv: list[str]) -> int:
         cpus = two_cpus()
         with (
             tempfile.TemporaryDirectory(prefix="byteor-bench-") as directory,
-            Bench(Path(directory), cpus, wanted=options.only, sides=options.sides) as bench,
+            Bench(
+                Path(directory),
+                cpus,
+                wanted=options.only,
+                sides=options.sides,
+                together=options.together,
+            ) as bench,
         ):
             begin = time.monotonic()
             for number in range(count):
@@ -103,4 +115,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    print(f"bench: {step_forward()}", file=sys.stderr)
     sys.exit(main(sys.argv[1:]))

@@ -18,7 +18,7 @@ from typing import Self
 
 from tests.bench.client_links import CLIENT_LINKS, CLIENT_PINGS
 from tests.bench.crowd import CROWD_NAMES, Crowd, build_crowd
-from tests.bench.disruptor import SHAPES, Disruptor
+from tests.bench.disruptor import PAIR_SHAPES, SHAPES, Disruptor
 from tests.bench.graph_runs import graph_shapes
 from tests.bench.method import Round, Sample
 from tests.bench.native import BenchError, NativePair, build_pair
@@ -37,10 +37,17 @@ class Bench:
     """All candidates that work here; `missing` says why others do not. Use in a `with` block."""
 
     def __init__(
-        self, directory: Path, cpus: tuple[int, int], *, wanted: str = "", sides: str = "process"
+        self,
+        directory: Path,
+        cpus: tuple[int, int],
+        *,
+        wanted: str = "",
+        sides: str = "process",
+        together: bool = False,
     ) -> None:
         """Build and start what has `wanted`, or one of several with commas, in its name.
 
+        `together`: shapes of more than two sides run on the first CPU alone, all sides of them.
         The native pair itself must work.
         """
         self.missing: dict[str, str] = {}
@@ -49,6 +56,8 @@ class Bench:
         """Of real runs with more roles than CPUs: how they share them."""
         self._wanted = wanted
         self._cpus = cpus
+        self._together = together
+        self._crowd_cpus = (cpus[0], cpus[0]) if together else cpus
         self._stack = ExitStack()
         self._rounds = 0
         with ExitStack() as undo:
@@ -92,12 +101,14 @@ class Bench:
 
     def _add_disruptor(self, directory: Path) -> None:
         names = {
-            f"disruptor.{shape}": shape for shape in SHAPES if self.wants(f"disruptor.{shape}")
+            f"disruptor.{shape}": shape
+            for shape in SHAPES
+            if self.wants(f"disruptor.{shape}") and not (self._together and shape in PAIR_SHAPES)
         }
         if not names:
             return
         try:
-            disruptor = self._stack.enter_context(Disruptor(directory, self._cpus))
+            disruptor = self._stack.enter_context(Disruptor(directory, self._crowd_cpus))
         except BenchError as error:
             self.missing["disruptor"] = str(error)
             return
@@ -108,7 +119,7 @@ class Bench:
     def _add_crowd(self, directory: Path) -> None:
         if not any(self.wants(name) for name in CROWD_NAMES):
             return
-        crowd = self._stack.enter_context(Crowd(build_crowd(directory), self._cpus))
+        crowd = self._stack.enter_context(Crowd(build_crowd(directory), self._crowd_cpus))
         for name, what in CROWD_NAMES.items():
             if what[0] in crowd.queues and self.wants(name):
                 self.add_guest(name, partial(crowd.sample, what))
@@ -127,7 +138,9 @@ class Bench:
             return
         daemon = self._stack.enter_context(DaemonUnderTest())
         for name, shape in shapes.items():
-            self._add_guest_of(name, partial(RunGuest, daemon, name, shape, self._cpus))
+            crowded = name.startswith("graph.") or shape.roles > len(self._cpus)
+            cpus = self._crowd_cpus if crowded else self._cpus
+            self._add_guest_of(name, partial(RunGuest, daemon, name, shape, cpus))
 
     def _add_guest_of(
         self, name: str, make: Callable[[], PythonPair | PythonPing | RunGuest]
@@ -142,7 +155,8 @@ class Bench:
         self._stack.enter_context(guest)
         self.add_guest(name, guest.sample)
         if isinstance(guest, RunGuest) and guest.roles > len(self._cpus):
-            self.processes[name] = f"{guest.roles} roles, {guest.workers} processes"
+            where = ", on one CPU" if self._together else ""
+            self.processes[name] = f"{guest.roles} roles, {guest.workers} processes{where}"
 
     def round(self, ms: float, order: Random) -> Round:
         """Sample every candidate once, in a new order, with a rest after each."""

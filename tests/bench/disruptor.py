@@ -18,12 +18,9 @@ from tests.bench.graph_runs import WIDTHS
 from tests.bench.native import HERE, BenchError, run_tool
 
 VERSION = "4.0.0"
+PAIR_SHAPES = ("ping", "single.256k", "single.4m", "batch16.256k", "batch16.4m")
 SHAPES = (
-    "ping",
-    "single.256k",
-    "single.4m",
-    "batch16.256k",
-    "batch16.4m",
+    *PAIR_SHAPES,
     *(
         f"{kind}{'' if kind == 'diamond' else width}.{size}"
         for kind, widths in WIDTHS.items()

@@ -58,7 +58,8 @@ class GraphShape:
         made += f"at_once = {self.at_once}\n"
         adapters = "".join(f"[adapters.{name}]\n{made}" for name in self.sources)
         adapters += "".join(f'[adapters.{name}]\nkind = "discard"\n' for name in self.sinks)
-        knobs = {"wait": "backoff", "fuse": self.fuse, "cpus": list(cpus), "batch": BATCH}
+        knobs = {"wait": "backoff", "fuse": self.fuse, "batch": BATCH}
+        knobs["cpus"] = [*dict.fromkeys(cpus)]
         return f'version = 1\nenvironment = "dev"\n{adapters}' + WORKERS_TEXT.format(**knobs)
 
     def _lanes(self) -> str:

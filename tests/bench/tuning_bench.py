@@ -9,7 +9,6 @@ table has the median of the rounds, with the 10th and 90th percentile of them.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import statistics
@@ -23,6 +22,7 @@ from random import Random
 from byteord.deployment.profiles import PROFILES
 from byteord.regions.reader import RunReader
 from byteord.tuning.monitor import read_report
+from tests.bench.priority import step_forward
 from tests.support.poll import until
 from tests.support.run import make_test_plan, running, spec_text
 
@@ -149,7 +149,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the order inside the rounds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample to FILE")
     options = parser.parse_args(argv)
-    print(f"{_step_forward()}; load average {os.getloadavg()[0]:.1f}", file=sys.stderr)
+    print(f"{step_forward()}; load average {os.getloadavg()[0]:.1f}", file=sys.stderr)
     order = Random(options.seed)
     samples: dict[str, list[Sample]] = {profile: [] for profile in PROFILES}
     for number in range(options.rounds):
@@ -161,20 +161,6 @@ def main(argv: list[str]) -> int:
         rows = {profile: [_row(one) for one in taken] for profile, taken in samples.items()}
         options.json.write_text(json.dumps(rows, indent=1))
     return 0
-
-
-def _step_forward() -> str:
-    """Go before other programs of this machine, as far as that is allowed; say how far."""
-    done = []
-    with contextlib.suppress(OSError):
-        os.setsid()  # a group of its own for the scheduler, which then weighs groups
-    with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text("-20")
-        done.append("autogroup -20")
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, -20)
-        done.append("nice -20")
-    return ", ".join(done) or "at ordinary priority"
 
 
 def _row(sample: Sample) -> dict[str, object]:

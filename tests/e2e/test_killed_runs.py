@@ -117,8 +117,9 @@ def test_a_run_of_which_everything_was_killed_can_still_be_seen(
     assert json.loads(_ctl(daemon, "snapshot", run, "-o", "json"))["regions"]["lanes"]
     assert b"SHIM_DIED" in _ctl(daemon, "list", "--all")
     drawn = _ctl(daemon, "dot", run, "--live").decode()
-    assert '"enrich" [shape=box, fillcolor="#d9d9d9"' in drawn
+    assert drawn.count("\\nstopped, ") == len(shown["roles"])
     assert "running" not in drawn
+    assert "#bfe3c0" not in drawn  # of what runs; who held whom when it was killed stays red
     tap = byteorctl("--address", daemon.address, "tap", run, "all")
     assert (tap.returncode, b"has ended: failed" in tap.stderr) == (1, True)
     assert _ctl(daemon, "top", "--count", "1") == b"no live runs\n"

@@ -186,6 +186,12 @@ def test_planted_faults_are_found(
     assert finding in done.stderr
 
 
+def test_a_wait_yields_at_once_as_long_as_others_share_its_cpu(program: Builder) -> None:
+    """It asks for that in one of several waits only, and spins again soon after they have gone."""
+    done = run_program(program("wait_turns", "plain"))
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
+
+
 def test_two_threads_that_meet_a_lost_page_at_once_leave_what_the_first_says(
     tmp_path: Path,
 ) -> None:
