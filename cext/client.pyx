@@ -12,7 +12,7 @@ from cpython.list cimport PyList_GET_SIZE
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
-from byteord._cext.batch import Batch, Block
+from byteord._cext.batch import Batch
 from byteord._cext.region import RegionFault
 
 from client_ring cimport (
@@ -456,9 +456,9 @@ cdef class Consumer(_Client):
 
         The batch is empty at the end of input and after `timeout_s` seconds. Views must not be kept past the block.
         """
-        return Block(self, most, timeout_s)
+        return _ConsumeBatch(self, most, timeout_s)
 
-    def _begin(self, uint64_t most, timeout_s):
+    cdef object begin(self, uint64_t most, timeout_s):
         while self.some(timeout_s):
             byteor_batch_begin(&self.c, &self.in_hand, most)
             if self.in_hand.batch.count or most == 0:
@@ -469,7 +469,7 @@ cdef class Consumer(_Client):
         self.batch_view.open_at(<uintptr_t> &self.in_hand.batch, 0)
         return self.batch_view
 
-    def _finish(self, bint keep):
+    cdef finish(self, bint keep):
         cdef uint64_t live = len(self.batch_view)
         held = self.batch_view.close_now()
         self.open = False
@@ -478,3 +478,21 @@ cdef class Consumer(_Client):
         if keep:
             self.believe()
             byteor_batch_release(&self.c, &self.in_hand, live)
+
+
+@cython.final
+cdef class _ConsumeBatch:
+    """The block in which a consumer's batch is open: as `batch.Block`, with less to call for a message or two."""
+
+    cdef Consumer consumer
+    cdef uint64_t most
+    cdef object timeout_s
+
+    def __cinit__(self, Consumer consumer, uint64_t most, timeout_s):
+        self.consumer, self.most, self.timeout_s = consumer, most, timeout_s
+
+    def __enter__(self):
+        return self.consumer.begin(self.most, self.timeout_s)
+
+    def __exit__(self, kind, value, trace):
+        self.consumer.finish(kind is None)

@@ -34,6 +34,7 @@ from byteord.regions.captures import (
 )
 from byteord.regions.journals import segment_path
 from byteord.worker.aside import Aside, sync
+from byteord.worker.overrun import Overrun, Reading, reading
 
 EXIT_OK, EXIT_FAILED = 0, 1
 PR_SET_NAME = 15
@@ -45,6 +46,9 @@ CHECKPOINTS_MAX = 512
 _PACE_S, _IDLE_MAX_S = 0.004, 0.016
 """Between two looks at tapes that are far from full: each look takes a CPU from somebody."""
 _FULL_S = 0.02
+_REST_S = 0.002
+"""Of one that is overrun, after a piece of each stream: there are gaps anyway, and what it does
+takes caches and memory bandwidth from the run even where it has a CPU of its own."""
 _REPORT_S = 1.0
 NICE = 15
 """Where the run does not wait for the recorder, it is not to take the CPU from it either."""
@@ -142,6 +146,7 @@ class Recorder:
             self._open(tape, ring_fds[ring])
             for tape, ring in zip(capture.tapes, tape_rings(plan), strict=True)
         ]
+        self._overrun = Overrun(self._reading())
 
     def _open(self, tape: TapePlan, ring_fd: int) -> Stream:
         journal, sequence, position = None, 0, 0
@@ -185,22 +190,36 @@ class Recorder:
 
     def run(self, finish_fd: int) -> None:
         """Go on until `finish_fd` is at its end and every tape is empty."""
-        idle_s, finishing = _PACE_S, False
+        idle_s, finishing = _PACE_S / 2, False
         while True:
             outcomes = {stream.step(time.time_ns()) for stream in self.streams}
             self._look_aside()
-            if tapes.SOME in outcomes:
-                idle_s = _PACE_S
-                if finishing or any(stream.is_behind for stream in self.streams):
-                    continue
-            elif finishing and tapes.WAITS not in outcomes:
+            if finishing and not outcomes & {tapes.SOME, tapes.WAITS}:
                 return
-            pause = _FULL_S if tapes.WAITS in outcomes else idle_s
-            idle_s = min(idle_s * 2, _IDLE_MAX_S)
+            idle_s = _PACE_S if tapes.SOME in outcomes else min(idle_s * 2, _IDLE_MAX_S)
+            pause = self._pause(outcomes, idle_s, finishing=finishing)
             if finishing:
                 time.sleep(pause)
-            else:
+            elif pause:
                 finishing = bool(select.select([finish_fd], [], [], pause)[0])
+
+    def _pause(self, outcomes: set[int], idle_s: float, *, finishing: bool) -> float:
+        """Return for how long not to look at the tapes; 0: they have to be looked at again."""
+        if tapes.SOME in outcomes:
+            if finishing:
+                return 0.0
+            if any(stream.is_behind for stream in self.streams):
+                return _REST_S if self._is_overrun() else 0.0
+        return _FULL_S if tapes.WAITS in outcomes else idle_s
+
+    def _is_overrun(self) -> bool:
+        if self.capture.on_full == "degrade" and self._overrun.due(time.monotonic()):
+            self._overrun.judge(self._reading())
+        return self._overrun.is_so
+
+    def _reading(self) -> Reading:
+        stats = [stream.drain.stats() for stream in self.streams]
+        return reading(time.monotonic(), time.thread_time(), stats)
 
     def finish(self, entered: dict[int, int]) -> None:
         """Everything has been handed over: say how many messages each role had, write the ends."""

@@ -128,6 +128,17 @@ def test_graph_runs_bring_every_message_to_every_sink(name: str, cpus: tuple[int
     assert set(arrived.values()) == {made * shape.copies}, arrived
 
 
+def test_all_sides_of_a_shape_can_have_one_cpu(tmp_path: Path, cpus: tuple[int, int]) -> None:
+    """With --together a shape of three sides moves messages on the first CPU alone."""
+    name, written = "graph.fanout2.apart.batch", tmp_path / "bench.json"
+    assert f"pin = [{cpus[0]}]" in graph_shapes()[name].deployment((cpus[0], cpus[0]), 0)
+    wanted = ["--rounds", "1", "--ms", "5", "--together", "--only", name]
+    assert main([*wanted, "--json", str(written)]) == 0
+    report = json.loads(written.read_text())
+    assert report["processes"] == {name: "3 roles, 3 processes, on one CPU"}
+    assert report["rounds"][0][name]["rate"] > 0
+
+
 def test_every_queue_of_the_crowd_delivers_in_order(tmp_path: Path, cpus: tuple[int, int]) -> None:
     """Each queue of another project moves all messages in its shapes, or it would be an error."""
     with Crowd(build_crowd(tmp_path), cpus) as crowd:

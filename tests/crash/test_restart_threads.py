@@ -75,13 +75,15 @@ class Stuck:
 STATE = {"state": "state", "state_bytes": 8}
 
 
-def _plan(where: Path, roles: list[R], *, threads: tuple[int, ...] = (), **changes: Any) -> RunPlan:
-    """Return a plan of one worker with a thread for each role, in the order of `threads`."""
+def _plan(
+    where: Path, roles: list[R], *, threads: tuple[tuple[int, ...], ...] = (), **changes: Any
+) -> RunPlan:
+    """Return a plan of one worker with a thread for each role, or these threads."""
     (where / "restart_stages.py").write_text(STAGES)
     names = [name for role in roles for name in role.tx]
     lanes = [L(name, capacity=CAPACITY << index) for index, name in enumerate(names)]
     more: dict[str, Any] = {"failure_policy": "restart", "code_dirs": (str(where),), **changes}
-    worker = WorkerPlan(0, "all", tuple((index,) for index in threads or range(len(roles))))
+    worker = WorkerPlan(0, "all", threads or tuple((index,) for index in range(len(roles))))
     return graph_plan(lanes, roles, workers=(worker,), **more)
 
 
@@ -127,6 +129,14 @@ def test_a_stage_that_fails_once_takes_its_worker_with_it_and_all_go_on(
 
 
 @pytest.mark.timeout(25)
+def test_units_that_take_turns_on_a_thread_end_with_the_one_that_fails(tmp_path: Path) -> None:
+    """Two of them share the thread of the stage that fails, the third has its own."""
+    plan = _plan(tmp_path, _chain(tmp_path, _number(at=2_000)), threads=((0, 1), (2,)))
+    with running(plan) as run:
+        _ends_well(run, tmp_path)
+
+
+@pytest.mark.timeout(25)
 def test_siblings_that_are_parked_are_woken_to_end(tmp_path: Path) -> None:
     """The source waits on a full lane, the sink on an empty one, both parked, when it fails."""
     plan = _plan(tmp_path, _chain(tmp_path, _number(at=0, waits=True)), wait="park")
@@ -146,7 +156,7 @@ def test_a_sibling_that_does_not_return_does_not_hold_up_the_restart(
     stuck = stage("stuck", "b", "c", "python:restart_stages:Stuck", state="stateless")
     made, _, out = _chain(tmp_path, number)
     out = R("out", "egress", rx=("c",), more=out.more)
-    threads = {"number": (1, 0, 2, 3), "stuck": (2, 0, 1, 3)}[first]
+    threads = {"number": ((1,), (0,), (2,), (3,)), "stuck": ((2,), (0,), (1,), (3,))}[first]
     plan = _plan(tmp_path, [made, number, stuck, out], threads=threads, stage_timeout_s=600)
     with running(plan) as run:
         until((tmp_path / "stuck").exists)

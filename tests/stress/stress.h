@@ -17,7 +17,7 @@
 #include "ring.h"
 #include "wait.h"
 
-#define PARK_NS 3000000000u
+#define PARK_NS 3000000000ull
 #define STUCK_NS 5000000000u
 #define STAGES_MAX 4u
 #define CAPACITY_MAX 1024u
