@@ -70,22 +70,39 @@ def _decoder(_: click.Context, __: click.Parameter, form: str) -> Decoder:
     ),
 )
 @click.argument("source", metavar="SOURCE")
-@click.option("--spec", type=click.Path(), metavar="PATH", help="Another spec than the recorded.")
+@click.option(
+    "--spec",
+    type=click.Path(),
+    metavar="PATH",
+    help="Another spec than the recorded; a journal has none, so it needs one.",
+)
 @click.option(
     "--deployment",
     type=click.Path(),
     metavar="PATH",
     help="Another deployment than the recorded one.",
 )
-@click.option("--lane", default="", metavar="LANE", help="Of a run: its durable journal lane.")
+@click.option(
+    "--lane",
+    default="",
+    metavar="LANE",
+    help="Of a run: the journal of this durable lane instead of its capture.",
+)
 @click.option(
     "--ingress", default="", metavar="NAME", help="Which ingress a journal feeds, or --step is of."
 )
-@click.option("--from-sequence", type=click.IntRange(min=0), metavar="N", help="First message.")
-@click.option("--to-sequence", type=click.IntRange(min=0), metavar="N", help="Last message.")
+@click.option(
+    "--from-sequence",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="First message, counted from 0.",
+)
+@click.option(
+    "--to-sequence", type=click.IntRange(min=0), metavar="N", help="Last message, included."
+)
 @click.option("--from-time", callback=_time, metavar="TIME", help="Nothing that came before it.")
 @click.option("--to-time", callback=_time, metavar="TIME", help="Nothing that came after it.")
-@click.option("--last", type=click.IntRange(min=1), metavar="N", help="Of these the last N alone.")
+@click.option("--last", type=click.IntRange(min=1), metavar="N", help="Only the last N of these.")
 @click.option(
     "--speed",
     type=click.FloatRange(min=0),
@@ -104,8 +121,18 @@ def _decoder(_: click.Context, __: click.Parameter, form: str) -> Decoder:
 @click.option("--audit", type=click.Path(), metavar="PATH", help="Write the audit of the replay.")
 @click.option("--execute", is_flag=True, help="Do side effects for real, if all of policy allows.")
 @click.option("--approval", type=click.Path(), metavar="PATH", help="Approval, for --execute.")
-@click.option("--max-actions", type=click.IntRange(min=1), metavar="N", help="Stop after so many.")
-@click.option("--max-input", type=click.IntRange(min=1), metavar="BYTES", help="Stop after these.")
+@click.option(
+    "--max-actions",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Stop after N attempted actions; never more than the daemon allows (10,000).",
+)
+@click.option(
+    "--max-input",
+    type=click.IntRange(min=1),
+    metavar="BYTES",
+    help="Stop after so much of the input; never more than the daemon allows (128 MiB).",
+)
 @click.option("--trust-code", is_flag=True, help="Run the stages' code that SOURCE carries.")
 @click.option(
     "--code-dir",

@@ -10,6 +10,13 @@ from byteorctl.output.quantities import count, duration, size
 from byteorctl.output.screen import Screen
 
 NS_PER_S = 1_000_000_000
+_LIMIT = "and [replay] of the daemon's configuration)"
+STOPPED = {
+    "actions_limit": f"actions_limit: no more may be attempted (--max-actions, {_LIMIT}",
+    "input_limit": f"input_limit: there is more input than that (--max-input, {_LIMIT}",
+    "divergence": "divergence: the first difference, as --until-divergence wants it",
+    "failure": "failure: it is told below",
+}
 NOT_SHOWN = "(not shown; sha256:{})"
 WITHHELD = "(withheld; it fits no schema of the data protection rules)"
 
@@ -23,7 +30,7 @@ def show_replay(screen: Screen, result: Plain, decode: Decoder) -> None:
             ("input", _input(result)),
             ("speed", speed(result)),
             ("actions", count(result["actions"]) if result["actions"] else ""),
-            ("stopped by", result["stopped_by"]),
+            ("stopped by", STOPPED.get(str(result["stopped_by"]), "")),
         ]
     )
     for reason in result["reasons"]:

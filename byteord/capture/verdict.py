@@ -98,7 +98,10 @@ def reasons_of(
         found.append(Reason("no_live_digests", text))
     elif not source.live and not source.unrecorded:
         text = (
-            "nothing left this run through an egress, so there is nothing to hold a replay "
+            "the digests of its egresses are not in the source: a bundle leaves them out where "
+            "messages are under data protection rules; replay the capture where it lies"
+            if source.facts.get("egresses")
+            else "nothing left this run through an egress, so there is nothing to hold a replay "
             "against: let the lane that matters end in an egress (adapter discard) as well"
         )
         found.append(Reason("no_live_digests", text))

@@ -158,6 +158,8 @@ def test_ranges_select_and_say_what_they_cannot_promise(
     assert [each["code"] for each in result["reasons"]] == ["partial_range"]
     code, result, said = replay(daemon.address, capture, "--max-input", "150")
     assert (code, result["stopped_by"], result["verdict"]) == (0, "input_limit", "equal"), said
+    shown = byteorctl("--address", daemon.address, "replay", capture, "--max-input", "150").stdout
+    assert b"input_limit: there is more input than that (--max-input," in shown
 
 
 def test_a_gap_makes_digests_not_comparable(daemon: DaemonProcess, pipeline: Pipeline) -> None:
