@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cli import byteorctl
 from tests.support.daemon import DaemonProcess, running_daemon
 from tests.support.recordings import digest_of, frames
 from tests.support.replayed import Pipeline, left, payloads, replay, shown
