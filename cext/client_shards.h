@@ -113,7 +113,7 @@ static inline int byteor_shards_head(byteor_client *c, uint64_t *time) {
             return 1;
         }
     }
-    if (!c->ended) *time = c->position == cursor ? progress : 0; /* 0: a stage still holds messages of unknown time */
+    if (!c->ended) *time = byteor_held_ns(&c->ring, c->position, cursor, progress);
     return 0;
 }
 

@@ -274,8 +274,9 @@ static inline int byteor_rx_head(byteor_graph *g, byteor_rx_port *port, byteor_s
             return 0;
         }
         if (!byteor_rx_ready(g, port, port->position, 1)) {
-            int held = port->depends_count && byteor_load_acquire64(&port->ring->producer->cursor) != port->position;
-            *time = held ? 0 : port->progress; /* a stage in place holds messages of unknown time */
+            *time = port->progress;
+            if (port->depends_count) /* a stage in place may hold what is next, and of this very time */
+                *time = byteor_held_ns(port->ring, port->position, byteor_load_acquire64(&port->ring->producer->cursor), *time + 1) - 1;
             if (!port->monotone) *time = UINT64_MAX; /* what comes in no order is not waited for */
             return 0;
         }
@@ -436,8 +437,9 @@ static inline uint64_t byteor_member_progress(byteor_graph *g, const byteor_grap
         if (byteor_rx_at_end(g, port, position)) continue;
         if (byteor_rx_ready(g, port, position, 1)) {
             bound = port->monotone ? byteor_waiting_ns(port, position) - 1 : 0;
-        } else if (port->depends_count && byteor_load_acquire64(&port->ring->producer->cursor) != position) {
-            bound = 0;
+        } else if (port->depends_count) { /* a stage in place may hold what is next */
+            const uint64_t cursor = byteor_load_acquire64(&port->ring->producer->cursor);
+            if (cursor != position) bound = port->monotone ? byteor_held_ns(port->ring, position, cursor, bound + 1) - 1 : 0;
         }
         least = byteor_least(least, bound);
     }

@@ -36,6 +36,14 @@ static inline uint64_t byteor_ring_contiguous(const byteor_ring *ring, uint64_t 
     return ring->capacity - (sequence & ring->mask);
 }
 
+/* How far time is at `position` of a ring in time order, of which nothing is released from there on by the stages before:
+ * the time of what they hold, which stands in its slot and is theirs to leave alone, else how far its producer says time
+ * has come. That has to be read before the cursor. */
+static inline uint64_t byteor_held_ns(const byteor_ring *ring, uint64_t position, uint64_t cursor, uint64_t progress_ns) {
+    const uint64_t held = cursor - position;
+    return held - 1 < ring->capacity ? byteor_ring_slot(ring, position)->time_ns : progress_ns;
+}
+
 /* Whether `sequence` is published; acquire, partner: the release store of the stamp in byteor_ring_publish. */
 static inline int byteor_ring_published(const byteor_ring *ring, uint64_t sequence) {
     return byteor_load_acquire32(&byteor_ring_slot(ring, sequence)->stamp) == (uint32_t)(sequence + 1);

@@ -61,7 +61,8 @@ static inline int byteor_scatter_duty(byteor_unit_runtime *u, uint32_t command) 
     return BYTEOR_DUTY_WORKED;
 }
 
-/* Look at ring r: 1 with *time of its next live message or end slot; 0 with *time up to which nothing more will come. */
+/* Look at ring r: 1 with *time of its next live message or end slot; 0 with *time up to which nothing more will come, be it
+ * that a stage holds what is next: its time stands in its slot. */
 static inline int byteor_gather_head(byteor_unit_runtime *u, uint32_t r, uint64_t *time) {
     byteor_ring *ring = &u->rings[r];
     uint64_t progress = byteor_load_acquire64(&ring->producer->progress_ns); /* first: see byteor_publish_record */
@@ -90,7 +91,7 @@ static inline int byteor_gather_head(byteor_unit_runtime *u, uint32_t r, uint64_
         }
     }
     u->gather_position[r] = position;
-    *time = available == cursor ? progress : 0; /* 0: a stage still holds messages of unknown time */
+    *time = byteor_held_ns(ring, position, cursor, progress);
     return 0;
 }
 
