@@ -266,14 +266,17 @@ static inline int byteor_stage_end(byteor_unit_runtime *u, uint32_t m) {
 }
 
 /* How many messages the next call has to have before it is made, in a replay; 0: any number. What the lanes here can never
- * hold is not waited for. */
+ * hold is not waited for; a journal holds any number, and its writer waits for nobody. */
 static inline uint64_t byteor_stage_whole(const byteor_unit_runtime *u, uint32_t m) {
     const byteor_graph *g = u->graph;
     const byteor_graph_member *gm = &g->member[m];
     if (!u->member[m].calls.exact) return 0;
     uint64_t whole = byteor_least(byteor_calls_left(&u->member[m].calls), byteor_least(u->max_batch, g->entry_max));
     uint64_t held = 0; /* a call may have had messages of all inputs, such as the stripes of several producers */
-    for (uint32_t k = 0; k < gm->rx_count; k++) held += g->rx[gm->rx_first + k].ring->capacity;
+    for (uint32_t k = 0; k < gm->rx_count; k++) {
+        const byteor_rx_port *port = &g->rx[gm->rx_first + k];
+        held += port->journal ? g->entry_max : port->ring->capacity;
+    }
     return byteor_least(whole, held);
 }
 
