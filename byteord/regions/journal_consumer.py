@@ -85,7 +85,7 @@ class JournalConsumer:
                 return [frame[-1] for frame in found]
             if over or (until is not None and time.monotonic() >= until):
                 break
-            time.sleep(pause)
+            time.sleep(pause)  # a reader that writes nothing cannot ask to be woken
             pause = min(pause * 2, PAUSE_S_MAX)
         return []
 

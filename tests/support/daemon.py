@@ -137,14 +137,17 @@ class DaemonProcess:
 
     def close(self) -> None:
         """End it if it runs, end what is left of its runs, remove its directories."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(STOP_TIMEOUT_S)
-        for line in processes_naming(str(self.regions)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(line.split()[0]), signal.SIGKILL)
-        shutil.rmtree(self.regions, ignore_errors=True)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        try:
+            if self.process is not None and self.process.poll() is None:
+                self.process.kill()
+                self.process.wait(STOP_TIMEOUT_S)
+            for line in processes_naming(str(self.regions)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(line.split()[0]), signal.SIGKILL)
+            until(lambda: not processes_naming(str(self.regions)), 10.0, "all of it has ended")
+        finally:  # once nobody writes there any more
+            shutil.rmtree(self.regions, ignore_errors=True)
+            shutil.rmtree(self.directory, ignore_errors=True)
 
 
 @contextlib.contextmanager
