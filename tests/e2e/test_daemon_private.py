@@ -46,7 +46,10 @@ def private_regions(pid: int) -> list[str]:
     """Return the private directories of regions that process `pid` holds open."""
     found = []
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        target = os.readlink(descriptor)
+        try:
+            target = os.readlink(descriptor)
+        except FileNotFoundError:  # closed since it was listed
+            continue
         if target.startswith("/dev/shm/byteor-private-") and target.count("/") == 3:
             found.append(target)
     return found
